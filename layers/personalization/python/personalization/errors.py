@@ -1,0 +1,72 @@
+"""The errors that a caller can meet, each with its HTTP status, code and title (RFC 9457).
+
+A message says what was expected and what was received. It never holds a user id: messages are logged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with an input: where (RFC 6901 JSON pointer, or a column name for files) and what."""
+
+    pointer: str
+    detail: str
+
+
+class PersonalizationError(Exception):
+    """Base of all errors that are ours; `faults` lists each thing wrong, where there is more to say than `detail`."""
+
+    status = 500
+    code = "internal"
+    title = "Internal error"
+
+    def __init__(self, detail: str, faults: Sequence[Fault] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.faults = tuple(faults)
+
+
+class InvalidInput(PersonalizationError):
+    """The request or file cannot be understood; sending it again unchanged will fail again."""
+
+    status, code, title = 400, "invalid-input", "The input is not valid"
+
+
+class NotFound(PersonalizationError):
+    """Nothing is known under this name or id."""
+
+    status, code, title = 404, "not-found", "Not found"
+
+
+class Conflict(PersonalizationError):
+    """Somebody else changed the thing in between; read it again and retry."""
+
+    status, code, title = 409, "conflict", "Changed in between"
+
+
+class TooLarge(PersonalizationError):
+    """More than a published maximum."""
+
+    status, code, title = 413, "too-large", "The request is too large"
+
+
+class BundleInvalid(PersonalizationError):
+    """A model bundle is incomplete, changed since it was written, or does not run."""
+
+    status, code, title = 500, "bundle-invalid", "The model bundle is not usable"
+
+
+class ModelUnavailable(PersonalizationError):
+    """No model can be had now: none was published, or the store does not answer and none is cached."""
+
+    status, code, title = 503, "model-unavailable", "No model is available"
+
+
+class StateUnavailable(PersonalizationError):
+    """The user state cannot be read or written now; the call may be repeated."""
+
+    status, code, title = 503, "state-unavailable", "User state is not available"
