@@ -14,42 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from personalization import features
-from personalization.events import Events, Interner, concatenate
+from personalization.events import Events, concatenate
 from personalization.features import FEATURES, TEXT_FEATURES, Window
-from personalization.schema import EVENT_CODE
+from tests.support import DAY_MS as DAY
+from tests.support import events_of
 
-DAY = 86_400_000
 NOON = 1_500_000_000_000 // DAY * DAY + DAY // 2  # some day at 12:00 UTC
 
 
-def make(rows: list[dict[str, Any]]) -> Events:
-    """Events from readable rows: user, item, type, at (ms), and whatever else differs from nothing."""
-    users, items, categories, channels, orders = Interner(), Interner(), Interner(), Interner(), Interner()
-    number = lambda name: np.array([row.get(name, math.nan) for row in rows], dtype=np.float64)  # noqa: E731
-    at = np.array([row["at"] for row in rows], dtype=np.int64)
-    return Events(
-        user=users.codes([row["user"] for row in rows]),
-        item=items.codes([row.get("item", "i") for row in rows]),
-        event_type=np.array([EVENT_CODE[row.get("type", "view_item")] for row in rows], dtype=np.int8),
-        timestamp=at,
-        received_at=np.array([row.get("received", row["at"]) for row in rows], dtype=np.int64),
-        quantity=number("quantity"),
-        unit_price=number("unit_price"),
-        event_value=number("value"),
-        view_duration=number("view_duration"),
-        rating=number("rating"),
-        category=categories.codes([row.get("category") for row in rows]),
-        channel=channels.codes([row.get("channel") for row in rows]),
-        order=orders.codes([row.get("order") for row in rows]),
-        users=users.words,
-        items=items.words,
-        categories=categories.words,
-        channels=channels.words,
-    )
-
-
 def one(rows: list[dict[str, Any]], as_of: int = NOON, window: Window | None = None, **options: Any) -> dict[str, Any]:
-    columns = features.compute(make([{"user": "a"} | row for row in rows]), as_of, window or Window(), **options)
+    columns = features.compute(
+        events_of([{"user_id": "a", "item_id": "i"} | row for row in rows]), as_of, window or Window(), **options
+    )
     return {name: content[0] for name, content in columns.items()}
 
 
@@ -58,13 +34,34 @@ def shopper() -> dict[str, Any]:
     """Two orders (one of two lines), a partly returned one, views and a rating; asked at NOON."""
     return one(
         [
-            {"at": NOON - 40 * DAY, "type": "purchase", "order": "o1", "quantity": 1, "value": 10.0, "category": "tea"},
-            {"at": NOON - 40 * DAY, "type": "purchase", "order": "o1", "quantity": 2, "value": 6.0, "category": "tea"},
-            {"at": NOON - 20 * DAY, "view_duration": 30.0, "category": "cups", "item": "x"},
-            {"at": NOON - 10 * DAY, "type": "purchase", "quantity": 1, "value": 24.0, "category": "cups", "item": "x"},
-            {"at": NOON - 9 * DAY, "type": "refund", "quantity": 1, "value": -4.0, "item": "x"},
-            {"at": NOON - 2 * DAY, "view_duration": 10.0, "channel": "app"},
-            {"at": NOON - 2 * DAY, "type": "rate", "rating": 4.0},
+            {
+                "timestamp": NOON - 40 * DAY,
+                "event_type": "purchase",
+                "order_id": "o1",
+                "quantity": 1,
+                "event_value": 10.0,
+                "category": "tea",
+            },
+            {
+                "timestamp": NOON - 40 * DAY,
+                "event_type": "purchase",
+                "order_id": "o1",
+                "quantity": 2,
+                "event_value": 6.0,
+                "category": "tea",
+            },
+            {"timestamp": NOON - 20 * DAY, "view_duration": 30.0, "category": "cups", "item_id": "x"},
+            {
+                "timestamp": NOON - 10 * DAY,
+                "event_type": "purchase",
+                "quantity": 1,
+                "event_value": 24.0,
+                "category": "cups",
+                "item_id": "x",
+            },
+            {"timestamp": NOON - 9 * DAY, "event_type": "refund", "quantity": 1, "event_value": -4.0, "item_id": "x"},
+            {"timestamp": NOON - 2 * DAY, "view_duration": 10.0, "channel": "app"},
+            {"timestamp": NOON - 2 * DAY, "event_type": "rate", "rating": 4.0},
         ]
     )
 
@@ -113,7 +110,7 @@ def test_a_shopper_by_hand(shopper: dict[str, Any], feature: str, expected: Any)
 
 
 def test_nothing_to_measure_is_missing_and_counts_are_zero() -> None:
-    nothing = one([{"at": NOON + DAY}])
+    nothing = one([{"timestamp": NOON + DAY}])
     assert nothing["events"] == nothing["orders"] == nothing["monetary"] == 0
     for name in ("recency_days", "average_order_value", "rating_mean", "view_share", "overdue"):
         assert math.isnan(nothing[name])
@@ -122,31 +119,31 @@ def test_nothing_to_measure_is_missing_and_counts_are_zero() -> None:
 
 def test_every_feature_is_there_and_of_its_kind(shopper: dict[str, Any]) -> None:
     assert shopper.keys() == FEATURES.keys() | TEXT_FEATURES.keys()
-    columns = features.compute(make([{"user": "a", "at": NOON}]), NOON, Window())
+    columns = features.compute(events_of([{"user_id": "a", "timestamp": NOON}]), NOON, Window())
     assert {name for name, content in columns.items() if content.dtype == np.float64} == FEATURES.keys()
 
 
 def test_a_late_event_is_not_known_before_it_was_received() -> None:
-    late = {"at": NOON - 5 * DAY, "received": NOON + DAY, "type": "purchase", "value": 9.0}
+    late = {"timestamp": NOON - 5 * DAY, "received_at": NOON + DAY, "event_type": "purchase", "event_value": 9.0}
     assert one([late])["orders"] == 0
     assert one([late], as_of=NOON + 2 * DAY)["orders"] == 1
 
 
 def test_the_event_at_the_moment_of_the_question_counts_and_the_next_does_not() -> None:
-    assert one([{"at": NOON}, {"at": NOON + 1}])["events"] == 1
+    assert one([{"timestamp": NOON}, {"timestamp": NOON + 1}])["events"] == 1
 
 
 def test_days_and_weekdays_are_the_shops() -> None:
     # 2017-10-01 02:00 UTC is still Saturday evening in New York.
     moment = int(datetime(2017, 10, 1, 2, tzinfo=UTC).timestamp() * 1000)
-    there = one([{"at": moment}], as_of=moment, zone=ZoneInfo("America/New_York"))
+    there = one([{"timestamp": moment}], as_of=moment, zone=ZoneInfo("America/New_York"))
     assert (there["asked_weekday"], there["evening_share"]) == (5, 1.0)
-    here = one([{"at": moment}], as_of=moment)
+    here = one([{"timestamp": moment}], as_of=moment)
     assert (here["asked_weekday"], here["evening_share"]) == (6, 0.0)
 
 
 def test_the_window_keeps_the_newest_and_forgets_the_old() -> None:
-    rows = [{"at": NOON - days * DAY, "type": "purchase", "value": 1.0} for days in (400, 3, 2, 1)]
+    rows = [{"timestamp": NOON - days * DAY, "event_type": "purchase", "event_value": 1.0} for days in (400, 3, 2, 1)]
     assert one(rows)["orders"] == 3
     few = one(rows, window=Window(max_events=2))
     assert (few["orders"], few["recency_days"], few["lifetime_purchases"], few["tenure_days"]) == (2, 1.0, 4, 400.0)
@@ -159,15 +156,15 @@ def shops(draw: st.DrawFn) -> Events:
         st.lists(
             st.fixed_dictionaries(
                 {
-                    "user": st.sampled_from("abcd"),
-                    "item": st.sampled_from("xyz"),
-                    "type": st.sampled_from(["view_item", "purchase", "refund", "add_to_cart", "rate"]),
-                    "at": st.integers(-500, 3).map(lambda days: NOON + days * DAY // 2),
-                    "value": st.sampled_from([math.nan, 2.5, 7.0]),
+                    "user_id": st.sampled_from("abcd"),
+                    "item_id": st.sampled_from("xyz"),
+                    "event_type": st.sampled_from(["view_item", "purchase", "refund", "add_to_cart", "rate"]),
+                    "timestamp": st.integers(-500, 3).map(lambda days: NOON + days * DAY // 2),
+                    "event_value": st.sampled_from([math.nan, 2.5, 7.0]),
                     "quantity": st.sampled_from([math.nan, 1.0, -1.0, 3.0]),
                     "rating": st.sampled_from([math.nan, 1.0, 5.0]),
                     "category": st.sampled_from([None, "p", "q", "茶"]),
-                    "order": st.sampled_from([None, "1", "2"]),
+                    "order_id": st.sampled_from([None, "1", "2"]),
                     "late": st.sampled_from([0, 0, DAY, 300 * DAY]),
                 }
             ),
@@ -176,10 +173,10 @@ def shops(draw: st.DrawFn) -> Events:
         )
     )
     for row in rows:
-        row["received"] = row["at"] + row.pop("late")
-        if row["order"]:
-            row["order"] += row["user"]
-    return make(rows)
+        row["received_at"] = row["timestamp"] + row.pop("late")
+        if row["order_id"]:
+            row["order_id"] += row["user_id"]
+    return events_of(rows)
 
 
 def alone(events: Events, user: int) -> Events:
