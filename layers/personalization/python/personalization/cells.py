@@ -7,7 +7,7 @@ rows that could not be converted, so that the caller can reject them, refuse the
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from personalization.schema import MAX_TIMESTAMP_MS, MIN_TIMESTAMP_MS
 MISSING_WORDS: Final = frozenset({"", "na", "n/a", "nan", "null", "none", "nil", "-", "?", "\\n", "#n/a", "nat", "<na>"})
 MISSING_TIME: Final = np.iinfo(np.int64).min
 
+_TEXT: Final = {str, type(None)}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -131,3 +132,11 @@ def word(cell: Any) -> str | None:
     if isinstance(cell, list | tuple):
         return "|".join(str(part) for part in cell) or None
     return str(cell)
+
+
+def by_cell(content: Sequence[Any] | NDArray[Any], convert: Callable[[Any], int], dtype: Any) -> NDArray[Any]:
+    """`convert` of each cell, called once for each different text."""
+    if set(map(type, content)) <= _TEXT:
+        found = {cell: convert(cell) for cell in dict.fromkeys(content)}
+        return np.fromiter(map(found.__getitem__, content), dtype=dtype, count=len(content))
+    return np.fromiter(map(convert, content), dtype=dtype, count=len(content))  # JSON: 1, 1.0 and True are equal keys

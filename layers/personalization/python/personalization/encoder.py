@@ -183,15 +183,16 @@ class TableEncoder:
         out[known] = np.stack([day, month, (day + 3) % 7, local % _DAY_MS // 3_600_000], axis=1)
         return bad
 
-    def _category_codes(self, column: Column, content: Sequence[Any] | NDArray[Any]) -> list[int]:
-        if column.kind == "hashed":
-            known: dict[Any, int] = {}
-            return [
-                MISSING_CODE if word is None else known.get(word) or known.setdefault(word, bucket_code(word, column))
-                for word in cells.words(content)
-            ]
-        codes = self._codes[column.name]
-        return [MISSING_CODE if word is None else codes.get(word, UNKNOWN_CODE) for word in cells.words(content)]
+    def _category_codes(self, column: Column, content: Sequence[Any] | NDArray[Any]) -> NDArray[np.int64]:
+        known = self._codes[column.name]
+
+        def code(cell: Any) -> int:
+            word = cells.word(cell)
+            if word is None:
+                return MISSING_CODE
+            return bucket_code(word, column) if column.kind == "hashed" else known.get(word, UNKNOWN_CODE)
+
+        return cells.by_cell(content, code, np.int64)
 
 
 def bucket_code(word: str, column: Column) -> int:

@@ -21,6 +21,8 @@ EVENT_COLUMNS: Final = (
     "user", "item", "event_type", "timestamp", "received_at", "quantity", "unit_price", "event_value", "view_duration",
     "rating", "category", "channel", "order",
 )  # fmt: skip
+# Column of codes → the words it points to.
+WORD_LISTS: Final = {"user": "users", "item": "items", "category": "categories", "channel": "channels"}
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def empty_events(users: Sequence[str] = ()) -> Events:
     """No events, of these users."""
     dtypes: dict[str, Any] = {"event_type": np.int8, "timestamp": np.int64, "received_at": np.int64}
     dtypes |= dict.fromkeys(("user", "item", "category", "channel", "order"), np.int32)
-    columns = {name: np.zeros(0, dtypes.get(name, np.float64)) for name in EVENT_COLUMNS}
+    columns: dict[str, Any] = {name: np.zeros(0, dtypes.get(name, np.float64)) for name in EVENT_COLUMNS}
     return Events(**columns, users=list(users))
 
 
@@ -112,23 +114,25 @@ def concatenate(parts: Sequence[Events]) -> Events:
     """All events of several parts, in their order; equal words of different parts become one."""
     if len(parts) == 1:
         return parts[0]
-    lists = {"user": "users", "item": "items", "category": "categories", "channel": "channels"}
-    interners = {column: Interner() for column in lists}
+    interners = {column: Interner() for column in WORD_LISTS}
     pieces: dict[str, list[NDArray[Any]]] = {name: [] for name in EVENT_COLUMNS}
     orders = 0
     for part in parts:
         for name in EVENT_COLUMNS:
             values = getattr(part, name)
-            if name in lists:
-                recode = np.append(interners[name].codes(getattr(part, lists[name])), np.int32(-1))
+            if name in WORD_LISTS:
+                recode = np.append(interners[name].codes(getattr(part, WORD_LISTS[name])), np.int32(-1))
                 values = recode[values]  # code −1 picks the appended −1
             elif name == "order":
                 values = np.where(values >= 0, values + orders, -1).astype(np.int32)
             pieces[name].append(values)
         orders += int(part.order.max(initial=-1)) + 1
     template = empty_events()
-    columns = {name: np.concatenate(pieces[name]) if pieces[name] else getattr(template, name) for name in EVENT_COLUMNS}
-    return Events(**columns, **{words: interners[column].words for column, words in lists.items()})
+    columns: dict[str, Any] = {
+        name: np.concatenate(pieces[name]) if pieces[name] else getattr(template, name) for name in EVENT_COLUMNS
+    }
+    columns |= {words: interners[column].words for column, words in WORD_LISTS.items()}
+    return Events(**columns)
 
 
 assert {f.name for f in fields(Events)} >= set(EVENT_COLUMNS)  # the two lists are one
