@@ -137,6 +137,7 @@ MAX_USERS_PER_CALL: Final = 100
 MAX_EVENTS_PER_CALL: Final = 5_000
 MAX_ROWS_PER_CALL: Final = 5_000
 MAX_ITEMS_PER_ANSWER: Final = 200
+MAX_CANDIDATES_PER_CALL: Final = 500
 MAX_RECORD_BYTES: Final = 64 * 1024
 MAX_ID_LENGTH: Final = 256
 MAX_RECORDED_REJECTS_RAW: Final = 1_024  # characters of a rejected line that are kept

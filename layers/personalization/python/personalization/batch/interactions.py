@@ -1,0 +1,99 @@
+"""Interactions: one profile for each user, in memory that does not grow with the file.
+
+The first pass over the file shares its events out by user, the second describes the users of one share after the other.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import orjson
+
+from personalization import profiles
+from personalization.batch.spill import Share, Spill, shares_for
+from personalization.batch.tally import DUPLICATE
+from personalization.batch.task import ScoringTask
+from personalization.bundle import Bundle
+from personalization.events import Events
+from personalization.features.lifetime import is_return
+from personalization.reading import Chunk, ParsedEvents, Reject, RowFault, SeenIds, open_table, parse_events
+from personalization.reading.duplicates import suspected
+from personalization.reading.interactions import READ
+from personalization.schema import INTERACTIONS
+
+USERS_AT_ONCE: Final = 2_048
+_LINE: Final = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
+
+
+def score(bundle: Bundle, task: ScoringTask) -> None:
+    """One line for each user: the profile as of `task.as_of`, or of the newest timestamp in the file."""
+    with (
+        tempfile.TemporaryDirectory(dir=task.temp_dir) as directory,
+        Spill(Path(directory), shares_for(task.path)) as spill,
+    ):
+        newest = _share_out(bundle, task, spill)
+        task.tally.check(task.max_reject_share)
+        task.tally.as_of = newest if task.as_of is None else task.as_of
+        task.tally.users = 0
+        for number in range(spill.count):
+            _describe(bundle, task, spill.share(number))
+
+
+def _share_out(bundle: Bundle, task: ScoringTask, spill: Spill) -> int | None:
+    """First pass; the newest timestamp, `None` where there is no event."""
+    reader = open_table(task.path, mapping=task.mapping, kind=INTERACTIONS.kind, only=READ)
+    tally = task.tally
+    tally.kind = reader.kind
+    seen = SeenIds()
+    newest: int | None = None
+    for chunk in reader.chunks():
+        parsed = parse_events(chunk.columns, len(chunk), bundle.encoder.zone, bad_cells=task.on_bad_row, seen=seen)
+        task.reject(_rejects(chunk, parsed))
+        tally.rows_in += len(chunk) + len(chunk.rejects)
+        tally.rows_used += len(parsed.events)
+        tally.duplicates += len(parsed.duplicates)
+        tally.returns += int(is_return(parsed.events).sum())
+        if len(parsed.events):
+            newest = max(newest or 0, int(parsed.events.timestamp.max()))
+            spill.add(parsed)
+    return newest
+
+
+def _rejects(chunk: Chunk, parsed: ParsedEvents) -> list[Reject]:
+    """One for each row that is no event, with its first fault."""
+    first: dict[int, RowFault] = {}
+    for fault in parsed.faults:
+        first.setdefault(fault.row, fault)
+    bad = [chunk.reject(fault.row, fault.column, fault.reason) for fault in first.values()]
+    return chunk.rejects + bad + [chunk.reject(row, "event_id", DUPLICATE) for row in parsed.duplicates]
+
+
+def _describe(bundle: Bundle, task: ScoringTask, share: Share) -> None:
+    """Second pass over some of the users."""
+    if not len(share.events):
+        return
+    tally = task.tally
+    identified = np.array([event_id is not None for event_id in share.event_ids], dtype=bool)
+    tally.suspected += suspected(share.events, identified)
+    tally.users = (tally.users or 0) + len(share.events.users)
+    for events in _by_users(share.events, USERS_AT_ONCE):
+        found = profiles.describe(bundle, events, tally.as_of or 0)
+        task.output.lines(b"".join(orjson.dumps(profile, option=_LINE) for profile in found), len(found))
+    if task.on_events:
+        task.on_events(share)
+
+
+def _by_users(events: Events, count: int) -> Iterator[Events]:
+    """The events of `count` users after the other, in their order."""
+    events = events.sorted()
+    offsets = events.offsets()
+    for first, stop in pairwise([*range(0, len(events.users), count), len(events.users)]):
+        rows = np.arange(offsets[first], offsets[stop])
+        some = events.take(rows)
+        yield replace(some, user=some.user - np.int32(first), users=events.users[first:stop])

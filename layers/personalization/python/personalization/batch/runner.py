@@ -1,0 +1,167 @@
+"""One dropped file: download, score, upload; ``_SUCCESS`` last, and nothing where it is there already.
+
+Two kinds of failure are told apart. A file that cannot be scored will fail again, so it ends here: a manifest that says
+why, ``_FAILED``, a metric. What is not the file's fault is raised: the queue tries again, and gives up into its dead letters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from botocore.exceptions import ClientError
+
+from personalization.batch.jobs import FAILED, MANIFEST, REJECTS, SUCCESS, Job, input_version
+from personalization.batch.manifest import manifest
+from personalization.batch.output import PartsOutput
+from personalization.batch.score import score_file
+from personalization.batch.spill import Share
+from personalization.batch.tally import Tally
+from personalization.bundle import Bundle
+from personalization.errors import InvalidInput
+from personalization.reading import parse_mapping
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_READ_BYTES: Final = 1 << 20
+_TYPES: Final = {".jsonl": "application/x-ndjson", ".json": "application/json"}
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a file.
+
+    status    done; there (it was done before); failed; gone (the object is not there any more)
+    results   prefix of the results' keys, empty where there are none
+    tally     of a job that ran
+    because   why it failed
+    """
+
+    status: Literal["done", "there", "failed", "gone"]
+    results: str = ""
+    tally: Tally | None = None
+    because: str = ""
+
+
+class Runner:
+    """Runs jobs of one bucket.
+
+    models             the bundle of a model's name; its errors are raised on
+    on_events          is given the events of a file by user, for state
+    max_reject_share   above which a job fails
+    temp_dir           holds the file, and its results until they are complete
+    """
+
+    def __init__(
+        self,
+        s3: S3Client,
+        bucket: str,
+        models: Callable[[str], Bundle],
+        *,
+        max_reject_share: float,
+        on_events: Callable[[Bundle, Share], None] | None = None,
+        temp_dir: Path | None = None,
+    ) -> None:
+        self._s3, self._bucket, self._models = s3, bucket, models
+        self._max_reject_share, self._on_events, self._temp_dir = max_reject_share, on_events, temp_dir
+
+    def run(self, job: Job) -> Outcome:
+        """Score one file. Raises `ModelUnavailable`, `StateUnavailable` and botocore's errors: the job may be repeated."""
+        bundle = self._models(job.name)
+        with TemporaryDirectory(prefix="batch-", dir=self._temp_dir) as name:
+            directory = Path(name)
+            digest = hashlib.sha256()
+            if not self._download(job.key, directory / "input", digest):
+                return Outcome("gone")
+            mapping = next((raw for key in job.mapping_keys if (raw := self._read(key)) is not None), None)
+            digest.update(mapping or b"")
+            version = input_version(digest.hexdigest(), bundle.version)
+            prefix = job.results(version)
+            if self._exists(prefix + SUCCESS):
+                return Outcome("there", prefix)
+            return self._score(job, bundle, directory, mapping, prefix, digest.hexdigest())
+
+    def _score(self, job: Job, bundle: Bundle, directory: Path, mapping: bytes | None, prefix: str, sha256: str) -> Outcome:
+        tally = Tally()
+        on_events = self._on_events
+        (directory / "results").mkdir()
+        try:
+            with PartsOutput(directory / "results") as output:
+                score_file(
+                    bundle,
+                    directory / "input",
+                    output,
+                    mapping=parse_mapping(mapping) if mapping is not None else None,
+                    kind=job.table,
+                    max_reject_share=self._max_reject_share,
+                    on_events=(lambda share: on_events(bundle, share)) if on_events else None,
+                    tally=tally,
+                    temp_dir=directory,
+                )
+        except InvalidInput as error:
+            self._put_file(prefix, directory / "results" / REJECTS)
+            self._put(prefix + MANIFEST, manifest(job, bundle, sha256, tally, because=error.detail))
+            self._put(prefix + FAILED, b"")
+            return Outcome("failed", prefix, tally, error.detail)
+        for part in output.parts:
+            self._put_file(prefix, directory / "results" / part.name)
+        self._put_file(prefix, directory / "results" / REJECTS)
+        self._put(prefix + MANIFEST, manifest(job, bundle, sha256, tally, output.parts))
+        if self._exists(prefix + FAILED):  # of a try under a stricter limit
+            self._s3.delete_object(Bucket=self._bucket, Key=prefix + FAILED)
+        self._put(prefix + SUCCESS, b"")
+        return Outcome("done", prefix, tally)
+
+    def _download(self, key: str, path: Path, digest: Any) -> bool:
+        """Whether the object is there; its bytes go to disk and into the hash."""
+        try:
+            body = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"]
+        except ClientError as error:
+            if _is_missing(error):
+                return False
+            raise
+        with path.open("wb") as out:
+            for block in body.iter_chunks(_READ_BYTES):
+                digest.update(block)
+                out.write(block)
+        return True
+
+    def _read(self, key: str) -> bytes | None:
+        try:
+            return self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        except ClientError as error:
+            if _is_missing(error):
+                return None
+            raise
+
+    def _exists(self, key: str) -> bool:
+        try:
+            self._s3.head_object(Bucket=self._bucket, Key=key)
+        except ClientError as error:
+            if _is_missing(error):
+                return False
+            raise
+        return True
+
+    def _put(self, key: str, content: bytes) -> None:
+        self._s3.put_object(Bucket=self._bucket, Key=key, Body=content, ContentType=_content_type(key))
+
+    def _put_file(self, prefix: str, path: Path) -> None:
+        with path.open("rb") as stream:
+            self._s3.put_object(Bucket=self._bucket, Key=prefix + path.name, Body=stream, ContentType=_content_type(path.name))
+
+
+def _is_missing(error: ClientError) -> bool:
+    return error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404", "NotFound")
+
+
+def _content_type(key: str) -> str:
+    return _TYPES.get(Path(key).suffix, "application/octet-stream")

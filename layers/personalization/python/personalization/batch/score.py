@@ -1,0 +1,67 @@
+"""The batch handler's own code, without a queue or a bucket: a file on disk, a loaded bundle, lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from personalization.batch import flat, interactions
+from personalization.batch.output import Output
+from personalization.batch.spill import Share
+from personalization.batch.tally import Tally
+from personalization.batch.task import OnBadRow, ScoringTask
+from personalization.bundle import Bundle
+from personalization.errors import BundleInvalid, InvalidInput
+from personalization.schema import FLAT, INTERACTIONS, JOBS, job_of
+
+Scorer = Callable[[Bundle, ScoringTask], None]
+
+# By job and kind of table that the bundle takes.
+SCORERS: Final[Mapping[tuple[str, str], Scorer]] = {
+    **{(job, FLAT): flat.score for job in JOBS},
+    ("profiles", INTERACTIONS.kind): interactions.score,
+}
+
+
+def score_file(
+    bundle: Bundle,
+    path: Path,
+    output: Output,
+    *,
+    mapping: Mapping[str, str] | None = None,
+    kind: str | None = None,
+    on_bad_row: OnBadRow = "reject",
+    as_of: int | None = None,
+    max_reject_share: float = 1.0,
+    on_events: Callable[[Share], None] | None = None,
+    tally: Tally | None = None,
+    temp_dir: Path | None = None,
+) -> Tally:
+    """Score a file: one line for each row of a flat table, one for each user of interactions.
+
+    kind    of table that somebody says this is; the bundle's own where `None`
+    tally   to fill in, so that the caller has it when an error is raised
+    For the rest see `ScoringTask`.
+
+    Raises `InvalidInput` for a file that this model cannot score, `TooManyRejects` where too many of its rows are bad,
+    and whatever `on_events` raises.
+    """
+    if kind is not None and kind != bundle.kind:
+        raise InvalidInput(f"expected a table of {bundle.kind}, which the model {bundle.name} takes, received {kind}")
+    scorer = SCORERS.get((job_of(bundle.name), bundle.kind))
+    if scorer is None:
+        raise BundleInvalid(f"no batch job scores {bundle.kind} with a model of {job_of(bundle.name)}")
+    task = ScoringTask(
+        path=path,
+        output=output,
+        tally=Tally() if tally is None else tally,
+        mapping=mapping,
+        on_bad_row=on_bad_row,
+        as_of=as_of,
+        max_reject_share=max_reject_share,
+        on_events=on_events,
+        temp_dir=temp_dir,
+    )
+    scorer(bundle, task)
+    return task.tally

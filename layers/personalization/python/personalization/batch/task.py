@@ -1,0 +1,48 @@
+"""One file to score: how it is read, and where its lines go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+from pathlib import Path
+from typing import Literal
+
+from personalization.batch.output import Output
+from personalization.batch.spill import Share
+from personalization.batch.tally import Tally
+from personalization.reading import Reject
+
+OnBadRow = Literal["reject", "missing"]
+
+
+@dataclass(frozen=True)
+class ScoringTask:
+    """What a scorer is given.
+
+    path               the file, on local disk
+    output             takes the lines
+    tally              is filled in on the way
+    mapping            our name → their column, or ``=constant``
+    on_bad_row         reject a row with a bad cell, or count the cell as missing
+    as_of              milliseconds; the newest timestamp of the file where `None`
+    max_reject_share   above which nothing is scored, or what was scored does not count
+    on_events          is given all events of some users at a time, once they are scored
+    temp_dir           for events by user; the system's where `None`
+    """
+
+    path: Path
+    output: Output
+    tally: Tally = field(default_factory=Tally)
+    mapping: Mapping[str, str] | None = None
+    on_bad_row: OnBadRow = "reject"
+    as_of: int | None = None
+    max_reject_share: float = 1.0
+    on_events: Callable[[Share], None] | None = None
+    temp_dir: Path | None = None
+
+    def reject(self, rejects: Sequence[Reject]) -> None:
+        """Account for rejected rows, by line."""
+        ordered = sorted(rejects, key=attrgetter("line"))
+        self.output.rejects(ordered)
+        self.tally.reject(ordered)
