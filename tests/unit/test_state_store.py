@@ -1,0 +1,342 @@
+"""State in a table: reading, repeating, erasing, and what happens when the table does not answer."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.awsrequest import AWSResponse
+from hypothesis import given
+from hypothesis import strategies as st
+
+from personalization.errors import StateUnavailable
+from personalization.state import StateStore, store
+from tests.conftest import create_state_table
+from tests.support import DAY_MS, Clock, events_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+TABLE = "test-state"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def state(dynamodb: DynamoDBClient, clock: Clock) -> StateStore:
+    return StateStore(dynamodb, TABLE, clock=clock, sleep=lambda seconds: None, workers=4)
+
+
+def buys(moments: list[int], user_id: str = "u") -> list[dict[str, Any]]:
+    """One purchase at each moment, worth as much."""
+    return [
+        {"user_id": user_id, "timestamp": t, "item_id": f"i{t}", "event_type": "purchase", "event_value": float(t)}
+        for t in moments
+    ]
+
+
+def told(state: StateStore, user_id: str = "u") -> tuple[list[int], float, float]:
+    """Moments of the events that are read, and number and value of all events ever."""
+    known = state.read(user_id)
+    events, value = float(len(known.events)), float(known.events.event_value.sum())
+    if known.evicted is not None:
+        events, value = events + known.evicted.events[0], value + known.evicted.value[0]
+    return known.events.timestamp.tolist(), events, value
+
+
+def items_of(client: DynamoDBClient, user_id: str = "u") -> list[dict[str, Any]]:
+    answer = client.query(
+        TableName=TABLE, KeyConditionExpression="pk = :p", ExpressionAttributeValues={":p": {"S": f"user#{user_id}"}}
+    )
+    return answer["Items"]
+
+
+def test_nobody_is_known_at_first(state: StateStore) -> None:
+    known = state.read("u")
+    assert (len(known.events), known.events.users, known.evicted, known.known) == (0, ["u"], None, False)
+
+
+def test_a_file_and_calls_are_read_together(state: StateStore) -> None:
+    state.write_windows(events_of(buys([1, 3], "u") + buys([2], "v")))
+    assert state.append_events(events_of(buys([4]))) == store.Appended(1, 0)
+    assert told(state) == ([1, 3, 4], 3, 8)
+    assert told(state, "v") == ([2], 1, 2)
+
+
+def test_a_repeated_call_is_recognised(state: StateStore) -> None:
+    rows = events_of(buys([1, 2]))
+    assert state.append_events(rows, ["e1", None]) == store.Appended(2, 0)
+    assert state.append_events(rows, ["e1", None]) == store.Appended(0, 2)
+    assert told(state) == ([1, 2], 2, 3)
+
+
+def test_copies_in_one_call_are_different_events_and_a_repeated_id_is_not(state: StateStore) -> None:
+    assert state.append_events(events_of(buys([1, 1]))) == store.Appended(2, 0)
+    assert state.append_events(events_of(buys([5, 5])), ["e", "e"]) == store.Appended(1, 1)
+    assert told(state) == ([1, 1, 5], 3, 7)
+
+
+def test_an_event_that_came_both_ways_counts_once(state: StateStore) -> None:
+    state.append_events(events_of(buys([1, 2])), ["e1", None])
+    state.write_windows(events_of(buys([1, 2, 3])), ["e1", None, None])
+    assert told(state) == ([1, 2, 3], 3, 6)
+
+
+def test_the_same_file_again_writes_nothing(state: StateStore, dynamodb: DynamoDBClient) -> None:
+    rows = events_of(buys([1, 2, 3, 4]) + buys([5], "v"))
+    assert state.write_windows(rows, max_events=2) == store.Written(2, 0)
+    before = items_of(dynamodb)
+    assert state.write_windows(rows, max_events=2) == store.Written(0, 2)
+    assert items_of(dynamodb) == before
+
+
+def test_rows_are_folded_when_a_file_pushes_events_out(state: StateStore, dynamodb: DynamoDBClient) -> None:
+    state.append_events(events_of(buys([1, 2, 9])))
+    state.write_windows(events_of(buys([3, 4, 5, 6])), max_events=3)
+    assert told(state) == ([5, 6, 9], 7, 30)
+    assert all("absorbed" in item for item in items_of(dynamodb) if item["sk"]["S"].startswith("event#"))
+    assert state.append_events(events_of(buys([1, 2, 9]))) == store.Appended(0, 3)
+    assert told(state) == ([5, 6, 9], 7, 30)
+
+
+def test_more_rows_than_one_transaction_holds_are_folded_exactly(state: StateStore) -> None:
+    state.append_events(events_of(buys(list(range(1, 251)))))
+    state.write_windows(events_of(buys(list(range(200, 301)))), max_events=20)
+    assert told(state) == (list(range(281, 301)), 300, sum(range(1, 301)))
+
+
+def test_late_events_are_added_to_the_sums_once(state: StateStore) -> None:
+    state.write_windows(events_of(buys([2, 4, 6, 8])), max_events=2)
+    for _ in range(2):
+        state.append_events(events_of(buys([1, 3])))
+        assert told(state) == ([6, 8], 6, 24)
+    state.write_windows(events_of(buys([10])), max_events=2)  # folds
+    state.append_events(events_of(buys([1, 3])))
+    assert told(state) == ([8, 10], 7, 34)
+
+
+def test_calls_alone_fold_their_rows_from_time_to_time(
+    state: StateStore, dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "FOLD_EVERY", 4)
+    for moment in range(40):
+        state.append_events(events_of(buys([moment])))
+    assert told(state) == (list(range(40)), 40, sum(range(40)))
+    assert sum("absorbed" in item for item in items_of(dynamodb)) > 10
+
+
+def test_sessions_and_users_of_the_same_name_are_different(state: StateStore) -> None:
+    state.append_events(events_of(buys([1])), kind="session")
+    assert not state.read("u").known
+    assert state.read("u", "session").known
+
+
+def test_state_expires(state: StateStore, clock: Clock, dynamodb: DynamoDBClient) -> None:
+    state.write_windows(events_of(buys([1])))
+    clock.go_on(300 * 86_400)
+    state.append_events(events_of(buys([2])))
+    clock.go_on(100 * 86_400)  # moto never deletes, DynamoDB not at once: the reader must not believe it
+    assert told(state) == ([2], 1, 2)
+    clock.go_on(300 * 86_400)
+    assert not state.read("u").known
+    assert state.append_events(events_of(buys([2]))) == store.Appended(1, 0)
+    state.write_windows(events_of(buys([3])))
+    assert told(state) == ([2, 3], 2, 5)
+
+
+def test_a_file_told_again_late_in_its_life_lives_on(state: StateStore, clock: Clock) -> None:
+    rows = events_of(buys([1]))
+    state.write_windows(rows)
+    clock.go_on(300 * 86_400)
+    assert state.write_windows(rows) == store.Written(1, 0)
+
+
+def test_everything_is_told_and_then_erased(state: StateStore, dynamodb: DynamoDBClient) -> None:
+    state.write_windows(events_of(buys([1, 2, 3])), max_events=2)
+    state.append_events(events_of([{"user_id": "u", "timestamp": DAY_MS, "item_id": "x", "category": "c"}]), ["e1"])
+    dynamodb.put_item(
+        TableName=TABLE,
+        Item={
+            "pk": {"S": "user#u"},
+            "sk": {"S": "state"},
+            "expires_at": {"N": "1999999999"},
+            "caps": {"M": {"ad": {"N": "2"}}},
+        },
+    )
+    all_of_it = state.everything("u")
+    assert [event["item_id"] for event in all_of_it["events"]] == ["i2", "i3", "x"]
+    assert all_of_it["events"][2] == {
+        "event_type": "view_item",
+        "timestamp": "1970-01-02T00:00:00.000Z",
+        "received_at": "1970-01-02T00:00:00.000Z",
+        "item_id": "x",
+        "category": "c",
+    }
+    assert all_of_it["older"] == {
+        "events": 1,
+        "purchases": 1,
+        "value": 1.0,
+        "first": "1970-01-01T00:00:00.001Z",
+        "last": "1970-01-01T00:00:00.001Z",
+    }
+    assert [item["key"] for item in all_of_it["items"]] == ["event#0000086400000#e1", "state", "window"]
+    assert all_of_it["items"][1]["content"] == {"caps": {"ad": 2}}
+    assert state.erase("u") == {"event": 1, "state": 1, "window": 1}
+    assert items_of(dynamodb) == []
+    assert state.erase("u") == {}
+    assert not state.read("u").known
+
+
+def test_a_user_with_many_items_is_erased(state: StateStore, dynamodb: DynamoDBClient) -> None:
+    state.append_events(events_of(buys(list(range(60)))))
+    assert state.erase("u")["event"] == 60
+    assert items_of(dynamodb) == []
+
+
+def test_concurrent_writers_lose_nothing(state: StateStore) -> None:
+    """Four files of one user at the same time, each conditional on what it read."""
+    start = threading.Barrier(4)
+
+    def drop(part: int) -> None:
+        start.wait()
+        state.write_windows(events_of(buys(list(range(part, 40, 4)))))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(drop, range(4)))
+    assert told(state) == (list(range(40)), 40, sum(range(40)))
+
+
+def test_an_erased_window_is_not_written_back(dynamodb: DynamoDBClient, clock: Clock) -> None:
+    """A writer that read before the erasure finds its condition broken, and begins anew with nothing."""
+    state = StateStore(dynamodb, TABLE, clock=clock, sleep=lambda seconds: None)
+    state.write_windows(events_of(buys([1, 2])))
+    eraser = StateStore(boto3.client("dynamodb"), TABLE, clock=clock)
+    seen: list[str] = []
+
+    def erase_before_the_first_put(**_: object) -> None:
+        if not seen:
+            seen.append("put")
+            eraser.erase("u")
+
+    dynamodb.meta.events.register("before-call.dynamodb.PutItem", erase_before_the_first_put)
+    state.write_windows(events_of(buys([3])))
+    assert told(state) == ([3], 1, 3)
+
+
+# --- a table that does not answer ------------------------------------------------------------------------------------
+
+
+def throttled(client: DynamoDBClient, operation: str, after: int = 0) -> list[str]:
+    """Make the table refuse an operation, after some that work; answers the list of what was tried."""
+    tried: list[str] = []
+    lock = threading.Lock()
+
+    def refuse(**_: object) -> tuple[AWSResponse, dict[str, Any]] | None:
+        with lock:
+            tried.append(operation)
+            if len(tried) <= after:
+                return None
+        error = {"Code": "ProvisionedThroughputExceededException", "Message": "too much for user#u"}
+        return AWSResponse("https://dynamodb.test/", 400, {}, None), {"Error": error}
+
+    client.meta.events.register_first(f"before-call.dynamodb.{operation}", refuse)
+    return tried
+
+
+@pytest.fixture
+def impatient(aws: None, clock: Clock) -> tuple[DynamoDBClient, StateStore]:
+    client = boto3.client("dynamodb")
+    create_state_table(client)
+    return client, StateStore(client, TABLE, clock=clock, sleep=lambda seconds: None, workers=4)
+
+
+@pytest.mark.parametrize("operation", ["Query", "PutItem", "BatchGetItem"])
+def test_a_throttled_table_is_said_so_without_the_user(impatient: tuple[DynamoDBClient, StateStore], operation: str) -> None:
+    client, state = impatient
+    throttled(client, operation)
+    rows = events_of(buys(list(range(30))))
+    calls = {
+        "Query": lambda: state.read("u"),
+        "PutItem": lambda: state.append_events(rows),
+        "BatchGetItem": lambda: state.write_windows(rows),
+    }
+    with pytest.raises(StateUnavailable) as caught:
+        calls[operation]()
+    assert "ProvisionedThroughputExceededException" in caught.value.detail
+    assert "user#" not in caught.value.detail
+    assert caught.value.__cause__ is None
+
+
+def test_a_call_that_failed_half_way_may_be_repeated(impatient: tuple[DynamoDBClient, StateStore]) -> None:
+    client, state = impatient
+    tried = throttled(client, "PutItem", after=10)
+    rows = events_of(buys(list(range(100))))
+    with pytest.raises(StateUnavailable):
+        state.append_events(rows)
+    assert len(tried) < 100  # the rest is not even begun
+    fresh = StateStore(boto3.client("dynamodb"), TABLE, clock=state._clock, workers=4)
+    assert fresh.append_events(rows) == store.Appended(90, 10)
+    assert told(fresh) == (list(range(100)), 100, sum(range(100)))
+
+
+def test_a_table_that_is_not_there_is_unavailable(aws: None) -> None:
+    state = StateStore(boto3.client("dynamodb"), "no-such-table", sleep=lambda seconds: None)
+    with pytest.raises(StateUnavailable, match="ResourceNotFoundException"):
+        state.read("u")
+
+
+# --- properties -------------------------------------------------------------------------------------------------------
+
+KEEP = 5
+
+
+names = map("user {}".format, count())  # of examples, each on its own in one table
+
+
+@given(st.data())
+def test_any_split_in_any_order_with_repeats_gives_the_same_newest_events(state: StateStore, data: st.DataObject) -> None:
+    user_id = next(names)
+    moments = data.draw(st.lists(st.integers(0, 60), min_size=1, max_size=25, unique=True))
+    named = data.draw(st.sets(st.sampled_from(moments)))
+    deliveries = data.draw(
+        st.lists(st.tuples(st.booleans(), st.lists(st.sampled_from(moments), unique=True, max_size=12)), max_size=6)
+    )
+    missing = sorted(set(moments) - {moment for _, part in deliveries for moment in part})
+    deliveries.insert(data.draw(st.integers(0, len(deliveries))), (data.draw(st.booleans()), missing))
+    for by_file, part in deliveries:
+        ids = [f"e{moment}" if moment in named else None for moment in part]
+        if by_file:
+            state.write_windows(events_of(buys(part, user_id)), ids, max_events=KEEP)
+        else:
+            state.append_events(events_of(buys(part, user_id)), ids)
+    known = state.read(user_id).events.timestamp.tolist()
+    assert known[-KEEP:] == sorted(moments)[-KEEP:]
+    assert len(set(known)) == len(known)
+
+
+@given(st.data())
+def test_days_of_calls_and_nights_of_files_count_every_event_once(state: StateStore, data: st.DataObject) -> None:
+    """A file tells all that happened, or what is new; calls come in any order, some repeated, and also told by files."""
+    user_id = next(names)
+    total: set[int] = set()
+    for night in range(1, data.draw(st.integers(1, 4)) + 1):
+        today = data.draw(st.sets(st.integers(night * 100, night * 100 + 99), max_size=8))
+        called = data.draw(st.lists(st.sampled_from(sorted(today)), max_size=8)) if today else []
+        for moment in called:
+            state.append_events(events_of(buys([moment], user_id)))
+        filed = sorted(total | today) if data.draw(st.booleans()) else sorted(today)
+        total |= set(called)
+        if filed and data.draw(st.booleans()):
+            for _ in range(data.draw(st.integers(1, 2))):
+                state.write_windows(events_of(buys(filed, user_id)), max_events=KEEP)
+            total |= today
+    _, events, value = told(state, user_id)
+    assert events == len(total)
+    assert value == sum(total)
