@@ -30,10 +30,10 @@ os.environ.update(
 for unwanted in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "MODEL_STORE", "POWERTOOLS_DEV", "POWERTOOLS_TRACE_DISABLED"):
     os.environ.pop(unwanted, None)
 
-import boto3
-import moto  # at import it hooks into botocore, so that clients made later are covered, by functions' modules too
-import pytest
-from hypothesis import HealthCheck, settings
+import boto3  # noqa: E402
+import moto  # noqa: E402 – at import it hooks into botocore, so that clients made later are covered, by functions' modules too
+import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

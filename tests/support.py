@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +27,37 @@ class Clock:
 
     def go_on(self, seconds: float) -> None:
         self.now += seconds
+
+
+def proxy_event(
+    method: str,
+    path: str,
+    body: Any = None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    resource: str = "",
+    base64: bool = False,
+) -> dict[str, Any]:
+    """API Gateway's REST proxy event; `path` is percent-encoded, a body that is no text is sent as JSON."""
+    text = body if isinstance(body, str) or body is None else json.dumps(body)
+    sent = {"Host": "shop.execute-api.eu-central-1.amazonaws.com"}
+    if text is not None:
+        sent["Content-Type"] = "application/json"
+    sent |= headers or {}
+    return {
+        "resource": resource or path,
+        "path": path,
+        "httpMethod": method,
+        "headers": sent,
+        "multiValueHeaders": {name: [value] for name, value in sent.items()},
+        "queryStringParameters": None,
+        "multiValueQueryStringParameters": None,
+        "pathParameters": None,
+        "stageVariables": None,
+        "requestContext": {"httpMethod": method, "path": f"/live{path}", "requestId": "gateway-request", "stage": "live"},
+        "body": b64encode(text.encode()).decode() if base64 and text is not None else text,
+        "isBase64Encoded": base64,
+    }
 
 
 def events_of(rows: Sequence[Mapping[str, Any]]) -> Events:

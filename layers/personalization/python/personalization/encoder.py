@@ -142,7 +142,7 @@ class TableEncoder:
         everywhere; so does a bad cell, which is also named in the answer. Never raises for data.
         """
         names = self.numeric_names
-        numeric = np.full((rows, len(names)), np.nan, dtype=np.float32)
+        values = np.full((rows, len(names)), np.nan)
         categorical = np.zeros((rows, len(self.categorical_columns)), dtype=np.int64)
         bad: list[BadCell] = []
         n = m = 0
@@ -150,23 +150,24 @@ class TableEncoder:
             content = table.get(column.name)
             if column.kind == NUMERIC:
                 if content is not None:
-                    values, wrong = cells.numbers(content)
-                    with np.errstate(over="ignore"):
-                        numeric[:, n] = values
-                    wrong += np.flatnonzero(np.isinf(numeric[:, n])).tolist()  # beyond float32
-                    if wrong:
-                        numeric[wrong, n] = np.nan
-                        bad.extend(BadCell(r, column.name, _expected("a number", content[r])) for r in wrong)
+                    values[:, n], wrong = cells.numbers(content)
+                    bad.extend(BadCell(r, column.name, _expected("a number", content[r])) for r in wrong)
                 n += 1
             elif column.kind == "date":
                 if content is not None:
-                    wrong = self._date_parts(content, numeric[:, n : n + len(DATE_PARTS)])
+                    wrong = self._date_parts(content, values[:, n : n + len(DATE_PARTS)])
                     bad.extend(BadCell(r, column.name, _expected("a date or time", content[r])) for r in wrong)
                 n += len(DATE_PARTS)
             else:
                 if content is not None:
                     categorical[:, m] = self._category_codes(column, content)
                 m += 1
+        with np.errstate(over="ignore"):
+            numeric = values.astype(np.float32)
+        beyond = np.isinf(numeric)  # of float32; looked for once, not once a column: one user's row is short and wide
+        if beyond.any():
+            numeric[beyond] = np.nan
+            bad.extend(BadCell(r, names[c], _expected("a number", table[names[c]][r])) for r, c in np.argwhere(beyond).tolist())
         inputs: dict[str, NDArray[Any]] = {}
         if numeric.shape[1]:
             inputs["numeric"] = numeric
@@ -174,7 +175,7 @@ class TableEncoder:
             inputs["categorical"] = categorical
         return Encoded(inputs, bad, rows)
 
-    def _date_parts(self, content: Sequence[Any] | NDArray[Any], out: NDArray[np.float32]) -> list[int]:
+    def _date_parts(self, content: Sequence[Any] | NDArray[Any], out: NDArray[np.float64]) -> list[int]:
         moments, bad = cells.timestamps(content, self.zone)
         known = np.flatnonzero(moments != cells.MISSING_TIME)
         local = moments[known] + zone_offset(moments[known], self.zone)

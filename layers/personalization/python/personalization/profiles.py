@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from personalization import cells, features
 from personalization.bundle import Bundle
-from personalization.encoder import BadCell, TableColumns
+from personalization.encoder import BadCell, Encoded, TableColumns
 from personalization.errors import Fault, InvalidInput
 from personalization.events import Events
 from personalization.features import CategoryShares, Lifetime, Window
@@ -78,8 +78,8 @@ def describe_features(
         if name in ready:
             ready[name], bad = _numbers(ready[name], name)
             faults += bad
-    if bundle:
-        faults += [_fault(cell) for cell in bundle.encoder.encode(ready, rows).bad_cells]
+    encoded = bundle.encoder.encode(ready, rows) if bundle else None
+    faults += [_fault(cell) for cell in encoded.bad_cells] if encoded else []
     if faults:
         raise InvalidInput(f"{len(faults)} of the features are not what they should be", faults)
     shares = ready.get("preferred_category_share", np.full(rows, np.nan))
@@ -87,12 +87,15 @@ def describe_features(
         [{"category": word, "share": _number(share)}] if word else []
         for word, share in zip(ready.get("preferred_category", [None] * rows), shares, strict=True)
     ]
-    return _profiles(bundle, ready, user_ids or [None] * rows, as_of_ms, liked)
+    return _profiles(bundle, ready, user_ids or [None] * rows, as_of_ms, liked, encoded)
 
 
-def predictions(bundle: Bundle, columns: TableColumns, rows: int) -> dict[str, NDArray[Any]]:
-    """The graph's outputs for feature columns, by name, each (rows, …)."""
-    inputs = bundle.encoder.encode(columns, rows).inputs
+def predictions(bundle: Bundle, columns: TableColumns, rows: int, encoded: Encoded | None = None) -> dict[str, NDArray[Any]]:
+    """The graph's outputs for feature columns, by name, each (rows, …).
+
+    encoded   the same columns as tensors, where they were encoded before
+    """
+    inputs = (encoded or bundle.encoder.encode(columns, rows)).inputs
     parts = [
         bundle.run({name: values[start : start + ROWS_PER_RUN] for name, values in inputs.items()})
         for start in range(0, max(rows, 1), ROWS_PER_RUN)
@@ -106,12 +109,13 @@ def _profiles(
     user_ids: Sequence[str | None],
     as_of_ms: int,
     liked: Sequence[list[dict[str, Any]]],
+    encoded: Encoded | None = None,
 ) -> list[dict[str, Any]]:
     rows = len(user_ids)
     if not rows:
         return []
     as_of = datetime.fromtimestamp(as_of_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    forecast = _forecasts(bundle, predictions(bundle, columns, rows)) if bundle else [{}] * rows
+    forecast = _forecasts(bundle, predictions(bundle, columns, rows, encoded)) if bundle else [{}] * rows
     groups = {
         name: _group(columns, members, rows)
         for name, members in (

@@ -1,0 +1,11 @@
+"""POST /v1/ads/score, POST /v1/tables/ads-table."""
+
+from personalization.api import Handler, Services, ads, application
+
+
+def build(services: Services) -> Handler:
+    """The handler in given surroundings."""
+    return application(services, ads.routes(services))
+
+
+lambda_handler = build(Services.from_environment("ads", models=("ads", "ads-table"), state=False))

@@ -1,0 +1,11 @@
+"""POST /v1/profiles, GET /v1/profiles/{user_id}, POST /v1/tables/profiles-table."""
+
+from personalization.api import Handler, Services, application, profiles
+
+
+def build(services: Services) -> Handler:
+    """The handler in given surroundings."""
+    return application(services, profiles.routes(services))
+
+
+lambda_handler = build(Services.from_environment("profiles", models=("profiles", "profiles-table")))

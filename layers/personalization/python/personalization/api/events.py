@@ -1,0 +1,64 @@
+"""``POST /v1/events``: what shoppers just did, stored one by one and counted from the next question on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from personalization.api.answers import Answer
+from personalization.api.application import Route
+from personalization.api.calls import Body, Call
+from personalization.api.problems import pointer
+from personalization.api.rows import Columns, Row, as_sent, canonical_columns
+from personalization.api.services import Services
+from personalization.cells import is_missing
+from personalization.errors import Fault, InvalidInput
+from personalization.reading.interactions import parse_events
+from personalization.schema import MAX_EVENTS_PER_CALL, USER_ID
+from personalization.state.items import Kind
+
+_KINDS: Final[tuple[tuple[Kind, bool], ...]] = (("user", False), ("session", True))
+
+
+class EventsRequest(Body):
+    """Rows of the interactions table. One without a `user_id` needs a `session_id`, and is kept under that."""
+
+    events: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_EVENTS_PER_CALL)]
+
+
+def routes(services: Services) -> list[Route]:
+    def append(call: Call) -> Answer:
+        sent = call.body(EventsRequest).events
+        groups = [(kind, places, parse_events(own, len(places))) for kind, places, own in _by_owner(sent, call.now_ms)]
+        faults = [
+            Fault(pointer("events", places[row], *([as_sent(sent[places[row]], column)] if column else [])), reason)
+            for _, places, parsed in groups
+            for row, column, reason in parsed.faults
+        ]
+        if faults:
+            raise InvalidInput("some events are not valid; none was stored", faults)
+        accepted = duplicates = 0
+        for kind, _, parsed in groups:
+            appended = services.users.append_events(parsed.events, parsed.event_ids, parsed.order_ids, kind)
+            accepted += appended.accepted
+            duplicates += appended.duplicates + len(parsed.duplicates)
+        return Answer({"accepted": accepted, "duplicates": duplicates})
+
+    return [Route("POST", "/v1/events", append)]
+
+
+def _by_owner(sent: list[Row], now_ms: int) -> Iterator[tuple[Kind, list[int], Columns]]:
+    """Events of users and of nameless sessions apart: their places in the request, and their columns."""
+    columns = canonical_columns(sent)
+    missing = [None] * len(sent)
+    # What does not say when it arrived has arrived now: a late event was not known before.
+    columns["received_at"] = [now_ms if is_missing(cell) else cell for cell in columns.get("received_at", missing)]
+    users, sessions = columns.get(USER_ID, missing), columns.get("session_id", missing)
+    nameless = [is_missing(user) and not is_missing(session) for user, session in zip(users, sessions, strict=True)]
+    for kind, of_sessions in _KINDS:
+        places = [place for place, found in enumerate(nameless) if found is of_sessions]
+        if places:
+            own = {name: [cells[place] for place in places] for name, cells in columns.items()}
+            yield kind, places, own | {USER_ID: own["session_id"]} if of_sessions else own

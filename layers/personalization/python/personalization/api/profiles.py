@@ -1,0 +1,88 @@
+"""``POST /v1/profiles`` and ``GET /v1/profiles/{user_id}``: who are these customers, and what will they do."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from personalization.api.answers import Answer
+from personalization.api.application import Route
+from personalization.api.calls import Body, Call, moment_ms
+from personalization.api.describing import Asked, describe_all
+from personalization.api.services import Services
+from personalization.api.tables import table_routes
+from personalization.errors import NotFound
+from personalization.profiles import describe
+from personalization.schema import MAX_EVENTS_PER_CALL, MAX_ID_LENGTH, MAX_USERS_PER_CALL
+
+NAME = "profiles"
+
+
+class User(Body):
+    """One user, told by events or by ready features; by neither, state is read."""
+
+    user_id: Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)] | None = None
+    events: Annotated[list[dict[str, Any]], Field(max_length=MAX_EVENTS_PER_CALL)] | None = None
+    features: dict[str, Any] | None = None
+    attributes: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.events is not None and self.features is not None:
+            raise ValueError("expected events or features, received both")
+        return self
+
+
+class ProfilesRequest(User):
+    """A list of users, or one user's fields at the top.
+
+    as_of             RFC 3339 or unix time; events after it are not looked at; now where it is not given
+    personalization   ``off`` answers from what the request holds, and reads nothing
+    """
+
+    users: Annotated[list[User], Field(min_length=1, max_length=MAX_USERS_PER_CALL)] | None = None
+    as_of: str | float | None = None
+    personalization: Literal["on", "off"] = "on"
+    explain: bool = False
+
+    @model_validator(mode="after")
+    def _list_or_one(self) -> Self:
+        if self.users is not None and self.model_fields_set & User.model_fields.keys():
+            raise ValueError("expected users, or one user's fields at the top; received both")
+        return self
+
+
+def routes(services: Services) -> list[Route]:
+    def post(call: Call) -> Answer:
+        request = call.body(ProfilesRequest)
+        as_of_ms = moment_ms(request.as_of, call.now_ms)
+        # A model on trial gets its share of users; a call with several is answered by the champion.
+        served = services.model(NAME, request.user_id if request.users is None else None)
+        if request.users is None:
+            asked = [Asked((), request.user_id, request.events, request.features, request.attributes)]
+        else:
+            asked = [
+                Asked(("users", n), user.user_id, user.events, user.features, user.attributes)
+                for n, user in enumerate(request.users)
+            ]
+        read = services.users.read if request.personalization == "on" else None
+        profiles, warnings = describe_all(served.bundle, asked, as_of_ms, read)
+        if request.explain:
+            warnings.append("explain: explanations of profiles are not answered")
+        return Answer({"profiles": profiles}, served.bundle, served.variant, served.because, warnings)
+
+    def get(call: Call) -> Answer:
+        user_id = call.path_id("user_id")
+        state = services.users.read(user_id)
+        if not state.known:
+            raise NotFound("nothing is known of this user; POST /v1/profiles with events or features answers for anybody")
+        served = services.model(NAME, user_id)
+        profile = describe(served.bundle, state.events, call.now_ms, state.evicted)[0]
+        return Answer({"profiles": [profile | {"source": "state"}]}, served.bundle, served.variant, served.because)
+
+    return [
+        Route("POST", "/v1/profiles", post),
+        Route("GET", "/v1/profiles/{user_id}", get),
+        *table_routes(services, NAME),
+    ]

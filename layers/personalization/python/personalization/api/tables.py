@@ -1,0 +1,57 @@
+"""``POST /v1/tables/<name>``: rows of a flat feature table → one probability each."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from personalization import tables
+from personalization.api.answers import Answer
+from personalization.api.application import Route
+from personalization.api.calls import Body, Call
+from personalization.api.problems import pointer
+from personalization.api.rows import canonical, columns_of
+from personalization.api.services import Services
+from personalization.bundle import Bundle
+from personalization.errors import BundleInvalid, Fault, InvalidInput
+from personalization.schema import MAX_ROWS_PER_CALL, TABLE_SUFFIX, USER_ID
+
+
+class TableRequest(Body):
+    """Rows of the table that the model was trained with, by its own column names."""
+
+    rows: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_ROWS_PER_CALL)]
+
+
+def table_routes(services: Services, job: str) -> list[Route]:
+    """The route of a job's flat model."""
+    name = job + TABLE_SUFFIX
+
+    def answer(call: Call) -> Answer:
+        rows = call.body(TableRequest).rows
+        served = services.model(name)
+        bundle = served.required()
+        columns = columns_of(rows)
+        scored = tables.score(bundle, columns, len(rows))
+        if scored.bad_cells:
+            faults = [Fault(pointer("rows", cell.row, cell.column), cell.detail) for cell in scored.bad_cells]
+            raise InvalidInput("some cells are not what their columns hold", faults)
+        if not np.isfinite(scored.probability).all():
+            raise BundleInvalid("the graph answered a probability that is no number")
+        results = [{"row": row, "probability": p} for row, p in enumerate(scored.probability.round(7).tolist())]
+        return Answer({"results": results}, bundle, served.variant, served.because, _warnings(bundle, set(columns)))
+
+    return [Route("POST", f"/v1/tables/{name}", answer)]
+
+
+def _warnings(bundle: Bundle, columns: set[str]) -> list[str]:
+    expected = {column.name for column in bundle.encoder.columns}
+    unknown = sorted(name for name in columns - expected if canonical(name) != USER_ID)
+    missing = sorted(expected - columns)
+    return [
+        f"{what}: {', '.join(names)}"
+        for what, names in (("columns that the model does not know", unknown), ("columns that no row has", missing))
+        if names
+    ]

@@ -1,0 +1,44 @@
+"""``GET`` and ``DELETE /v1/users/{user_id}``: what we know of somebody, and forgetting it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from personalization.api.answers import Answer
+from personalization.api.application import Route
+from personalization.api.calls import Call, rfc3339
+from personalization.api.services import Services
+from personalization.errors import NotFound
+
+BACKUP_DAYS: Final = 35  # DynamoDB's point-in-time recovery reaches no further back
+LIFECYCLE_SLACK_DAYS: Final = 2  # S3 counts from the next midnight UTC, and deletes within a day or so
+_DAY: Final = 86_400
+
+
+def routes(services: Services) -> list[Route]:
+    def everything(call: Call) -> Answer:
+        user_id = call.path_id("user_id")
+        stored = services.users.everything(user_id)
+        if not stored["items"]:
+            raise NotFound("nothing is stored about this user")
+        return Answer({"user_id": user_id} | stored)
+
+    def erase(call: Call) -> Answer:
+        removed = services.users.erase(call.path_id("user_id"))
+        return Answer({"removed": removed, "expires_later": _later(services.settings.results_days, call.now)})
+
+    return [Route("GET", "/v1/users/{user_id}", everything), Route("DELETE", "/v1/users/{user_id}", erase)]
+
+
+def _later(results_days: int, now: float) -> list[dict[str, Any]]:
+    """Copies that no call can reach, and when the last of them is gone."""
+    files = rfc3339(now + (results_days + LIFECYCLE_SLACK_DAYS) * _DAY)
+    return [
+        {"store": "inbox", "what": "dropped files that name the user", "gone_by": files},
+        {"store": "results", "what": "results of dropped files", "gone_by": files},
+        {
+            "store": "table backups",
+            "what": "point-in-time recovery of the state table",
+            "gone_by": rfc3339(now + BACKUP_DAYS * _DAY),
+        },
+    ]

@@ -1,0 +1,94 @@
+"""The four functions' handlers over an AWS in this process, with a clock that stands still."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from personalization.api import Handler, Services
+from personalization.model_store import ModelStore, promote, publish
+from personalization.observability import Monitor
+from personalization.settings import Settings
+from personalization.state import StateStore
+from tests.support import Clock, proxy_event
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+
+NOW = 1_790_000_000.0  # 2026-09-21T14:13:20Z
+MODELS = os.environ["MODELS_BUCKET"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    status: int
+    headers: dict[str, str]
+    body: dict[str, Any]
+
+
+@dataclass
+class Shop:
+    """What a shop's server sees."""
+
+    s3: S3Client
+    dynamodb: DynamoDBClient
+    cache: Path
+    clock: Clock = field(default_factory=lambda: Clock(NOW))
+    handlers: dict[str, Handler] = field(default_factory=dict)
+
+    @property
+    def state(self) -> StateStore:
+        return StateStore(self.dynamodb, os.environ["STATE_TABLE"], clock=self.clock, sleep=lambda seconds: None)
+
+    def publish(self, directory: Path) -> str:
+        version = publish(self.s3, MODELS, directory)
+        promote(self.s3, MODELS, json.loads((directory / "bundle.json").read_text())["name"], version)
+        return version
+
+    def services(self, job: str) -> Services:
+        monitor = Monitor(job)
+        for handler in monitor.logger.handlers:  # loggers live as long as the process, the captured stdout as long as a test
+            handler.stream = sys.stdout
+        names = () if job == "events" else (job, f"{job}-table")
+        stores = {
+            name: ModelStore(
+                self.s3, MODELS, name, cache_dir=self.cache, clock=self.clock, on_failure=monitor.model_not_refreshed
+            )
+            for name in names
+        }
+        return Services(Settings.from_environment(), monitor, self.s3, stores, self.state, self.clock)
+
+    def handler(self, job: str) -> Handler:
+        """The function's own, over this shop; kept, as Lambda keeps it between calls."""
+        if job not in self.handlers:
+            module = importlib.import_module(f"functions.{job}.api")
+            self.handlers[job] = module.build(self.services(job))
+        return self.handlers[job]
+
+    def call(self, job: str, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Reply:
+        return self.invoke(job, proxy_event(method, path, body, headers=headers))
+
+    def invoke(self, job: str, event: dict[str, Any]) -> Reply:
+        answer = self.handler(job)(event, None)
+        assert answer["isBase64Encoded"] is False
+        headers = {name: values[0] for name, values in answer["multiValueHeaders"].items()}
+        return Reply(answer["statusCode"], headers, json.loads(answer["body"], parse_constant=_no_constant))
+
+
+def job_of_path(path: str) -> str:
+    """The function behind a path."""
+    parts = path.split("/")
+    if parts[2] == "tables":
+        return parts[3].removesuffix("-table")
+    return parts[2] if parts[2] in ("profiles", "recommendations", "ads") else "events"
+
+
+def _no_constant(name: str) -> Any:
+    raise AssertionError(f"an answer held {name}")

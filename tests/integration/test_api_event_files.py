@@ -1,0 +1,61 @@
+"""Each REST event file through its function, and the answers against openapi.yaml."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from openapi_schema_validator import OAS31Validator
+
+from tests.api_shop import Shop, job_of_path
+from tests.bundles import flat_bundle, profiles_bundle
+from tests.integration.test_api_jobs import ranking  # noqa: F401 – a fixture
+
+ROOT = Path(__file__).parents[2]
+SPEC = yaml.safe_load((ROOT / "openapi.yaml").read_text())
+FILES = sorted((ROOT / "events").glob("rest_*.json"))
+
+
+def check(event: dict[str, Any], status: int, body: dict[str, Any]) -> None:
+    """The answer is one that the description announces, in the shape that it announces."""
+    operation = SPEC["paths"][event["resource"]][event["httpMethod"].lower()]
+    announced = operation["responses"][str(status)]
+    if "$ref" in announced:
+        announced = SPEC["components"]["responses"][announced["$ref"].rpartition("/")[2]]
+    ((_, content),) = announced["content"].items()
+    schema = content["schema"] | {"components": SPEC["components"]}
+    errors = [f"{list(error.path)}: {error.message}" for error in OAS31Validator(schema).iter_errors(body)]
+    assert not errors
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.usefixtures("ranking")
+def test_with_models(shop: Shop, tmp_path: Path, path: Path) -> None:
+    profiles_bundle(tmp_path / "profiles")
+    flat_bundle(tmp_path / "ads", "ads")
+    names = ["profiles", "ads"]
+    for name in ("profiles-table", "recommendations-table", "ads-table"):
+        flat_bundle(tmp_path / name, name)
+        names.append(name)
+    for name in names:
+        shop.publish(tmp_path / name)
+    shop.invoke("events", json.loads((ROOT / "events" / "rest_post_events.json").read_text()))
+    event = json.loads(path.read_text())
+    reply = shop.invoke(job_of_path(event["resource"]), event)
+    assert reply.status == 200, reply.body
+    assert reply.body["degraded"] is False
+    check(event, reply.status, reply.body)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_without_models_and_state(shop: Shop, path: Path) -> None:
+    shop.dynamodb.delete_table(TableName="test-state")
+    event = json.loads(path.read_text())
+    reply = shop.invoke(job_of_path(event["resource"]), event)
+    assert reply.status in (200, 503), reply.body
+    if reply.status == 200 and event["resource"] not in ("/v1/models", "/v1/health"):
+        assert reply.body["degraded"] is True
+    check(event, reply.status, reply.body)

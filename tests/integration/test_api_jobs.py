@@ -1,0 +1,191 @@
+"""Tables, recommendations and ads: the other routes that answer from a model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from personalization.bundle import MODEL_ONNX
+from personalization.recommending import Mix, Pace, recommender
+from tests.api_shop import NOW, Shop
+from tests.bundles import expected_probability, flat_bundle
+from tests.integration.test_api_plumbing import row
+from training.bundling import start_bundle, write_bundle
+from training.export import constant_model
+
+JOBS = ("profiles", "recommendations", "ads")
+
+
+@pytest.fixture
+def ranking(shop: Shop, tmp_path: Path) -> None:
+    """A model that likes d, then b, a, c, whatever the history: its user vectors say nothing, its static scores all."""
+    directory = tmp_path / "recommendations"
+    start_bundle(directory)
+    constant_model(
+        directory / MODEL_ONNX,
+        {"known": ("length", "int64")},  # type: ignore[dict-item]
+        {"user_vector": np.array([0.0])},
+    )
+    for name, array in {
+        recommender.VECTORS_NPY: np.zeros((4, 1), np.float32),
+        recommender.STATIC_NPY: np.array([[2, 3, 1, 4], [0, 0, 0, 0]], np.float32),
+        recommender.REPURCHASE_NPY: np.zeros(4, np.float32),
+    }.items():
+        np.save(directory / name, array)
+    weights = {recommender.STATIC[0]: 1.0}
+    (directory / recommender.MIX_JSON).write_bytes(orjson.dumps(Mix(static=weights, cold=weights).to_json()))
+    (directory / recommender.ITEMS_JSON).write_bytes(orjson.dumps({"items": ["a", "b", "c", "d"]}))
+    (directory / "report.html").write_text("")
+    write_bundle(
+        directory,
+        name="recommendations",
+        kind="interactions",
+        model="by-hand",
+        metrics={"test": {}},
+        started=0.0,
+        encoder=None,
+        files=(
+            "report.html",
+            recommender.ITEMS_JSON,
+            recommender.MIX_JSON,
+            recommender.VECTORS_NPY,
+            recommender.STATIC_NPY,
+            recommender.REPURCHASE_NPY,
+        ),
+        content={
+            "history_window": {"max_events": 50, "max_days": 365},
+            "recommendations": {"longest": 50, "pace": asdict(Pace())},
+            "repeat_buying": False,
+        },
+    )
+    shop.publish(directory)
+
+
+def recommended(shop: Shop, body: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+    reply = shop.call("recommendations", "POST", "/v1/recommendations", body)
+    assert reply.status == 200, reply.body
+    return [item["item_id"] for item in reply.body["items"]], reply.body
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_rows_of_a_table_are_scored(shop: Shop, tmp_path: Path, job: str) -> None:
+    flat_bundle(tmp_path / "b", f"{job}-table")
+    shop.publish(tmp_path / "b")
+    rows = [
+        {"user_id": "u", "click_count": 3, "view_duration": "20", "channel": "app"},
+        {"click_count": None, "channel": "fax", "age": 31},
+        {"CLICK_COUNT": 9},
+    ]
+    reply = shop.call(job, "POST", f"/v1/tables/{job}-table", {"rows": rows})
+    assert reply.body["results"] == [
+        {"row": 0, "probability": pytest.approx(expected_probability(3, 20, "app"))},
+        {"row": 1, "probability": pytest.approx(expected_probability(None, None, "fax"))},
+        {"row": 2, "probability": pytest.approx(expected_probability(None, None, None))},
+    ]
+    assert reply.body["warnings"] == ["columns that the model does not know: CLICK_COUNT, age"]
+
+
+def test_columns_that_no_row_has_are_named(shop: Shop, tmp_path: Path) -> None:
+    flat_bundle(tmp_path / "b", "ads-table")
+    shop.publish(tmp_path / "b")
+    reply = shop.call("ads", "POST", "/v1/tables/ads-table", {"rows": [{"channel": "web"}]})
+    assert reply.body["warnings"] == ["columns that no row has: click_count, view_duration"]
+
+
+def test_bad_cells_of_a_table_are_pointed_at(shop: Shop, tmp_path: Path) -> None:
+    flat_bundle(tmp_path / "b", "ads-table")
+    shop.publish(tmp_path / "b")
+    rows = [{"click_count": 1}, {"click_count": "many"}, {"view_duration": [1]}, {"click_count": 1e308}]
+    reply = shop.call("ads", "POST", "/v1/tables/ads-table", {"rows": rows})
+    assert reply.status == 400
+    assert sorted(error["pointer"] for error in reply.body["errors"]) == [
+        "/rows/1/click_count", "/rows/2/view_duration", "/rows/3/click_count"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_a_table_without_a_model_is_503(shop: Shop, job: str) -> None:
+    reply = shop.call(job, "POST", f"/v1/tables/{job}-table", {"rows": [{"x": 1}]})
+    assert (reply.status, reply.body["code"], reply.headers["Retry-After"]) == (503, "model-unavailable", "1")
+
+
+def test_a_corrupt_model_is_none(shop: Shop, tmp_path: Path) -> None:
+    version = flat_bundle(tmp_path / "b", "ads-table")
+    shop.publish(tmp_path / "b")
+    shop.s3.put_object(Bucket="test-models", Key=f"models/ads-table/{version}/model.onnx", Body=b"half a model")
+    reply = shop.call("ads", "POST", "/v1/tables/ads-table", {"rows": [{"click_count": 1}]})
+    assert (reply.status, reply.body["code"]) == (503, "model-unavailable")
+
+
+def test_recommendations_for_a_history(shop: Shop, ranking: None) -> None:
+    items, body = recommended(shop, {"history": ["d", "unknown"], "k": 3})
+    assert items == ["b", "a", "c"]
+    assert body["items"][0] == {"item_id": "b", "score": 3.0}
+    assert body["recommendation_id"] == body["request_id"]
+
+
+def test_recommendations_for_a_user_come_from_state(shop: Shop, ranking: None) -> None:
+    events = [row("u", item_id="b", timestamp=NOW - 50), row("u", item_id="d", timestamp=NOW - 40)]
+    shop.call("events", "POST", "/v1/events", {"events": events})
+    assert recommended(shop, {"user_id": "u"})[0] == ["a", "c", "d", "b"]
+    assert recommended(shop, {"user_id": "u", "personalization": "off"})[0] == ["d", "b", "a", "c"]
+    assert recommended(shop, {"user_id": "u", "history": ["a"], "k": 2})[0] == ["d", "b"]
+    assert recommended(shop, {"k": 1})[0] == ["d"]
+
+
+def test_recommendations_without_state_suit_somebody_new_and_say_so(shop: Shop, ranking: None) -> None:
+    shop.dynamodb.delete_table(TableName="test-state")
+    items, body = recommended(shop, {"user_id": "u"})
+    assert items == ["d", "b", "a", "c"]
+    assert body["degraded"] is True
+    assert "somebody new" in body["because"]
+
+
+def test_recommendations_without_a_model_are_none(shop: Shop) -> None:
+    items, body = recommended(shop, {"history": ["a"]})
+    assert (items, body["degraded"]) == ([], True)
+
+
+@pytest.mark.parametrize("body", [{"k": 0}, {"k": 201}, {"k": "many"}, {"history": [""]}, {"history": "a"}])
+def test_recommendations_that_cannot_be(shop: Shop, body: dict[str, Any]) -> None:
+    assert shop.call("recommendations", "POST", "/v1/recommendations", body).status == 400
+
+
+def test_ads_are_scored_in_order(shop: Shop, tmp_path: Path) -> None:
+    flat_bundle(tmp_path / "b", "ads")
+    shop.publish(tmp_path / "b")
+    candidates = [
+        {"ad_id": 12, "click_count": 4, "event_source": "web"},  # an alias of channel
+        {"ad_id": "b", "view_duration": 0},
+        {"ad_id": "b", "channel": "app"},
+    ]
+    reply = shop.call("ads", "POST", "/v1/ads/score", {"user_id": "u", "candidates": candidates})
+    assert reply.body["scores"] == [
+        {"ad_id": "12", "probability": pytest.approx(expected_probability(4, None, "web"))},
+        {"ad_id": "b", "probability": pytest.approx(expected_probability(None, 0, None))},
+        {"ad_id": "b", "probability": pytest.approx(expected_probability(None, None, "app"))},
+    ]
+    assert reply.body["decision_id"] == reply.body["request_id"]
+
+
+def test_ads_that_cannot_be_scored_are_pointed_at(shop: Shop, tmp_path: Path) -> None:
+    flat_bundle(tmp_path / "b", "ads")
+    shop.publish(tmp_path / "b")
+
+    def pointers(*candidates: dict[str, Any]) -> list[str]:
+        reply = shop.call("ads", "POST", "/v1/ads/score", {"candidates": list(candidates)})
+        assert reply.status == 400
+        return [error["pointer"] for error in reply.body["errors"]]
+
+    assert pointers({"ad_id": "a"}, {"category": "x"}, {"ad_id": ""}) == ["/candidates/1/ad_id", "/candidates/2/ad_id"]
+    assert pointers({"ad_id": "a", "Click Count": "many"}) == ["/candidates/0/Click Count"]
+
+
+def test_too_many_ads_are_413(shop: Shop) -> None:
+    reply = shop.call("ads", "POST", "/v1/ads/score", {"candidates": [{"ad_id": n} for n in range(501)]})
+    assert (reply.status, reply.body["errors"][0]["pointer"]) == (413, "/candidates")

@@ -1,0 +1,166 @@
+"""Reading a request: the body in one go, path ids, moments, and what is refused."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+import pytest
+from pydantic import Field
+
+from personalization.api.calls import Body, Call, moment_ms, request_id_of
+from personalization.api.problems import MAX_FAULTS, pointer, problem
+from personalization.errors import Fault, InvalidInput, PersonalizationError, TooLarge
+from personalization.schema import MAX_BODY_BYTES, MAX_ID_LENGTH
+from tests.support import proxy_event
+
+
+class Asked(Body):
+    name: str | None = None
+    number: float | None = None
+    anything: dict[str, Any] | None = None
+    few: Annotated[list[int], Field(max_length=2)] | None = None
+
+
+def call(body: Any = None, path: dict[str, str] | None = None, **event: Any) -> Call:
+    return Call(proxy_event("POST", "/v1/x", body, **event), path or {}, "request", 0.0)
+
+
+def refused(body: Any, **event: Any) -> PersonalizationError:
+    with pytest.raises(PersonalizationError) as caught:
+        call(body, **event).body(Asked)
+    return caught.value
+
+
+def test_a_body_is_read_as_it_is() -> None:
+    asked = call('{"name": " 用户 ", "number": 1e3, "anything": {"a": [null, "NaN", "Infinity"]}}').body(Asked)
+    assert (asked.name, asked.number, asked.anything) == ("用户", 1000.0, {"a": [None, "NaN", "Infinity"]})
+
+
+def test_a_base64_body_is_the_same_body() -> None:
+    assert call({"name": "é"}, base64=True).body(Asked).name == "é"
+
+
+def test_numbers_may_stand_for_ids() -> None:
+    assert call({"name": 12}).body(Asked).name == "12"
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["", "  ", "{", "[1]", "null", '{"number": NaN}', '{"anything": {"x": [Infinity]}}', '{"anything": {"x": -Infinity}}'],
+)
+def test_what_is_no_json_object_is_refused(body: str) -> None:
+    assert isinstance(refused(body), InvalidInput)
+
+
+def test_a_fault_says_where_what_was_expected_and_what_was_received() -> None:
+    faults = refused({"number": "many", "few": [1, "x"]}).faults
+    assert [fault.pointer for fault in faults] == ["/number", "/few/1"]
+    assert "valid number" in faults[0].detail
+    assert "received 'many'" in faults[0].detail
+
+
+def test_an_unknown_word_is_a_mistake() -> None:
+    assert refused({"nmae": "x"}).faults[0].pointer == "/nmae"
+
+
+def test_beyond_a_published_maximum_is_too_large() -> None:
+    error = refused({"few": [1, 2, 3]})
+    assert (error.status, error.faults[0].pointer) == (413, "/few")
+
+
+def test_too_many_and_something_wrong_is_invalid() -> None:
+    assert refused({"few": [1, 2, 3], "number": "x"}).status == 400
+
+
+@pytest.mark.parametrize("base64", [False, True])
+def test_the_body_has_a_maximum(base64: bool) -> None:
+    largest = '{"name": "' + "x" * (MAX_BODY_BYTES - 12) + '"}'
+    assert len(largest) == MAX_BODY_BYTES
+    assert len(call(largest, base64=base64).body(Asked).name or "") == MAX_BODY_BYTES - 12
+    assert isinstance(refused(largest + " ", base64=base64), TooLarge)
+
+
+def test_the_maximum_is_of_bytes_not_characters() -> None:
+    assert isinstance(refused('{"name": "' + "é" * (MAX_BODY_BYTES // 2) + '"}'), TooLarge)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Type": "text/csv"},
+        {"Content-Type": ""},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Type": "application/json; charset=latin-1"},
+        {"Content-Encoding": "gzip"},
+    ],
+)
+def test_other_content_is_415(headers: dict[str, str]) -> None:
+    assert refused({"name": "x"}, headers=headers).status == 415
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=UTF-8", "application/vnd.shop+json"])
+def test_json_by_any_of_its_names_is_read(content_type: str) -> None:
+    event = proxy_event("POST", "/v1/x", {"name": "x"})
+    event["headers"] = {"content-type": content_type}
+    assert Call(event, {}, "request", 0.0).body(Asked).name == "x"
+
+
+@pytest.mark.parametrize(
+    ("encoded", "decoded"),
+    [("u-1", "u-1"), ("%E7%94%A8%E6%88%B7", "用户"), ("a%2Fb", "a/b"), ("100%25", "100%"), ("a+b", "a+b"), ("%20x%20", "x")],
+)
+def test_path_ids_are_decoded(encoded: str, decoded: str) -> None:
+    assert call(path={"user_id": encoded}).path_id("user_id") == decoded
+
+
+@pytest.mark.parametrize("encoded", ["%FF", "null", "%20", "NaN", "x" * (MAX_ID_LENGTH + 1)])
+def test_path_ids_that_are_none_are_refused(encoded: str) -> None:
+    with pytest.raises(InvalidInput):
+        call(path={"user_id": encoded}).path_id("user_id")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, 77),
+        ("2026-01-01T00:00:00Z", 1_767_225_600_000),
+        (1_767_225_600, 1_767_225_600_000),
+        ("1767225600000", 1_767_225_600_000),
+    ],
+)
+def test_moments(value: str | float | None, expected: int) -> None:
+    assert moment_ms(value, 77) == expected
+
+
+@pytest.mark.parametrize("value", ["soon", -5, float("inf"), ""])
+def test_what_is_no_moment_is_refused(value: str | float) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        moment_ms(value, 77)
+    assert caught.value.faults[0].pointer == "/as_of"
+
+
+def test_an_idempotency_key_settles_the_request_id() -> None:
+    first, again, other = (
+        request_id_of(proxy_event("POST", "/", headers={"idempotency-KEY": key}), lambda: "new") for key in ("a", "a", "b")
+    )
+    assert first == again != other
+    assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", first)
+    assert request_id_of(proxy_event("POST", "/"), lambda: "new") == "new"
+
+
+def test_pointers_are_escaped() -> None:
+    assert pointer("rows", 3, "a/b~c") == "/rows/3/a~1b~0c"
+
+
+def test_a_problem_lists_only_so_many_faults() -> None:
+    error = InvalidInput("bad", [Fault(f"/{n}", "no") for n in range(MAX_FAULTS + 5)])
+    content = problem(error, "r")
+    assert len(content["errors"]) == MAX_FAULTS
+    assert content["detail"] == "bad; the first 100 of 105 errors follow"
+
+
+def test_a_problem_of_ours_says_nothing_of_the_inside() -> None:
+    content = problem(KeyError("user u-1"), "r")
+    assert (content["status"], content["code"]) == (500, "internal")
+    assert "u-1" not in str(content)
