@@ -1,0 +1,45 @@
+"""Bundles from disk into the local model store, so that a served stack answers at once."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from personalization.bundle import BUNDLE_JSON, read_manifest
+from personalization.errors import PersonalizationError
+from personalization.model_store import promote, publish
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What became of one directory: `version` is None where `problem` says why it was not published."""
+
+    directory: Path
+    name: str
+    version: str | None
+    problem: str | None = None
+
+
+def find_bundles(pattern: str) -> list[Path]:
+    """The directories that the pattern names and that hold a bundle, in order of their names."""
+    # `Path.glob` takes no absolute pattern
+    return sorted(path for path in map(Path, glob.glob(pattern)) if (path / BUNDLE_JSON).is_file())  # noqa: PTH207
+
+
+def publish_all(s3: Any, bucket: str, directories: Sequence[Path]) -> list[Published]:
+    """Publish and promote each; a bundle that is not sound is reported and left out."""
+    return [_publish(s3, bucket, directory) for directory in directories]
+
+
+def _publish(s3: Any, bucket: str, directory: Path) -> Published:
+    try:
+        manifest, _ = read_manifest(directory)
+        name = str(manifest["name"])
+        version = publish(s3, bucket, directory)
+        promote(s3, bucket, name, version)
+    except PersonalizationError as error:
+        return Published(directory, directory.name, None, error.detail)
+    return Published(directory, name, version)

@@ -1,0 +1,121 @@
+"""The tour's data: the Complete Journey retail data set in our tables, and a file of it to drop."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from local import REPOSITORY
+from local.tour.commands import run_module
+
+DATA: Final = REPOSITORY / "build" / "data"
+TIMEZONE: Final = "America/New_York"  # of the shop
+_ONE_IN: Final = 10  # households go into the file to drop
+_WEEK: Final = timedelta(weeks=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Where the tables lie; `flat` by the job that each flat file is for."""
+
+    interactions: Path
+    items: Path
+    users: Path
+    flat: dict[str, Path]
+
+    def all(self) -> list[Path]:
+        return [self.interactions, self.items, self.users, *self.flat.values()]
+
+
+def tables(directory: Path = DATA) -> Tables:
+    flat = {"profiles": "user_data", "recommendations": "recommendation_data", "ads": "advertising_data"}
+    return Tables(
+        interactions=directory / "interactions.csv.gz",
+        items=directory / "items.csv.gz",
+        users=directory / "users.csv.gz",
+        flat={job: directory / f"{name}.csv" for job, name in flat.items()},
+    )
+
+
+def prepare(log: Path, directory: Path = DATA) -> Tables:
+    """Write the tables where they are not there yet. Raises `CommandFailed`."""
+    found = tables(directory)
+    if not all(path.is_file() for path in (found.interactions, found.items, found.users)):
+        run_module("training.data.complete_journey", ["--out", str(directory), "--format", "csv.gz"], log)
+    if not all(path.is_file() for path in found.flat.values()):
+        run_module("training.data.flat_files", ["--out", str(directory)], log)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """A file to drop.
+
+    rows        without the header
+    household   one of the file's; half of the others bought less often
+    bad         what was spoilt at which line (the header is line 1)
+    """
+
+    path: Path
+    rows: int
+    household: str
+    bad: tuple[tuple[int, str], ...]
+
+
+def spoilt_file(interactions: Path, target: Path, now: datetime | None = None) -> Planted:
+    """All that one household in ten bought, as CSV, with a few rows spoilt as real files are.
+
+    The data set ends with 2017. So that "now" means something to the profiles, its times are moved on by whole weeks until
+    the newest lies in the week before `now`; weekdays stay what they were.
+    """
+    with gzip.open(interactions, "rt", encoding="utf-8", newline="") as stream:
+        reader = csv.reader(stream)
+        columns = next(reader)
+        user, timestamp = columns.index("user_id"), columns.index("timestamp")
+        rows = [row for row in reader if int(row[user]) % _ONE_IN == 0]
+    newest = max(datetime.fromisoformat(row[timestamp]) for row in rows)
+    weeks = ((now or datetime.now(UTC)) - newest) // _WEEK
+    lines = []
+    for row in rows:
+        moment = datetime.fromisoformat(row[timestamp]) + weeks * _WEEK
+        row[timestamp] = moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+        lines.append(_csv_line(row).encode())
+    counts = Counter(row[user] for row in rows)
+    household = sorted(counts, key=lambda one: (counts[one], one))[len(counts) // 2]
+    bad = _spoil(lines, columns)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(b"".join([_csv_line(columns).encode(), *lines]))
+    return Planted(target, len(lines), household, bad)
+
+
+def _spoil(lines: list[bytes], columns: Sequence[str]) -> tuple[tuple[int, str], ...]:
+    """Spoil five rows in place, far apart; line numbers and what is wrong with them."""
+
+    def with_cell(line: bytes, column: str, cell: bytes) -> bytes:
+        cells = next(csv.reader([line.decode()]))
+        cells[columns.index(column)] = "\0"
+        return _csv_line(cells).encode().replace(b"\0", cell)
+
+    spoilers: tuple[tuple[str, Callable[[bytes], bytes]], ...] = (
+        ("no user", lambda line: with_cell(line, "user_id", b"")),
+        ("a time that is none", lambda line: with_cell(line, "timestamp", b"last tuesday")),
+        ("a word for a number", lambda line: with_cell(line, "quantity", b"two")),
+        ("bytes that are no UTF-8", lambda line: with_cell(line, "item_id", b"caf\xe9")),
+        ("a quote that never ends", lambda line: with_cell(line, "item_id", b'"' + b"82")),
+    )
+    bad = []
+    for number, (what, spoil) in enumerate(spoilers, 1):
+        index = number * len(lines) // (len(spoilers) + 1)
+        lines[index] = spoil(lines[index])
+        bad.append((index + 2, what))
+    return tuple(bad)
+
+
+def _csv_line(cells: Sequence[str]) -> str:
+    return ",".join(f'"{cell.replace(chr(34), chr(34) * 2)}"' if set(cell) & set(',"\r\n') else cell for cell in cells) + "\n"

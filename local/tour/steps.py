@@ -1,0 +1,210 @@
+"""The steps of the tour. A further job adds its own to `STEPS`: a caption and a function of the `Tour`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from local import REPOSITORY
+from local.inbox import Inbox
+from local.stack import Stack
+from local.tour.data import DATA, Planted, Tables, prepare, spoilt_file
+from local.tour.models import against_baselines, header, metrics, models, train
+from local.tour.show import Show, pick
+
+_DROP_SECONDS: Final = 300.0
+
+
+class UnexpectedAnswer(Exception):
+    """A call of the tour was answered with another status than it should have been."""
+
+
+@dataclass
+class Tour:
+    """What the steps share.
+
+    stack     not started yet in the first steps
+    work      directory for the tour's own files
+    bundles   directory for the bundles that it trains
+    """
+
+    show: Show
+    stack: Stack
+    work: Path
+    bundles: Path
+    fresh: bool
+    tables: Tables | None = None
+    planted: Planted | None = None
+
+    def ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        """Call the API, showing the call. Raises `UnexpectedAnswer` for any status but 2xx."""
+        told = "" if body is None else f" --json '{json.dumps(body)}'"
+        verb = f"-X {method} " if method == "DELETE" else ""
+        self.show.call(f"curl {verb}{self.stack.url}{path}{told}")
+        content = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(  # noqa: S310 - the stack's own address
+            self.stack.url + path, content, {"Content-Type": "application/json"}, method=method
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+                answer: dict[str, Any] = json.loads(response.read())
+        except urllib.error.HTTPError as error:
+            raise UnexpectedAnswer(f"{method} {path}: {error.code} {error.read().decode(errors='replace')}") from None
+        return answer
+
+
+def shop_data(tour: Tour) -> None:
+    with tour.show.working(f"one year of a grocer's tills (the Complete Journey retail data set) in {_relative(DATA)}/"):
+        tour.tables = prepare(tour.work / "logs" / "data.log")
+    tour.show.table([[path.name, f"{path.stat().st_size / 1000:9,.0f} kB"] for path in tour.tables.all()])
+
+
+def train_models(tour: Tour) -> None:
+    assert tour.tables is not None
+    rows = [header(("AUC", "log loss"))]
+    for model in models(tour.tables, tour.bundles):
+        log = REPOSITORY / "build" / "logs" / f"{model.name}.log"
+        with tour.show.working(model.name):
+            trained = train(model, log, fresh=tour.fresh)
+        made = f"{metrics(model)['seconds']:.0f} s" if trained else "reused"
+        rows.append([model.name, made, *(against_baselines(model, name) for name in model.headline)])
+    tour.show.table(rows)
+    tour.show.note(f"Each bundle has a report: open {_relative(tour.bundles)}/profiles/report.html")
+
+
+def start(tour: Tour) -> None:
+    with tour.show.working("buckets, queues, table, rules, routes and functions of template.yaml, on this machine"):
+        tour.stack.start()
+    tour.stack.announce()
+    assert tour.tables is not None
+    for bundle in tour.stack.publish([model.directory for model in models(tour.tables, tour.bundles)]):
+        if bundle.problem:
+            raise UnexpectedAnswer(f"{bundle.directory}: {bundle.problem}")
+        tour.show.note(f"published and promoted: {bundle.name} {bundle.version}")
+
+
+def drop_a_file(tour: Tour) -> None:
+    assert tour.tables is not None
+    planted = tour.planted = spoilt_file(tour.tables.interactions, tour.work / "purchases.csv")
+    tour.show.note(f"{planted.rows:,} lines, of which these were spoilt on purpose:")
+    for line, what in planted.bad:
+        tour.show.note(f"  line {line:>7,}  {what}")
+    results = _drop(tour, "profiles", planted.path)
+    rejects = [json.loads(line) for line in (results / "rejects.jsonl").read_text().splitlines()]
+    tour.show.note("Every line is accounted for, each reject with its line and reason (rejects.jsonl):")
+    tour.show.table(
+        [["line", "column", "reason"], *([f"{r['line']}", r["pointer"] or "(row)", r["reason"]] for r in rejects[:8])]
+    )
+
+
+def profile_of_a_customer(tour: Tour) -> None:
+    assert tour.planted is not None
+    tour.show.note("The dropped file is in the state, so a customer can be asked for by id:")
+    tour.show.value(_profile(tour.ask("GET", f"/v1/profiles/{tour.planted.household}")))
+
+
+def profile_of_events(tour: Tour) -> None:
+    tour.show.note("A shopper that nobody knows, from the events in the request; nothing is stored:")
+    events = [_event(days, item) for days, item in ((40, "1082185"), (12, "1029743"), (3, "1082185"))]
+    answer = tour.ask("POST", "/v1/profiles", {"users": [{"user_id": "a-visitor", "events": events}]})
+    tour.show.value(_profile(answer))
+
+
+def flat_tables(tour: Tour) -> None:
+    assert tour.tables is not None
+    for job, path in tour.tables.flat.items():
+        with path.open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            rows = [row for row, _ in zip(reader, range(3), strict=False)]
+        labels = [row.pop("label") for row in rows]
+        answer = tour.ask("POST", f"/v1/tables/{job}-table", {"rows": rows})
+        told = [f"row {r['row']}: {r['probability']:.3f} (label {labels[r['row']]})" for r in answer["results"]]
+        tour.show.note("  " + "   ".join(told))
+    _drop(tour, "profiles-table", tour.tables.flat["profiles"])
+
+
+def an_event_changes_the_profile(tour: Tour) -> None:
+    assert tour.planted is not None
+    path = f"/v1/profiles/{tour.planted.household}"
+    before = tour.ask("GET", path)
+    event = {"user_id": tour.planted.household, **_event(0, "1082185"), "event_id": "the-tour-1"}
+    tour.show.value(pick(tour.ask("POST", "/v1/events", {"events": [event]}), ("accepted", "duplicates")))
+    after = tour.ask("GET", path)
+    tour.show.table([["", "before", "after"], *([name, *pair] for name, pair in _moved(before, after).items())])
+
+
+def forget_a_customer(tour: Tour) -> None:
+    assert tour.planted is not None
+    receipt = tour.ask("DELETE", f"/v1/users/{tour.planted.household}")
+    tour.show.value(pick(receipt, ("removed",)))
+    tour.show.table([[left["store"], left["what"], f"gone by {left['gone_by'][:10]}"] for left in receipt["expires_later"]])
+
+
+def what_answers(tour: Tour) -> None:
+    models = tour.ask("GET", "/v1/models")["models"]
+    tour.show.table([[model["name"], model["state"], model.get("version", "")] for model in models])
+    tour.show.value(pick(tour.ask("GET", "/v1/health"), ("status", "degraded", "because")))
+
+
+STEPS: Final[list[tuple[str, Callable[[Tour], None]]]] = [
+    ("Real shop data", shop_data),
+    ("Training: raw events to profiles, and three flat tables", train_models),
+    ("The stack", start),
+    ("A file dropped in the inbox, with a few bad rows", drop_a_file),
+    ("Who is this customer, and what will they do?", profile_of_a_customer),
+    ("The same for somebody unknown", profile_of_events),
+    ("Flat tables: one probability a row", flat_tables),
+    ("An event arrives, and the next answer knows it", an_event_changes_the_profile),
+    ("A customer asks to be forgotten, and gets a receipt", forget_a_customer),
+    ("Which models answer, and is all well?", what_answers),
+]
+
+
+def _drop(tour: Tour, name: str, path: Path) -> Path:
+    """Drop a file, wait, show its manifest; the directory with the results."""
+    out = tour.work / "results" / name
+    inbox = Inbox(tour.stack.description())
+    tour.show.call(f"python -m local drop {name} {_relative(path)} --out {_relative(out)}")
+    with tour.show.working("through bucket, event rule, queue and function"):
+        drop = inbox.drop(name, path)
+        inbox.wait(drop, _DROP_SECONDS)
+    manifest = inbox.fetch(drop, out)
+    shown = ("kind", "rows_in", "rows_used", "rejected", "returns", "users", "as_of", "reasons", "model")
+    tour.show.value({name: part for name, part in pick(manifest, shown).items() if part not in (None, {})})
+    return out
+
+
+def _event(days_ago: float, item: str) -> dict[str, Any]:
+    moment = datetime.now(UTC) - timedelta(days=days_ago)
+    timestamp = moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return {"item_id": item, "event_type": "purchase", "timestamp": timestamp, "event_value": 24.9, "quantity": 2}
+
+
+def _profile(answer: dict[str, Any]) -> dict[str, Any]:
+    """The first profile of an answer, and what the answer says of itself."""
+    shown = (
+        "user_id", "as_of", "segment", "recency", "frequency", "value", "preferred_categories", "propensity", "churn_risk",
+        "expected_spend", "next_categories",
+    )  # fmt: skip
+    return pick(answer["profiles"][0], shown) | pick(answer, ("model", "degraded", "because"))
+
+
+def _moved(*answers: dict[str, Any]) -> dict[str, list[str]]:
+    """Numbers of each answer's profile that an event moves."""
+    told: dict[str, list[str]] = {}
+    for profile in (answer["profiles"][0] for answer in answers):
+        moving = profile["frequency"] | profile["recency"] | pick(profile, ("probability", "churn_risk", "expected_spend"))
+        for name, value in moving.items():
+            told.setdefault(name, []).append("–" if value is None else f"{value:.3f}".removesuffix(".000"))
+    return told
+
+
+def _relative(path: Path) -> Path:
+    return path.relative_to(REPOSITORY) if path.is_relative_to(REPOSITORY) else path

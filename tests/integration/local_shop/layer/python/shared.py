@@ -1,0 +1,3 @@
+"""What a layer brings."""
+
+WORDS = "from the layer"
