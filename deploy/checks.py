@@ -1,0 +1,115 @@
+"""Is a stack alive? A few calls and one dropped file, over the ways that a shop itself uses."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from personalization.api.problems import PROBLEM_JSON
+from personalization.batch.jobs import FAILED, MANIFEST, RESULTS, SUCCESS
+from personalization.schema import TABLE_SUFFIX
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+SAMPLES: Final = Path(__file__).resolve().parents[1] / "events"
+_INTERACTIONS: Final = "user_id,item_id,event_type,timestamp\n" + "".join(
+    f"smoke-{n},item-{n},purchase,2026-01-0{n}T12:00:00Z\n" for n in (1, 2, 3)
+)
+
+
+class CheckFailed(AssertionError):
+    """A stack did not answer as it should; the message says what was expected and what came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, media type and JSON body of an HTTP answer."""
+
+    status: int
+    media_type: str
+    body: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A deployed or local stack. `models`: what was promoted in it, {name: columns of its flat table, or none}."""
+
+    url: str
+    api_key: str
+    s3: S3Client
+    data_bucket: str
+    models: Mapping[str, tuple[str, ...]]
+    wait_seconds: float = 300.0
+
+    def call(self, method: str, path: str, body: str | None = None, *, key: bool = True) -> Answer:
+        headers = {"Content-Type": "application/json"} | ({"x-api-key": self.api_key} if key else {})
+        request = urllib.request.Request(self.url + path, body.encode() if body else None, headers, method=method)  # noqa: S310
+        try:
+            with urllib.request.urlopen(request, timeout=40) as response:  # noqa: S310 – the URL is the stack's own
+                return Answer(response.status, response.headers.get_content_type(), json.loads(response.read()))
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, error.headers.get_content_type(), json.loads(error.read()))
+
+
+def checks(target: Target) -> Iterator[tuple[str, Callable[[], object]]]:
+    """What is checked, in order, and the call that raises `CheckFailed`."""
+    yield "health answers without a key", lambda: _expect(target.call("GET", "/v1/health", key=False), 200)
+    yield "no key, no answer", lambda: _expect(target.call("GET", "/v1/models", key=False), 403)
+    yield "an unknown path is a problem+json", lambda: _expect(target.call("GET", "/v1/nothing-here"), 404)
+    yield "models are listed", lambda: _expect(target.call("GET", "/v1/models"), 200)
+    for name in target.models:
+        yield f"{name} answers a request", partial(_ask, target, name)
+        yield f"{name} works on a dropped file", partial(_drop, target, name)
+
+
+def _ask(target: Target, name: str) -> None:
+    sample = json.loads((SAMPLES / f"rest_post_{_sample(name)}.json").read_text(encoding="utf-8"))
+    answer = _expect(target.call("POST", sample["path"], sample["body"]), 200)
+    if answer.body["model"] is None or answer.body["model"]["name"] != name:
+        raise CheckFailed(f"expected an answer of model {name}, received one of {answer.body['model']}")
+
+
+def _sample(name: str) -> str:
+    job = name.removesuffix(TABLE_SUFFIX)
+    return f"{job}_table" if name != job else {"ads": "ads_score"}.get(job, job)
+
+
+def _drop(target: Target, name: str) -> None:
+    file = f"smoke-{time.time_ns()}.csv"
+    content = _flat(columns) if (columns := target.models[name]) else _INTERACTIONS
+    target.s3.put_object(Bucket=target.data_bucket, Key=f"inbox/{name}/{file}", Body=content.encode())
+    prefix = f"{RESULTS}/{name}/{file}/"
+    deadline = time.monotonic() + target.wait_seconds
+    while True:
+        listed = target.s3.list_objects_v2(Bucket=target.data_bucket, Prefix=prefix).get("Contents", [])
+        keys = {content["Key"].rsplit("/", 1)[1]: content["Key"] for content in listed}
+        if SUCCESS in keys or FAILED in keys:
+            break
+        if time.monotonic() > deadline:
+            raise CheckFailed(f"expected results below {prefix} within {target.wait_seconds:.0f} s, found {sorted(keys)}")
+        time.sleep(1)
+    manifest = json.loads(target.s3.get_object(Bucket=target.data_bucket, Key=keys[MANIFEST])["Body"].read())
+    if FAILED in keys or (manifest["rows_in"], manifest["rejected"]) != (3, 0):
+        raise CheckFailed(f"expected 3 rows, none rejected; the manifest says {json.dumps(manifest)[:600]}")
+
+
+def _flat(columns: tuple[str, ...]) -> str:
+    """Three rows in which every feature is missing, which is no fault."""
+    return "\n".join([",".join(("user_id", *columns)), *(f"smoke-{n}{',' * len(columns)}" for n in (1, 2, 3))])
+
+
+def _expect(answer: Answer, status: int) -> Answer:
+    if answer.status != status:
+        raise CheckFailed(f"expected status {status}, received {answer.status}: {json.dumps(answer.body)[:600]}")
+    if status >= 400 and answer.media_type != PROBLEM_JSON:
+        raise CheckFailed(f"expected {PROBLEM_JSON}, received {answer.media_type}")
+    return answer

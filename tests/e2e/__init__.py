@@ -1,0 +1,1 @@
+"""Built artefacts, run as Lambda runs them."""
