@@ -35,6 +35,7 @@ def proxy_event(
     body: Any = None,
     *,
     headers: Mapping[str, str] | None = None,
+    query: Mapping[str, str] | None = None,
     resource: str = "",
     base64: bool = False,
 ) -> dict[str, Any]:
@@ -50,8 +51,8 @@ def proxy_event(
         "httpMethod": method,
         "headers": sent,
         "multiValueHeaders": {name: [value] for name, value in sent.items()},
-        "queryStringParameters": None,
-        "multiValueQueryStringParameters": None,
+        "queryStringParameters": dict(query) if query else None,
+        "multiValueQueryStringParameters": {name: [value] for name, value in query.items()} if query else None,
         "pathParameters": None,
         "stageVariables": None,
         "requestContext": {"httpMethod": method, "path": f"/live{path}", "requestId": "gateway-request", "stage": "live"},

@@ -13,6 +13,7 @@ from personalization.model_store.pointer import share_of
 from tests.api_shop import MODELS, NOW, Shop
 from tests.bundles import profiles_bundle
 from tests.integration.test_api_plumbing import row
+from tests.support import events_of, proxy_event
 
 DAY = 86_400
 
@@ -106,8 +107,6 @@ def test_a_time_without_offset_is_in_the_shops_zone(shop: Shop, model: str) -> N
 
 
 def test_state_counts_what_was_pushed_out_of_the_window(shop: Shop, model: str) -> None:
-    from tests.support import events_of
-
     rows = [row("u-1", timestamp=int(NOW - n * DAY) * 1000, event_value=1.0, item_id=f"i{n}") for n in range(1, 13)]
     shop.state.write_windows(events_of(rows), max_events=5)
     (profile,) = shop.call("profiles", "GET", "/v1/profiles/u-1").body["profiles"]
@@ -125,6 +124,20 @@ def test_get_finds_what_was_sent_whatever_the_id(shop: Shop, model: str, user_id
     reply = shop.call("profiles", "GET", f"/v1/profiles/{quote(user_id, safe='')}")
     assert reply.status == 200
     assert answers(reply.body) == [(user_id, "state", pytest.approx(buys_within_14(1)), pytest.approx(24.9))]
+
+
+def test_get_looks_back(shop: Shop, model: str) -> None:
+    rows = [row("u-1", timestamp=int(NOW - days * DAY) * 1000, item_id=f"i{days}") for days in (1, 5, 9)]
+    shop.state.write_windows(events_of(rows))
+
+    def get(as_of: str) -> Any:
+        return shop.invoke("profiles", proxy_event("GET", "/v1/profiles/u-1", query={"as_of": as_of}))
+
+    reply = get("2026-09-17T00:00:00Z")
+    (profile,) = reply.body["profiles"]
+    assert (profile["as_of"], profile["activity"]["events"]) == ("2026-09-17T00:00:00.000Z", 2)
+    refused = get("last week")
+    assert (refused.status, refused.body["errors"][0]["pointer"]) == (400, "as_of")
 
 
 def test_get_of_somebody_unknown_is_404(shop: Shop, model: str) -> None:

@@ -63,6 +63,11 @@ class Call:
             raise InvalidInput(f"expected {name} of at most {MAX_ID_LENGTH} characters, received {len(text)}")
         return text
 
+    def query(self, name: str) -> str | None:
+        """A parameter of the query string, `None` where it is not given."""
+        value = (self.event.get("queryStringParameters") or {}).get(name)
+        return None if value is None else str(value)
+
     def body(self, model: type[Model]) -> Model:
         """The body, validated in one go. Raises `UnsupportedMediaType`, `TooLarge` or `InvalidInput`."""
         raw = self._raw_body()

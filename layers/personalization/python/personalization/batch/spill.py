@@ -14,8 +14,8 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from personalization.events import EVENT_COLUMNS, Events, Interner, concatenate, empty_events
-from personalization.reading.dictionary import MISSING, WORD_LISTS, compacted
+from personalization.events import EVENT_COLUMNS, WORD_LISTS, Events, Interner, concatenate, empty_events
+from personalization.reading.dictionary import MISSING, compacted
 from personalization.reading.interactions import ParsedEvents, basket_codes
 
 ROWS_PER_SHARE: Final = 100_000
