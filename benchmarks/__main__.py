@@ -1,0 +1,18 @@
+"""`make bench`: every measurement in turn, or those that are named."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from typing import Final
+
+# In the order of how long they take. Each writes results/<name>.json.
+SCRIPTS: Final = ("artefact_sizes", "profiles_handler", "cold_start", "batch_rows")
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", choices=[[], *SCRIPTS], metavar="NAME", help=f"of {', '.join(SCRIPTS)}; all of them"
+    )
+    for name in parser.parse_args().names or SCRIPTS:
+        importlib.import_module(f"benchmarks.{name}").main()
