@@ -6,6 +6,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -33,10 +34,8 @@ def start_bundle(directory: Path) -> None:
     """
     directory.mkdir(parents=True, exist_ok=True)
     earlier = [METRICS_JSON]
-    try:
+    with suppress(FileNotFoundError, orjson.JSONDecodeError, KeyError, TypeError):
         earlier += orjson.loads((directory / BUNDLE_JSON).read_bytes())["files"]
-    except (FileNotFoundError, orjson.JSONDecodeError, KeyError, TypeError):
-        pass
     for name in [*earlier, BUNDLE_JSON]:
         (directory / name).unlink(missing_ok=True)
 

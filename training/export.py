@@ -38,9 +38,7 @@ def export(
     import tensorflow as tf
     import tf2onnx
 
-    signature = {
-        t.name: tf.TensorSpec((None, *t.shape[1:]), t.dtype, name=t.name) for t in tf.nest.flatten(model.inputs)
-    }
+    signature = {t.name: tf.TensorSpec((None, *t.shape[1:]), t.dtype, name=t.name) for t in tf.nest.flatten(model.inputs)}
     proto, _ = tf2onnx.convert.from_keras(model, input_signature=[signature], opset=OPSET)
     for value in [*proto.graph.input, *proto.graph.output]:
         value.type.tensor_type.shape.dim[0].dim_param = "rows"

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import random
 import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
-
-import numpy as np
 
 THREADS: Final = 2
 
@@ -36,9 +33,7 @@ def prepare(seed: int, *, threads: int = THREADS) -> None:
     tf.config.experimental.enable_op_determinism()
     tf.get_logger().setLevel("ERROR")
     keras.backend.clear_session()
-    keras.utils.set_random_seed(seed)
-    random.seed(seed)
-    np.random.seed(seed)
+    keras.utils.set_random_seed(seed)  # of Python's, numpy's and TensorFlow's generators
 
 
 def peak_memory_mb() -> float:

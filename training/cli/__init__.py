@@ -1,0 +1,47 @@
+"""The command line. Heavy imports happen inside the commands: ``list`` must not wait for TensorFlow."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from personalization.errors import BundleInvalid, Conflict, InvalidInput, PersonalizationError
+from training.cli import check, evaluate, predict, store, train
+
+USER_MISTAKE = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; answer its exit status: 0 done, 1 failed, 2 a mistake of the user's, said in one line."""
+    arguments = _parser().parse_args(argv)
+    _log_to_stderr(quiet=getattr(arguments, "quiet", False))
+    try:
+        arguments.run(arguments)
+    except (InvalidInput, BundleInvalid) as error:
+        print(f"error: {error.detail}", file=sys.stderr)
+        for fault in error.faults[:10]:
+            print(f"  {fault.pointer}: {fault.detail}", file=sys.stderr)
+        return USER_MISTAKE
+    except PersonalizationError as error:
+        print(f"error: {error.detail}", file=sys.stderr)
+        return 1 if isinstance(error, Conflict) else USER_MISTAKE
+    except BrokenPipeError:
+        # The reader (head, less) has gone; what is still buffered must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training", description="Train, judge, publish and use models.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in (train, predict, evaluate, store, check):
+        command.add(commands)
+    return parser
+
+
+def _log_to_stderr(*, quiet: bool) -> None:
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr, force=True)
+    logging.getLogger("training").setLevel(logging.WARNING if quiet else logging.INFO)

@@ -1,0 +1,65 @@
+"""``predict DIR --in F --out F``: the batch handler's own code, from a bundle, without a stack."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from personalization.errors import InvalidInput
+from training.cli.train import mapping
+
+
+def add(commands: Any) -> None:
+    """Add ``predict``."""
+    parser = commands.add_parser("predict", help="score a file with a bundle")
+    parser.set_defaults(run=run)
+    parser.add_argument("directory", type=Path, metavar="DIR", help="a bundle")
+    parser.add_argument("--in", dest="source", type=Path, required=True, metavar="F", help="CSV, CSV.gz or JSON Lines")
+    parser.add_argument("--out", type=Path, required=True, metavar="F", help="JSON Lines; - for standard output")
+    parser.add_argument("--as-of", metavar="DATE", help="date or time; default: the newest of the file")
+    parser.add_argument("--k", type=int, default=20, metavar="N", help="items for each history")
+    parser.add_argument("--map", type=mapping, metavar="OURS=THEIRS,…", help="other column names, or a JSON file with them")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """One line for each row, user or history of the file; a bad cell counts as missing."""
+    from personalization.batch.output import StreamOutput
+    from personalization.batch.score import score_file
+    from personalization.bundle import load_bundle
+
+    if not arguments.source.is_file():
+        raise InvalidInput(f"expected a file to score, found none at {arguments.source}")
+    bundle = load_bundle(arguments.directory)
+    as_of = None if arguments.as_of is None else moment(arguments.as_of, str(bundle.manifest.get("timezone", "UTC")))
+    with ExitStack() as stack:
+        if str(arguments.out) == "-":
+            stream = sys.stdout.buffer
+        else:
+            arguments.out.parent.mkdir(parents=True, exist_ok=True)
+            part = arguments.out.with_name(f".{arguments.out.name}.part")
+            stack.callback(part.unlink, missing_ok=True)
+            stream = stack.enter_context(part.open("wb"))
+        tally = score_file(
+            bundle, arguments.source, StreamOutput(stream), mapping=arguments.map, on_bad_row="missing", as_of=as_of
+        )
+        stream.flush()
+        if str(arguments.out) != "-":
+            part.replace(arguments.out)
+    counted = f"{tally.users} users" if tally.users is not None else f"{tally.rows_used} rows"
+    bad = f"; {tally.bad_cells} bad cells counted as missing" if tally.bad_cells else ""
+    left = f"; {tally.rejected} lines are no rows" if tally.rejected else ""
+    print(f"{counted} scored{bad}{left}", file=sys.stderr)
+
+
+def moment(text: str, timezone: str) -> int:
+    """Milliseconds since 1970 of a date or time; without an offset it is in the bundle's time zone."""
+    from personalization import cells
+
+    moments, bad = cells.timestamps([text], ZoneInfo(timezone))
+    if bad or moments[0] == cells.MISSING_TIME:
+        raise InvalidInput(f"expected --as-of as a date or time (2026-01-31, 2026-01-31T12:00:00Z), received {text!r}")
+    return int(moments[0])

@@ -1,0 +1,1 @@
+"""Flat feature tables with a label, any columns: read, typed, split, trained, for each of the three jobs."""

@@ -1,0 +1,1 @@
+"""The networks, in Keras; what they learn from is in `training.flat` and `training.interactions`."""

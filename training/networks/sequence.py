@@ -1,0 +1,183 @@
+"""The sequence network: a user's history in, a user vector out.
+
+Causal self-attention over the items of a history (SASRec, Kang & McAuley 2018), beside it in each block a branch that
+splits the sequence into slow and fast parts and weighs them anew (the idea of BSARec, Shin et al. 2024, and WEARec). There
+the slow part comes from a Fourier transform over the whole padded window; here from causal exponential means, so that all
+positions are trained at once, any length of padding gives the same answer, and the graph is a product of small matrices.
+
+Item vectors come from outside: the graph holds no items.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from personalization.recommending.components import GAP_BUCKETS
+from personalization.schema import EVENT_TYPES
+
+_NOWHERE = -1e9
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceConfig:
+    """Sizes and regularisation.
+
+    size         of item and user vectors
+    longest      items of a history that are seen, the newest
+    dropout      of tokens, attention and branches
+    smooth       share of the slow/fast branch in a block, 0 … 1
+    spans        of its exponential means, in items
+    events, gaps whether event types and gaps of time are inputs
+    """
+
+    size: int = 64
+    blocks: int = 2
+    heads: int = 2
+    longest: int = 50
+    dropout: float = 0.5
+    smooth: float = 0.7
+    spans: tuple[float, ...] = (1.5, 3.0, 8.0, 25.0)
+    events: bool = False
+    gaps: bool = False
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the graph's inputs."""
+        return ("vectors", "known", *(("events",) if self.events else ()), *(("gaps",) if self.gaps else ()))
+
+
+@dataclass(frozen=True)
+class SequenceNetwork:
+    """Two views of the same weights.
+
+    training   inputs → (N, L, D), a user vector after each item
+    serving    inputs → {"user_vector": (N, D)}, after the newest
+    """
+
+    training: Any
+    serving: Any
+    config: SequenceConfig
+
+
+def build_sequence(config: SequenceConfig) -> SequenceNetwork:
+    """A new network. Inputs as `components.encoder_inputs` makes them, padded on the left."""
+    inputs = {
+        "vectors": keras.Input((None, config.size), name="vectors", dtype="float32"),
+        "known": keras.Input((None,), name="known", dtype="int64"),
+    }
+    for name in config.inputs[2:]:
+        inputs[name] = keras.Input((None,), name=name, dtype="int64")
+    tokens, mask = HistoryTokens(config, name="tokens")(inputs)
+    for number in range(config.blocks):
+        tokens = Block(config, name=f"block_{number}")(tokens, mask)
+    newest = Newest(name="user_vector")(tokens)
+    return SequenceNetwork(keras.Model(inputs, tokens), keras.Model(inputs, {"user_vector": newest}), config)
+
+
+class HistoryTokens(keras.layers.Layer):
+    """Inputs → tokens (N, L, D) and mask (N, L): item vector + place from the end + event type + gap, normalised."""
+
+    def __init__(self, config: SequenceConfig, **options: Any) -> None:
+        super().__init__(**options)
+        self._config = config
+        small = keras.initializers.TruncatedNormal(stddev=0.02)
+        self._place = self.add_weight(shape=(config.longest, config.size), initializer=small, name="place_embedding")
+        if config.events:
+            shape = (len(EVENT_TYPES) + 1, config.size)
+            self._event = self.add_weight(shape=shape, initializer=small, name="event_embedding")
+        if config.gaps:
+            self._gap = self.add_weight(shape=(GAP_BUCKETS, config.size), initializer=small, name="gap_embedding")
+        self._norm = keras.layers.LayerNormalization(epsilon=1e-6)
+        self._drop = keras.layers.Dropout(config.dropout)
+
+    def call(self, inputs: dict[str, Any], training: bool | None = None) -> tuple[Any, Any]:
+        mask = ops.cast(inputs["known"] > 0, "float32")
+        present = ops.expand_dims(mask, -1)
+        vectors = inputs["vectors"]
+        # Both sides of one shape: a broadcast choice is exported as a product (tf2onnx 1.17), and NaN × 0 is NaN.
+        vectors = ops.where(ops.isnan(vectors), ops.zeros_like(vectors), vectors)
+        length = ops.shape(inputs["known"])[1]
+        tokens = vectors + self._place[self._config.longest - length :]  # the newest item has the last place
+        if self._config.events:
+            tokens = tokens + ops.take(self._event, inputs["events"], axis=0)
+        if self._config.gaps:
+            tokens = tokens + ops.take(self._gap, inputs["gaps"], axis=0)
+        return self._drop(self._norm(tokens), training=training) * present, mask
+
+
+class Block(keras.layers.Layer):
+    """Attention and the slow/fast branch side by side, then a dense pair; residual, normalised after each."""
+
+    def __init__(self, config: SequenceConfig, **options: Any) -> None:
+        super().__init__(**options)
+        self._config = config
+        size = config.size
+        dense = keras.layers.Dense
+        small = keras.initializers.TruncatedNormal(stddev=0.02)
+        projections = ("query", "key", "value", "out")
+        self._query, self._key, self._value, self._out = (dense(size, kernel_initializer=small, name=n) for n in projections)
+        self._wide = dense(4 * size, kernel_initializer=small, name="wide")
+        self._narrow = dense(size, kernel_initializer=small, name="narrow")
+        names = ("attention_norm", "smooth_norm", "dense_norm")
+        self._norms = [keras.layers.LayerNormalization(epsilon=1e-6, name=name) for name in names]
+        self._drop = keras.layers.Dropout(config.dropout)
+        rates = np.log(1.0 / np.array(config.spans, np.float32))
+        self._rate = self.add_weight(
+            shape=(len(config.spans),), initializer=keras.initializers.Constant(rates), name="log_rate"
+        )
+        self._fast = self.add_weight(
+            shape=(len(config.spans), size), initializer=keras.initializers.RandomNormal(stddev=0.3), name="fast_share"
+        )
+        distance = np.arange(config.longest)[:, None] - np.arange(config.longest)[None, :]
+        self._distance = np.maximum(distance, 0).astype(np.float32)
+        self._past = (distance >= 0).astype(np.float32)
+
+    def call(self, tokens: Any, mask: Any, training: bool | None = None) -> Any:
+        share = self._config.smooth
+        attention_norm, smooth_norm, dense_norm = self._norms
+        mixed = 0.0
+        if share < 1.0:
+            attended = self._drop(self._attend(tokens, mask, training), training=training)
+            mixed = (1.0 - share) * attention_norm(tokens + attended)
+        if share > 0.0:
+            smoothed = self._drop(self._smooth(tokens, mask), training=training)
+            mixed = mixed + share * smooth_norm(tokens + smoothed)
+        dense = self._narrow(keras.activations.gelu(self._wide(mixed), approximate=True))  # the exact one does not export
+        return dense_norm(mixed + self._drop(dense, training=training))
+
+    def _attend(self, tokens: Any, mask: Any, training: bool | None) -> Any:
+        heads, size = self._config.heads, self._config.size
+        length = ops.shape(tokens)[1]
+
+        def split(values: Any) -> Any:
+            return ops.transpose(ops.reshape(values, (-1, length, heads, size // heads)), (0, 2, 1, 3))
+
+        logits = ops.matmul(split(self._query(tokens)), ops.transpose(split(self._key(tokens)), (0, 1, 3, 2)))
+        past = ops.convert_to_tensor(self._past)[:length, :length]
+        seen = past[None, None] * mask[:, None, None, :]
+        weights = ops.softmax(logits / (size // heads) ** 0.5 + (1.0 - seen) * _NOWHERE, axis=-1)
+        mixed = ops.matmul(self._drop(weights, training=training), split(self._value(tokens)))
+        return self._out(ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (-1, length, size)))
+
+    def _smooth(self, tokens: Any, mask: Any) -> Any:
+        """Mean over the spans of slow + fast_share² · (token − slow), slow an exponential mean over the past."""
+        length = ops.shape(tokens)[1]
+        distance = ops.convert_to_tensor(self._distance)[:length, :length]
+        past = ops.convert_to_tensor(self._past)[:length, :length]
+        kernels = ops.exp(-distance[None] * ops.exp(self._rate)[:, None, None]) * past[None]  # (S, L, L)
+        seen = kernels[None] * mask[:, None, None, :]  # (N, S, L, L)
+        slow = ops.matmul(seen, ops.expand_dims(tokens, 1)) / (ops.sum(seen, axis=-1, keepdims=True) + 1e-6)
+        fast = ops.expand_dims(tokens, 1) - slow
+        return ops.mean(slow + ops.square(self._fast)[None, :, None, :] * fast, axis=1)
+
+
+class Newest(keras.layers.Layer):
+    """(N, L, D) → (N, D): the last position, where the newest item is."""
+
+    def call(self, tokens: Any) -> Any:
+        return tokens[:, -1]
