@@ -1,0 +1,40 @@
+"""`train profiles --interactions F …` on the command line."""
+
+from __future__ import annotations
+
+import argparse
+
+from training.runtime import prepare
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Train from the parsed options of `training.cli`. Raises `InvalidInput` for what the user can put right."""
+    prepare(arguments.seed)  # before anything imports TensorFlow
+    from training.fitting import FitOptions
+    from training.interactions.options import PATIENCE, ProfileData, ProfileTraining
+    from training.interactions.train import train_profiles
+
+    data = ProfileData(
+        interactions=tuple(arguments.interactions),
+        items=arguments.items,
+        users=arguments.users,
+        id_map=arguments.id_map,
+        mapping=arguments.map or {},
+        cutoff=arguments.cutoff,
+        no_test=arguments.no_test,
+        horizon=arguments.horizon,
+        churn_horizon=arguments.churn_horizon,
+        timezone=arguments.timezone,
+        seed=arguments.seed,
+    )
+    fit = FitOptions(
+        seed=arguments.seed,
+        epochs=arguments.epochs,
+        patience=PATIENCE,
+        quiet=arguments.quiet,
+        tensorboard=arguments.tensorboard,
+        budget=arguments.budget,
+    )
+    training = ProfileTraining(out=arguments.out, model=arguments.model, tune=arguments.tune, refit=arguments.refit, fit=fit)
+    version = train_profiles(data, training)
+    print(f"{arguments.out}: profiles {version}")

@@ -1,0 +1,147 @@
+"""From files to examples: events read, merged and cleaned, cuts chosen, users described and labelled at each."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from personalization.encoder import TableEncoder
+from personalization.errors import InvalidInput
+from personalization.events import Events
+from personalization.features.lifetime import is_purchase
+from personalization.profiles import ATTRIBUTE_PREFIX
+from personalization.reading.dictionary import compacted
+from training.bundling import fingerprint
+from training.flat.columns import Decision, decide_columns
+from training.interactions.columns import decide_features
+from training.interactions.cuts import Cut, Cuts, choose_cuts
+from training.interactions.examples import Question, Sample, Sampler, stack
+from training.interactions.labels import frequent_categories
+from training.interactions.options import ProfileData
+from training.interactions.sources import Sources, read_attributes, read_categories, read_id_map, read_interactions
+
+MAX_CATEGORIES: Final = 50
+CATEGORY_COVER: Final = 0.95
+VALIDATION_SHARE: Final = 0.2  # of the users, where training and validation share their cuts
+_LEAST_USERS: Final = 30
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """train, valid, test   rows; `test` is None where nothing is held out
+    latest              rows of every user at the cutoff: what a shop's customers look like now
+    category_of_item    empty without an items file
+    decisions           one for each feature and attribute
+    report              what became of the data, for metrics.json
+    """
+
+    question: Question
+    cuts: Cuts
+    encoder: TableEncoder
+    train: Sample
+    valid: Sample
+    test: Sample | None
+    latest: Sample
+    category_of_item: dict[str, str]
+    decisions: list[Decision]
+    currency: str | None
+    report: dict[str, Any]
+    fingerprint: str
+
+
+def prepare_profiles(data: ProfileData, now: datetime | None = None) -> Prepared:
+    """Raises `InvalidInput` for what the user can put right: no purchases, too short a history, too few users."""
+    zone = data.zone
+    user_ids = read_id_map(data.id_map) if data.id_map else {}
+    sources = read_interactions(data.interactions, mapping=data.mapping, user_ids=user_ids, zone=zone, now=now)
+    events, report = _sampled(sources, data)
+    purchases = is_purchase(events)
+    if not purchases.any():
+        kinds = ", ".join(report["event_types"])
+        raise InvalidInput(f"expected events of type purchase, to learn who will buy; received {kinds}")
+    category_of_item = read_categories(data.items) if data.items else {}
+    events = events.with_categories(category_of_item)
+    cuts = choose_cuts(
+        int(events.timestamp.min()),
+        int(events.timestamp.max()),
+        zone,
+        horizon=data.horizon,
+        cutoff=data.cutoff,
+        hold_out_test=not data.no_test,
+    )
+    for note in cuts.notes:
+        _log.info("%s", note)
+    attributes = read_attributes(data.users, events.users, user_ids=user_ids, zone=zone) if data.users else {}
+    question = Question(
+        days=data.days,
+        horizon=data.horizon,
+        window=data.window,
+        zone=zone,
+        categories=frequent_categories(events, cuts.cutoff, MAX_CATEGORIES, CATEGORY_COVER),
+        attributes={ATTRIBUTE_PREFIX + name: content for name, content in attributes.items()},
+    )
+    sampler = Sampler(events, question)
+    cuts = _thinned(cuts, len(events.users), data.max_rows)
+    train, valid = _split(sampler, cuts, len(events.users), data.seed)
+    test = sampler.at(cuts.test) if cuts.test else None
+    latest = test if test is not None else sampler.at(Cut(cuts.cutoff, cuts.cutoff))
+    if len(train) < _LEAST_USERS or not len(valid):
+        raise InvalidInput(f"expected at least {_LEAST_USERS} users before the training cuts, received {len(train)}")
+    print_ = fingerprint(data.files)
+    decisions = decide_features({name: train.columns[name] for name in train.columns if name not in question.attributes})
+    decisions += _decide_attributes(question.attributes, train.user, salt=_salt(print_, data.seed))
+    encoder = TableEncoder(tuple(d.column for d in decisions if d.column is not None), zone)
+    report |= {"rows": {"train": len(train), "validation": len(valid), "test": 0 if test is None else len(test)}}
+    return Prepared(
+        question, cuts, encoder, train, valid, test, latest, category_of_item, decisions, sources.currency, report, print_
+    )
+
+
+def _sampled(sources: Sources, data: ProfileData) -> tuple[Events, dict[str, Any]]:
+    """The events of at most `max_users` users."""
+    events, users = sources.events, len(sources.events.users)
+    if users <= data.max_users:
+        return events, dict(sources.report)
+    _log.info("%d users: %d of them are sampled", users, data.max_users)
+    chosen = np.zeros(users, dtype=bool)
+    chosen[np.random.default_rng(data.seed).choice(users, data.max_users, replace=False)] = True
+    return compacted(events.take(chosen[events.user])), {**sources.report, "sampled_users": data.max_users}
+
+
+def _thinned(cuts: Cuts, users: int, max_rows: int) -> Cuts:
+    """Fewer training cuts where users × cuts are too many rows: evenly spread, the newest among them."""
+    most = max(2, max_rows // max(users, 1))
+    if len(cuts.train) <= most:
+        return cuts
+    kept = np.unique(np.linspace(len(cuts.train) - 1, 0, most).round().astype(int))
+    train = tuple(cuts.train[index] for index in kept)
+    return replace(cuts, train=train, validation=train if cuts.by_user else cuts.validation)
+
+
+def _split(sampler: Sampler, cuts: Cuts, users: int, seed: int) -> tuple[Sample, Sample]:
+    train = stack([sampler.at(cut) for cut in cuts.train])
+    if not cuts.by_user:
+        return train, stack([sampler.at(cut) for cut in cuts.validation])
+    held_out = np.random.default_rng(seed).random(users) < VALIDATION_SHARE
+    rows = held_out[train.user]
+    return train.take(~rows), train.take(rows)
+
+
+def _decide_attributes(attributes: Mapping[str, NDArray[Any]], rows: NDArray[np.int64], salt: str) -> list[Decision]:
+    """By the users of the training rows, each counted once."""
+    users = np.unique(rows)
+    table: dict[str, Sequence[Any]] = {name: content[users].tolist() for name, content in attributes.items()}
+    return decide_columns(table, len(users), salt=salt)
+
+
+def _salt(print_: str, seed: int) -> str:
+    return hashlib.blake2b(f"{print_}/{seed}".encode(), digest_size=16).hexdigest()
