@@ -7,19 +7,21 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from deploy.artefact import precompile
 from deploy.constraints import read_pins
 from deploy.interpreter import find_interpreter
 from local.template import read_template
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache"
-LAMBDA_PYTHON = "3.13"
+LAMBDA_PYTHON = os.environ.get("LAMBDA_PYTHON") or "3.13"
 # What an artefact is made of; sam's own cache looks no further than a function's folder.
 SOURCES = ("template.yaml", "Makefile", "deploy", "functions", "layers")
 
@@ -58,12 +60,12 @@ def build(python: Runtime) -> Build:
     """Build all functions and layers, or take the build of the same sources."""
     directory = CACHE / "sam-build" / _fingerprint(python)
     if not (directory / "template.yaml").exists():
-        shutil.rmtree(directory.parent, ignore_errors=True)  # older ones are of no use
-        part = directory.with_name(f".{directory.name}")
+        _forget_old(directory.parent)
+        part = _part(directory)
         _run(
             [sam(), "build", "--template", str(ROOT / "template.yaml"), "--build-dir", str(part)], LAMBDA_PYTHON=python.version
         )
-        part.rename(directory)
+        _take(part, directory)
     resources = read_template(directory / "template.yaml")["Resources"]
     keys = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
     artefacts = {
@@ -74,6 +76,28 @@ def build(python: Runtime) -> Build:
     return Build(directory / "template.yaml", artefacts)
 
 
+def _part(directory: Path) -> Path:
+    """Where it is made: a run beside this one may be making the same."""
+    return directory.with_name(f".{directory.name}.{os.getpid()}")
+
+
+def _take(part: Path, directory: Path) -> None:
+    """It appears whole, by rename; who is second uses the first one's."""
+    try:
+        part.rename(directory)
+    except OSError:
+        if not directory.is_dir():
+            raise
+        shutil.rmtree(part)
+
+
+def _forget_old(builds: Path) -> None:
+    """Delete builds that nobody can be using any more: each takes a hundred megabytes."""
+    for path in builds.glob("*"):
+        if time.time() - path.stat().st_mtime > 3600:
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def _runtime_packages(version: str) -> Path:
     """boto3 and awslambdaric are in Lambda's runtime, not in ours: here they lie apart from the tests' environment."""
     pins = read_pins((ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines())
@@ -81,13 +105,13 @@ def _runtime_packages(version: str) -> Path:
     name = hashlib.sha256(" ".join([version, *wanted]).encode()).hexdigest()[:16]
     directory = CACHE / "lambda-runtime" / name
     if not directory.is_dir():
-        part = directory.with_name(f".{name}")
-        shutil.rmtree(part, ignore_errors=True)
+        part = _part(directory)
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", str(part)]
         command += ["--only-binary=:all:", "--implementation", "cp", "--python-version", version, "--no-compile"]
         command += [p for tag in ("manylinux_2_28", "manylinux_2_17", "manylinux2014") for p in ("--platform", f"{tag}_x86_64")]
         _run([*command, "--constraint", str(ROOT / "constraints.txt"), *wanted])
-        part.rename(directory)
+        precompile(part, version, "/var/runtime")  # as in Lambda's image
+        _take(part, directory)
     return directory
 
 

@@ -47,6 +47,8 @@ def test_runtime_layers_tracing_and_logs(function):
     ]
     logging = properties["LoggingConfig"]
     assert logging["LogFormat"] == "JSON"
+    # lines without a level count as INFO, and the metrics have none; at DEBUG botocore would write down what it sends
+    assert logging["ApplicationLogLevel"] == "INFO"
     assert plan().resolver.value(resources("AWS::Logs::LogGroup")[logging["LogGroup"]["Ref"]]["RetentionInDays"]) == "30"
 
 

@@ -51,15 +51,16 @@ def test_a_job_reaches_only_its_own_objects(job):
     models = {f"arn:aws:s3:::shop-modelsbucket/models/{name}/*" for name in names}
     inbox = {f"arn:aws:s3:::shop-databucket/inbox/{name}/*" for name in names}
     results = {f"arn:aws:s3:::shop-databucket/results/{name}/*" for name in names}
+    catalogue = {"arn:aws:s3:::shop-databucket/catalogue/*"} if job == "recommendations" else set()
 
     def reached(function: str, action: str) -> set[str]:
         return {r for s in statements(function) if action in s["Action"] for r in s["Resource"]}
 
     title = job.capitalize()
-    assert reached(f"{title}ApiFunction", "s3:GetObject") == models
-    assert reached(f"{title}ApiFunction", "s3:PutObject") == set()
-    assert reached(f"{title}BatchFunction", "s3:GetObject") == models | inbox | results
-    assert reached(f"{title}BatchFunction", "s3:PutObject") == results
+    assert reached(f"{title}ApiFunction", "s3:GetObject") == models | catalogue
+    assert reached(f"{title}ApiFunction", "s3:PutObject") == catalogue
+    assert reached(f"{title}BatchFunction", "s3:GetObject") == models | inbox | results | catalogue
+    assert reached(f"{title}BatchFunction", "s3:PutObject") == results | catalogue
     assert reached(f"{title}BatchFunction", "sqs:ReceiveMessage") == {f"arn:aws:sqs:us-east-1:123456789012:shop-{title}Queue"}
 
 
