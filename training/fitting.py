@@ -75,8 +75,8 @@ class FitOptions:
     epochs: int = 200
     patience: int = 16
     batch: int | None = None
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.1
     average: float = 1.0
     budget: float | None = None
     quiet: bool = True

@@ -35,11 +35,11 @@ def tune(
     def objective(trial: Any) -> float:
         nonlocal best
         rate = trial.suggest_float("learning_rate", 5e-4, 8e-3, log=True)
-        decay = trial.suggest_float("weight_decay", 1e-3, 0.3, log=True)
+        decay = trial.suggest_float("weight_decay", 1e-3, 0.5, log=True)
         dropout = trial.suggest_float("dropout", 0.0, 0.4)
         width = trial.suggest_categorical("width", [32, 64, 96])
         depth = trial.suggest_int("depth", 1, 3)
-        bins = trial.suggest_categorical("bins", [6, 12, 24])
+        bins = trial.suggest_categorical("bins", [None, 0, 4, 16, 32])
         its_config = replace(config, dropout=dropout, widths=(width,) * depth, bins=bins)
         its_options = replace(options, learning_rate=rate, weight_decay=decay)
         loss, result = attempt(its_config, its_options)

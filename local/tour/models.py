@@ -26,7 +26,8 @@ class Model:
 
 def models(tables: Tables, bundles: Path = BUNDLES) -> list[Model]:
     """In the order in which the tour trains them; each bundle goes into a directory of `bundles`."""
-    raw = (tables.interactions, tables.items, tables.users)
+    # Without the users table: what is asked for by id comes from state, which holds events and no attributes.
+    raw = (tables.interactions, tables.items)
     options = [part for path in raw for part in (f"--{path.name.split('.')[0]}", str(path))]
 
     def model(name: str, data: Sequence[Path], *arguments: str) -> Model:

@@ -10,7 +10,8 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
-from training.interactions.heads import CategoryHead, Curve, HazardHead, SpendHead, probability_within  # noqa: E402
+from training.interactions.heads import CategoryHead, HazardHead, SpendHead  # noqa: E402
+from training.networks.hazard import Curve, probability_within  # noqa: E402
 
 DAYS = (7, 14, 30, 90)
 

@@ -13,7 +13,7 @@ from training.runtime import prepare
 prepare(0)
 
 from training.networks.heads import BinaryHead, cross_entropy  # noqa: E402
-from training.networks.layers import FirstMembers, NumericFeatures  # noqa: E402
+from training.networks.layers import CategoryEmbeddings, FirstMembers, NumericFeatures  # noqa: E402
 from training.networks.statistics import bin_edges, table_statistics  # noqa: E402
 from training.networks.tabular import TabularConfig, build_tabular, encoder_statistics  # noqa: E402
 
@@ -55,11 +55,42 @@ def test_numeric_features_against_the_definition() -> None:
     out = np.asarray(layer(rows))
     assert layer.source.tolist() == [0, 1, 1, 0, 0]  # two scaled columns, the gap of column 1, two bins of column 0
     filled = np.where(np.isnan(rows), [2, 1], rows).astype(np.float64)
-    scaled = np.clip((filled - [2, 1]) / statistics.scale, -1000, 1000)
+    scaled = np.clip((filled - [2, 1]) / statistics.scale, -1e6, 1e6)
     assert out[:, :2] == pytest.approx(scaled / np.sqrt(1 + (scaled / 3) ** 2), rel=1e-5)
     assert out[:, 2].tolist() == [0, 1, 0, 0]
     assert out[:, 3:] == pytest.approx(np.array([piecewise(x, [0, 2, 10]) for x in filled[:, 0]]), abs=1e-6)
     assert np.isfinite(out).all()
+
+
+def test_a_short_column_is_one_hot_held_back_by_rarity() -> None:
+    seen = [np.array([0, 0, 60, 20]), np.array([5] * 12)]
+    layer = CategoryEmbeddings(seen, 2)
+    out = np.asarray(layer(np.array([[2, 0], [3, 0], [0, 0]])))
+    assert layer.source.tolist() == [1, 1, 0, 0, 0, 0]  # the embedding of column 1, the four codes of column 0
+    mean = np.array([0, 0, 0.75, 0.25])
+    assert out[0, 2:] == pytest.approx(mean + 60 / 80 * (np.array([0, 0, 1, 0]) - mean), abs=1e-6)
+    assert out[1, 2:] == pytest.approx(mean + 20 / 40 * (np.array([0, 0, 0, 1]) - mean), abs=1e-6)
+    assert out[2, 2:] == pytest.approx(mean, abs=1e-6)  # never seen
+
+
+def test_a_long_column_has_an_embedding_a_word_and_the_mean_for_the_unseen() -> None:
+    seen = [np.array([0, 10, 30] + [20] * 17)]
+    layer = CategoryEmbeddings(seen, 2)
+    out = np.asarray(layer(np.arange(20)[:, None]))
+    table = np.asarray(layer.tables[0][0])
+    mean = np.average(table, axis=0, weights=seen[0])
+    assert table.shape == (20, 2)
+    assert out[0] == pytest.approx(mean, abs=1e-6)
+    for code, count in ((1, 10), (2, 30), (3, 20)):
+        assert out[code] == pytest.approx(mean + count / (count + 20) * (table[code] - mean), abs=1e-6)
+
+
+@pytest.mark.parametrize(("rows", "columns", "bins"), [(12, 2, 3), (900, 5, 10), (9216, 5, 32), (9216, 20, 13), (2500, 150, 3)])
+def test_bins_by_rows_and_by_what_a_row_may_cost(rows: int, columns: int, bins: int) -> None:
+    numeric = RANDOM.normal(size=(rows, columns)).astype(np.float32)
+    numeric[:, 0] = np.arange(rows) % 2  # two values need no bins and leave more to the others
+    edges = table_statistics(numeric, None).edges
+    assert [len(e) for e in edges] == [0] + [bins + 1] * (columns - 1)
 
 
 def test_first_members_are_one_matrix_seen_through_each_members_scaling() -> None:

@@ -101,7 +101,7 @@ def dense_64_32_1(
     budget: float | None = None,
 ) -> list[Probabilities]:
     """The plain dense network, 64-32-1: scaled numbers and embeddings, no bins, no ensemble, no averaging."""
-    config = TabularConfig(members=1, widths=(64, 32), bins=0, dropout=0.0)
+    config = TabularConfig(members=1, widths=(64, 32), bins=0, embedding=8, dropout=0.0)
     head = BinaryHead(target)
     network = build_tabular(encoder, encoder_statistics(encoder, dict(train.inputs), config, seed), (head,), config)
     options = FitOptions(seed, patience=8, learning_rate=1e-3, weight_decay=0.0, average=0.0, budget=budget)

@@ -33,6 +33,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     if not arguments.source.is_file():
         raise InvalidInput(f"expected a file to score, found none at {arguments.source}")
+    if arguments.k < 1:
+        raise InvalidInput(f"expected --k of at least 1, received {arguments.k}")
     bundle = load_bundle(arguments.directory)
     as_of = None if arguments.as_of is None else moment(arguments.as_of, str(bundle.manifest.get("timezone", "UTC")))
     with ExitStack() as stack:
@@ -44,8 +46,9 @@ def run(arguments: argparse.Namespace) -> None:
             stack.callback(part.unlink, missing_ok=True)
             stream = stack.enter_context(part.open("wb"))
         tally = score_file(
-            bundle, arguments.source, StreamOutput(stream), mapping=arguments.map, on_bad_row="missing", as_of=as_of
-        )
+            bundle, arguments.source, StreamOutput(stream), mapping=arguments.map, on_bad_row="missing", as_of=as_of,
+            k=arguments.k,
+        )  # fmt: skip
         stream.flush()
         if str(arguments.out) != "-":
             part.replace(arguments.out)
@@ -56,10 +59,14 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def moment(text: str, timezone: str) -> int:
-    """Milliseconds since 1970 of a date or time; without an offset it is in the bundle's time zone."""
+    """Milliseconds since 1970 of a date or time; without an offset it is in the bundle's time zone.
+
+    A date is the moment before it begins, as a training cut is: files that know days only have their events at midnight.
+    """
     from personalization import cells
 
     moments, bad = cells.timestamps([text], ZoneInfo(timezone))
     if bad or moments[0] == cells.MISSING_TIME:
         raise InvalidInput(f"expected --as-of as a date or time (2026-01-31, 2026-01-31T12:00:00Z), received {text!r}")
-    return int(moments[0])
+    is_day = len(text.strip()) == len("2026-01-31")
+    return int(moments[0]) - is_day

@@ -33,6 +33,9 @@ def _recommendations(parser: argparse.ArgumentParser) -> None:
 def _ads(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("from impressions")
     _files(group, "impressions", "ads", "users", "interactions")
+    group.add_argument(
+        "--attribution-days", type=_days, metavar="DAYS", help="a conversion is waited for so long; else found in the data"
+    )
 
 
 ADD: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
@@ -40,6 +43,9 @@ ADD: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
     "recommendations": _recommendations,
     "ads": _ads,
 }
+
+# Where a job's usual options are not those of the others.
+DEFAULTS: Final[dict[str, dict[str, object]]] = {"recommendations": {"budget": 1200.0}}
 
 
 def _files(group: argparse._ArgumentGroup, *names: str) -> None:

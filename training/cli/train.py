@@ -31,6 +31,7 @@ def add(commands: Any) -> None:
         _table(one)
         raw.ADD[job](one)
         _common(one)
+        one.set_defaults(**raw.DEFAULTS.get(job, {}))
 
 
 def run(arguments: argparse.Namespace) -> None:

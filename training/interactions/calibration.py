@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from training.interactions.heads import HIGHEST_LOG_RISK, LOWEST_LOG_RISK
+from training.networks.hazard import HIGHEST_LOG_RISK, LOWEST_LOG_RISK
 
 Numbers = NDArray[np.float32]
 

@@ -1,28 +1,23 @@
 """What the network answers about a customer: when they buy next, how much they spend, what they buy first.
 
-Time is cut into K intervals. A user's risk in interval k is exp(η_k) over the whole interval, and in proportion over the part
-of it that was seen (the complementary log-log form of the discrete-time hazard, Prentice & Gloeckler 1978): so a window that
-ends inside an interval still teaches, and P(bought within k) = 1 − exp(−Σ exp(η)) can only rise with k.
+The time to the next purchase is a hazard over intervals (`training.networks.hazard`): what was seen of an interval teaches,
+even where the window of labels ends inside it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import keras
 import numpy as np
 from keras import ops
-from numpy.typing import NDArray
 
+from training.networks.hazard import HIGHEST_LOG_RISK, LOWEST_LOG_RISK, Curve, Scaled, Within, probability_within
 from training.networks.heads import MeanHead
 from training.networks.layers import LogitCalibration, Squeeze
 from training.networks.tabular import CATEGORICAL
 
-# Log risks beyond these mean "never" and "at once"; the bounds keep exp() and log() finite.
-LOWEST_LOG_RISK: Final = -12.0
-HIGHEST_LOG_RISK: Final = 4.0
 _TWEEDIE_POWER: Final = 1.5
 
 
@@ -142,56 +137,3 @@ class CategoryHead(MeanHead):
     def loss(self, target: Any, raw: Any) -> Any:
         losses = -ops.sum(ops.expand_dims(target, 1) * ops.log_softmax(raw, axis=-1), axis=2)
         return ops.mean(losses, axis=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """longer   (K − observed,) logarithm of how much longer each further interval is than the last observed one
-    never    share that never buys again, whatever the risks say
-    """
-
-    longer: NDArray[np.float32]
-    never: float = 0.0
-
-
-def probability_within(log_risks: Any, curve: Curve) -> Any:
-    """Log risks (…, observed) → probabilities (…, K) of having bought by the end of each interval."""
-    if len(curve.longer):
-        log_risks = ops.concatenate([log_risks, log_risks[..., -1:] + curve.longer], axis=-1)
-    risk = ops.exp(ops.clip(log_risks, LOWEST_LOG_RISK, HIGHEST_LOG_RISK))
-    return (1.0 - curve.never) * (1.0 - ops.exp(-ops.cumsum(risk, axis=-1)))
-
-
-class Within(keras.layers.Layer):
-    """`probability_within` as a layer."""
-
-    def __init__(self, curve: Curve, **options: Any) -> None:
-        super().__init__(**options)
-        self._curve = curve
-
-    def call(self, log_risks: Any) -> Any:
-        return probability_within(log_risks, self._curve)
-
-    def compute_output_shape(self, shape: Sequence[int | None]) -> tuple[int | None, int]:
-        return shape[0], int(shape[1] or 0) + len(self._curve.longer)
-
-
-class Scaled(keras.layers.Layer):
-    """Values times one number, which calibration may move after training."""
-
-    def __init__(self, factor: float, **options: Any) -> None:
-        super().__init__(**options)
-        self._factor = factor
-
-    def build(self, shape: Any) -> None:
-        initial = keras.initializers.Constant(self._factor)
-        self.factor = self.add_weight(name="factor", shape=(), initializer=initial, trainable=False)
-
-    def settle(self, factor: float) -> None:
-        self.factor.assign(factor)
-
-    def call(self, values: Any) -> Any:
-        return values * self.factor
-
-    def compute_output_shape(self, shape: Sequence[int | None]) -> Sequence[int | None]:
-        return shape

@@ -35,7 +35,7 @@ class ProfileData:
     churn_horizon   days without a purchase that count as churn
     timezone        of the shop: of days and hours, and of timestamps without an offset
     window          history that features see
-    max_users       more users than this are sampled (seeded); max_rows likewise for training rows
+    max_users       more users than this, or their events, are sampled by user (seeded); max_rows limits the training rows
     """
 
     interactions: tuple[Path, ...]
@@ -49,7 +49,8 @@ class ProfileData:
     churn_horizon: int = 90
     timezone: str = "UTC"
     window: Window = field(default_factory=Window)
-    max_users: int = 150_000
+    max_users: int = 60_000
+    max_events: int = 6_000_000
     max_rows: int = 300_000
     seed: int = 0
 

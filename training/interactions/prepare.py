@@ -25,7 +25,7 @@ from training.interactions.cuts import Cut, Cuts, choose_cuts
 from training.interactions.examples import Question, Sample, Sampler, stack
 from training.interactions.labels import frequent_categories
 from training.interactions.options import ProfileData
-from training.interactions.sources import Sources, read_attributes, read_categories, read_id_map, read_interactions
+from training.interactions.sources import read_attributes, read_categories, read_id_map, read_interactions
 
 MAX_CATEGORIES: Final = 50
 CATEGORY_COVER: Final = 0.95
@@ -62,10 +62,8 @@ def prepare_profiles(data: ProfileData, now: datetime | None = None) -> Prepared
     """Raises `InvalidInput` for what the user can put right: no purchases, too short a history, too few users."""
     zone = data.zone
     user_ids = read_id_map(data.id_map) if data.id_map else {}
-    sources = read_interactions(data.interactions, mapping=data.mapping, user_ids=user_ids, zone=zone, now=now)
-    events, report = _sampled(sources, data)
-    purchases = is_purchase(events)
-    if not purchases.any():
+    events, report, currency = _read(data, user_ids, now)
+    if not is_purchase(events).any():
         kinds = ", ".join(report["event_types"])
         raise InvalidInput(f"expected events of type purchase, to learn who will buy; received {kinds}")
     category_of_item = read_categories(data.items) if data.items else {}
@@ -101,20 +99,22 @@ def prepare_profiles(data: ProfileData, now: datetime | None = None) -> Prepared
     decisions += _decide_attributes(question.attributes, train.user, salt=_salt(print_, data.seed))
     encoder = TableEncoder(tuple(d.column for d in decisions if d.column is not None), zone)
     report |= {"rows": {"train": len(train), "validation": len(valid), "test": 0 if test is None else len(test)}}
-    return Prepared(
-        question, cuts, encoder, train, valid, test, latest, category_of_item, decisions, sources.currency, report, print_
-    )
+    return Prepared(question, cuts, encoder, train, valid, test, latest, category_of_item, decisions, currency, report, print_)
 
 
-def _sampled(sources: Sources, data: ProfileData) -> tuple[Events, dict[str, Any]]:
-    """The events of at most `max_users` users."""
-    events, users = sources.events, len(sources.events.users)
-    if users <= data.max_users:
-        return events, dict(sources.report)
-    _log.info("%d users: %d of them are sampled", users, data.max_users)
-    chosen = np.zeros(users, dtype=bool)
-    chosen[np.random.default_rng(data.seed).choice(users, data.max_users, replace=False)] = True
-    return compacted(events.take(chosen[events.user])), {**sources.report, "sampled_users": data.max_users}
+def _read(data: ProfileData, user_ids: Mapping[str, str], now: datetime | None) -> tuple[Events, dict[str, Any], str | None]:
+    """Events, sorted, with the report and the currency. Of more users or events than is good for memory, a sample of users."""
+    sources = read_interactions(data.interactions, mapping=data.mapping, user_ids=user_ids, zone=data.zone, now=now)
+    events, report = sources.events, dict(sources.report)
+    users = len(events.users)
+    share = min(1.0, data.max_users / users, data.max_events / len(events))
+    if share < 1.0:
+        report["sampled_users"] = max(1, round(share * users))
+        _log.info("%d users: %d of them are sampled", users, report["sampled_users"])
+        chosen = np.zeros(users, dtype=bool)
+        chosen[np.random.default_rng(data.seed).choice(users, report["sampled_users"], replace=False)] = True
+        events = compacted(events.take(chosen[events.user]))
+    return events.sorted(), report, sources.currency
 
 
 def _thinned(cuts: Cuts, users: int, max_rows: int) -> Cuts:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from training.networks.statistics import TableStatistics
 
 _SOFT_LIMIT = 3.0  # scaled values bend beyond this many deviations …
-_HARD_LIMIT = 1e3  # … and end here, before their square could overflow
+_HARD_LIMIT = 1e6  # … and end here, before their square could overflow
 
 
 class NumericFeatures(keras.layers.Layer):
@@ -32,79 +32,77 @@ class NumericFeatures(keras.layers.Layer):
         self._fill, self._centre = statistics.fill, statistics.centre
         self._rate = (1.0 / statistics.scale).astype(np.float32)
         self._gaps = np.flatnonzero(statistics.gaps).astype(np.int32)
-        self._binned = np.array([j for j, edges in enumerate(statistics.edges) if len(edges) > 2], np.int32)
-        self._slope, self._shift = _bins([statistics.edges[j] for j in self._binned], self._centre[self._binned])
-        columns = len(statistics.fill)
-        binned = np.repeat(self._binned, self._slope.shape[1])
-        self.source = np.concatenate(
-            (np.arange(columns, dtype=np.int32), self._gaps, binned)
-        )  # the column that each output comes from
+        self._slope, self._shift, binned = _bins(statistics)
+        columns = np.arange(len(statistics.fill), dtype=np.int32)
+        self.source = np.concatenate((columns, self._gaps, binned))  # the column that each output comes from
 
     def call(self, numeric: Any) -> Any:
         missing = ops.isnan(numeric)
-        centred = ops.where(missing, self._fill, numeric) - self._centre
-        scaled = ops.clip(centred * self._rate, -_HARD_LIMIT, _HARD_LIMIT)
+        scaled = (ops.where(missing, self._fill, numeric) - self._centre) * self._rate
+        scaled = ops.clip(scaled, -_HARD_LIMIT, _HARD_LIMIT)
         parts = [scaled / ops.sqrt(1.0 + ops.square(scaled / _SOFT_LIMIT))]
         if len(self._gaps):
             parts.append(ops.cast(ops.take(missing, self._gaps, axis=1), "float32"))
-        if len(self._binned):
-            chosen = centred if len(self._binned) == len(self._fill) else ops.take(centred, self._binned, axis=1)
-            bins = ops.clip(ops.expand_dims(chosen, -1) * self._slope + self._shift, 0.0, 1.0)
-            parts.append(ops.reshape(bins, (-1, self._slope.size)))
+        if len(self._shift):
+            # One product instead of picking columns: a Gather of single columns is the slower way to the same numbers.
+            parts.append(ops.clip(ops.matmul(scaled, self._slope) + self._shift, 0.0, 1.0))
         return ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
 
     def compute_output_shape(self, shape: Sequence[int | None]) -> tuple[int | None, int]:
         return shape[0], len(self.source)
 
 
-def _bins(edges: Sequence[NDArray[np.float32]], centre: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Slope and shift (columns, bins): a bin's value is clip(slope · (x − centre) + shift, 0, 1); unused bins stay 0."""
-    width = max((len(e) for e in edges), default=1) - 1
-    slope, shift = np.zeros((len(edges), width), np.float32), np.zeros((len(edges), width), np.float32)
-    for row, (e, c) in enumerate(zip(edges, centre, strict=True)):
-        exact = e.astype(np.float64) - float(c)
-        slope[row, : len(e) - 1] = 1.0 / np.diff(exact)
-        shift[row, : len(e) - 1] = -exact[:-1] / np.diff(exact)
-    return slope, shift
+def _bins(statistics: TableStatistics) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
+    """Slope (columns, bins), shift (bins,) and each bin's column: a bin is clip(scaled · slope + shift, 0, 1)."""
+    scaled = [
+        (edges.astype(np.float64) - float(centre)) / float(scale)
+        for edges, centre, scale in zip(statistics.edges, statistics.centre, statistics.scale, strict=True)
+    ]
+    column = np.repeat(np.arange(len(scaled), dtype=np.int32), [max(0, len(edges) - 1) for edges in scaled])
+    steps = np.concatenate([np.diff(edges) for edges in scaled]) if scaled else np.zeros(0)
+    starts = np.concatenate([edges[:-1] for edges in scaled]) if scaled else np.zeros(0)
+    slope = np.zeros((len(scaled), len(column)), np.float32)
+    slope[column, np.arange(len(column))] = 1.0 / steps
+    return slope, (-starts / steps).astype(np.float32), column
 
 
 class CategoryEmbeddings(keras.layers.Layer):
-    """Codes (N, m) → (N, width): one embedding a column, sized by its number of codes.
+    """Codes (N, m) → (N, width): one-hot where a column has few codes, else a small embedding.
 
-    The embedding of a code is held back towards the mean of its column's by how rarely it occurs: with n rows it keeps
-    n / (n + `RARE`) of its own. So rare words cannot be learnt by heart, and a code that training never met (an unknown
-    word, an empty bucket) is the mean. Columns of one size share a table, so that the graph has one Gather a size and not
-    one a column; what is held back is computed when the graph is exported.
+    What a code says is held back towards the mean of its column by how rarely it occurs: with n rows it keeps n / (n + 20)
+    of its own. So rare words are not learnt by heart, and a code that training never met (an unknown word, an empty bucket)
+    is the mean. Columns of one size share a table, so that the graph has one Gather a size and not one a column; what is
+    held back is computed when the graph is exported.
     """
 
+    ONE_HOT = 10  # codes, missing and unknown among them
     RARE = 20.0
-    ONE_HOT = 10
 
-    def __init__(self, seen: Sequence[NDArray[np.int64]], largest: int, scale: float = 0.3, **options: Any) -> None:
+    def __init__(self, seen: Sequence[NDArray[np.int64]], size: int, **options: Any) -> None:
         super().__init__(**options)
-        self._seen, self._scale = seen, scale
-        sizes = [len(c) if len(c) <= self.ONE_HOT else embedding_size(len(c), largest) for c in seen]
-        self._groups = [(size, np.array([j for j, s in enumerate(sizes) if s == size])) for size in sorted(set(sizes))]
+        self._seen = seen
+        sizes = [len(counts) if self._one_hot(counts) else size for counts in seen]
+        self._groups = [(size, np.flatnonzero(np.equal(sizes, size)).tolist()) for size in sorted(set(sizes))]
         self.source = np.concatenate([np.repeat(columns, size) for size, columns in self._groups]).astype(np.int32)
 
+    def _one_hot(self, counts: NDArray[np.int64]) -> bool:
+        return len(counts) <= self.ONE_HOT
+
     def build(self, shape: Any) -> None:
-        start = keras.initializers.RandomNormal(stddev=self._scale)
-        self.tables = [
-            [
-                np.eye(size, dtype=np.float32)
-                if len(self._seen[j]) <= self.ONE_HOT
-                else self.add_weight(name=f"embedding_{j}", shape=(len(self._seen[j]), size), initializer=start.clone())
-                for j in columns
-            ]
-            for size, columns in self._groups
-        ]
+        self.tables = [[self._table(j, size) for j in columns] for size, columns in self._groups]
+
+    def _table(self, column: int, size: int) -> Any:
+        if self._one_hot(self._seen[column]):
+            return np.eye(size, dtype=np.float32)
+        start = keras.initializers.RandomNormal(stddev=1.0)
+        return self.add_weight(name=f"embedding_{column}", shape=(len(self._seen[column]), size), initializer=start)
 
     def call(self, codes: Any) -> Any:
         parts = []
         for (size, columns), tables in zip(self._groups, self.tables, strict=True):
             held = [self._held_back(table, self._seen[j]) for j, table in zip(columns, tables, strict=True)]
-            ends = np.cumsum([len(self._seen[j]) for j in columns])
-            offsets = np.append(0, ends[:-1]).astype(np.int64)
+            lengths = np.array([len(self._seen[j]) for j in columns])
+            offsets = (np.cumsum(lengths) - lengths).astype(np.int64)
             chosen = codes if len(columns) == len(self._seen) else ops.take(codes, columns, axis=1)
             found = ops.take(ops.concatenate(held, axis=0), chosen + offsets, axis=0)
             parts.append(ops.reshape(found, (-1, len(columns) * size)))
@@ -117,12 +115,6 @@ class CategoryEmbeddings(keras.layers.Layer):
 
     def compute_output_shape(self, shape: Sequence[int | None]) -> tuple[int | None, int]:
         return shape[0], len(self.source)
-
-
-def embedding_size(cardinality: int, largest: int = 16) -> int:
-    """Grows slowly with the number of codes: 3 codes 2, 12 codes 4, 100 codes 8, 1,000 codes 16; even, to share tables."""
-    size = int(min(largest, max(2, round(1.2 * cardinality**0.42))))
-    return size + size % 2
 
 
 class FirstMembers(keras.layers.Layer):

@@ -116,39 +116,41 @@ class Block(keras.layers.Layer):
     def __init__(self, config: SequenceConfig, **options: Any) -> None:
         super().__init__(**options)
         self._config = config
-        size = config.size
-        dense = keras.layers.Dense
+        size, share = config.size, config.smooth
         small = keras.initializers.TruncatedNormal(stddev=0.02)
-        projections = ("query", "key", "value", "out")
-        self._query, self._key, self._value, self._out = (dense(size, kernel_initializer=small, name=n) for n in projections)
-        self._wide = dense(4 * size, kernel_initializer=small, name="wide")
-        self._narrow = dense(size, kernel_initializer=small, name="narrow")
-        names = ("attention_norm", "smooth_norm", "dense_norm")
-        self._norms = [keras.layers.LayerNormalization(epsilon=1e-6, name=name) for name in names]
+
+        def dense(units: int, name: str) -> Any:
+            return keras.layers.Dense(units, kernel_initializer=small, name=name)
+
+        def norm(name: str) -> Any:
+            return keras.layers.LayerNormalization(epsilon=1e-6, name=name)
+
+        if share < 1.0:
+            self._query, self._key = dense(size, "query"), dense(size, "key")
+            self._value, self._out = dense(size, "value"), dense(size, "out")
+            self._attention_norm = norm("attention_norm")
+        if share > 0.0:
+            rates = keras.initializers.Constant(np.log(1.0 / np.array(config.spans, np.float32)))
+            self._rate = self.add_weight(shape=(len(config.spans),), initializer=rates, name="log_rate")
+            spread = keras.initializers.RandomNormal(stddev=0.3)
+            self._fast = self.add_weight(shape=(len(config.spans), size), initializer=spread, name="fast_share")
+            self._smooth_norm = norm("smooth_norm")
+        self._wide, self._narrow, self._dense_norm = dense(4 * size, "wide"), dense(size, "narrow"), norm("dense_norm")
         self._drop = keras.layers.Dropout(config.dropout)
-        rates = np.log(1.0 / np.array(config.spans, np.float32))
-        self._rate = self.add_weight(
-            shape=(len(config.spans),), initializer=keras.initializers.Constant(rates), name="log_rate"
-        )
-        self._fast = self.add_weight(
-            shape=(len(config.spans), size), initializer=keras.initializers.RandomNormal(stddev=0.3), name="fast_share"
-        )
         distance = np.arange(config.longest)[:, None] - np.arange(config.longest)[None, :]
         self._distance = np.maximum(distance, 0).astype(np.float32)
         self._past = (distance >= 0).astype(np.float32)
 
     def call(self, tokens: Any, mask: Any, training: bool | None = None) -> Any:
-        share = self._config.smooth
-        attention_norm, smooth_norm, dense_norm = self._norms
-        mixed = 0.0
+        share, mixed = self._config.smooth, 0.0
         if share < 1.0:
             attended = self._drop(self._attend(tokens, mask, training), training=training)
-            mixed = (1.0 - share) * attention_norm(tokens + attended)
+            mixed = (1.0 - share) * self._attention_norm(tokens + attended)
         if share > 0.0:
             smoothed = self._drop(self._smooth(tokens, mask), training=training)
-            mixed = mixed + share * smooth_norm(tokens + smoothed)
+            mixed = mixed + share * self._smooth_norm(tokens + smoothed)
         dense = self._narrow(keras.activations.gelu(self._wide(mixed), approximate=True))  # the exact one does not export
-        return dense_norm(mixed + self._drop(dense, training=training))
+        return self._dense_norm(mixed + self._drop(dense, training=training))
 
     def _attend(self, tokens: Any, mask: Any, training: bool | None) -> Any:
         heads, size = self._config.heads, self._config.size

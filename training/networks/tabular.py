@@ -25,14 +25,20 @@ CATEGORICAL = "categorical"
 
 @dataclass(frozen=True, slots=True)
 class TabularConfig:
-    """members × units of each hidden layer; `bins` of a numeric column (0: none); `largest` size of an embedding."""
+    """The size of a network.
+
+    members     of the ensemble
+    widths      units of a member's hidden layers
+    bins        of a numeric column; 0 for none, None by size of the table
+    embedding   size of a category's embedding, where it is not one-hot
+    dropout     share of hidden units left out in training
+    """
 
     members: int = 8
     widths: tuple[int, ...] = (64, 64)
-    bins: int = 12
-    largest: int = 16
-    scale: float = 0.3
-    dropout: float = 0.1
+    bins: int | None = None
+    embedding: int = 2
+    dropout: float = 0.2
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,7 @@ def build_tabular(
         sources.append(numeric.source)
     if encoder.categorical_columns:
         inputs[CATEGORICAL] = keras.Input((len(encoder.categorical_columns),), name=CATEGORICAL, dtype="int64")
-        embeddings = CategoryEmbeddings(statistics.seen, config.largest, config.scale, name="category_embeddings")
+        embeddings = CategoryEmbeddings(statistics.seen, config.embedding, name="category_embeddings")
         parts.append(embeddings(inputs[CATEGORICAL]))
         sources.append(embeddings.source + numeric_columns)
     if not parts:

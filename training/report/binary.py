@@ -37,7 +37,7 @@ def _reliability(y: NDArray[np.float64], p: NDArray[np.float64]) -> str:
     series = [
         Series(_DIAGONAL, "--soft", dashed=True),
         Series(density, "--one", area=True),
-        Series(curve[dense][:, :2], "--one", "share of positives"),
+        Series(curve[dense][:, :2], "--one"),
         Series(deciles, "--one", dots=True),
     ]
     axes = Axes(x_label="predicted probability", y_label="share of positives")
@@ -53,7 +53,7 @@ def _roc(y: NDArray[np.float64], models: list[tuple[str, NDArray[np.float64], st
         true = np.append(0.0, np.cumsum(y[order])[last]) / y.sum()
         false = np.append(0.0, np.cumsum(1 - y[order])[last]) / (1 - y).sum()
         series.append(Series(_thinned(np.stack([false, true], axis=1)), colour, name if len(models) > 1 else ""))
-    return chart(series, Axes(x_label="false positive rate", y_label="true positive rate"), "ROC")
+    return chart(series, Axes(x_label="false positive rate", y_label="true positive rate", legend="bottom right"), "ROC")
 
 
 def _lift(y: NDArray[np.float64], models: list[tuple[str, NDArray[np.float64], str]]) -> str:
@@ -66,7 +66,7 @@ def _lift(y: NDArray[np.float64], models: list[tuple[str, NDArray[np.float64], s
         curves.append(Series(_thinned(np.stack([share, lift], axis=1)[shown]), colour, name if len(models) > 1 else ""))
     top = nice_limit(max(float(one.points[:, 1].max()) for one in curves))
     flat = Series(np.array([[0.0, 1.0], [1.0, 1.0]]), "--soft", dashed=True)
-    axes = Axes(y=(0.0, top), x_label="share of rows, best first", y_label="lift")
+    axes = Axes(y=(0.0, top), x_label="share of rows, best first", y_label="lift", legend="bottom left")
     return chart([flat, *curves], axes, "Lift: how many times more positives than in a random choice of that size")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 
 import numpy as np
@@ -29,31 +29,39 @@ class Series:
 
 @dataclass(frozen=True)
 class Axes:
-    """Limits and labels; `x` and `y` are (low, high)."""
+    """Limits and labels; `x` and `y` are (low, high); `legend` the corner where no curve runs."""
 
     x: tuple[float, float] = (0.0, 1.0)
     y: tuple[float, float] = (0.0, 1.0)
     x_label: str = ""
     y_label: str = ""
-    ticks: int = field(default=5)
+    ticks: int = 5
+    legend: str = "top left"
 
 
 def chart(series: Sequence[Series], axes: Axes, caption: str) -> str:
     """A figure of lines over a light grid, with a legend for the series that have names."""
     parts = [_grid(axes)]
     parts += [_draw(one, axes) for one in series if len(one.points)]
-    named = [one for one in series if one.name]
-    for row, one in enumerate(named):
-        y = _TOP + 12 + 15 * row
-        dash = ' stroke-dasharray="4 3"' if one.dashed else ""
-        parts.append(
-            f'<line x1="{_LEFT + 8}" x2="{_LEFT + 26}" y1="{y - 4}" y2="{y - 4}" stroke="var({one.colour})"'
-            f' stroke-width="2"{dash}/><text x="{_LEFT + 31}" y="{y}">{escape(one.name)}</text>'
-        )
+    parts.append(_legend([one for one in series if one.name], axes.legend))
     return (
         f'<figure><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(caption)}">{"".join(parts)}</svg>'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
+
+
+def _legend(named: Sequence[Series], corner: str) -> str:
+    left = _LEFT + 10 if "left" in corner else _WIDTH - _RIGHT - 120
+    top = _TOP + 14 if "top" in corner else _HEIGHT - _BOTTOM - 15 * len(named)
+    parts = []
+    for row, one in enumerate(named):
+        y = top + 15 * row
+        dash = ' stroke-dasharray="4 3"' if one.dashed else ""
+        parts.append(
+            f'<line x1="{left}" x2="{left + 18}" y1="{y - 4}" y2="{y - 4}" stroke="var({one.colour})"'
+            f' stroke-width="2"{dash}/><text x="{left + 23}" y="{y}">{escape(one.name)}</text>'
+        )
+    return "".join(parts)
 
 
 def nice_limit(value: float) -> float:

@@ -64,7 +64,7 @@ def metrics_table(own: str, metrics: Mapping[str, Any], baselines: Mapping[str, 
     """The model's metrics above those of its baselines."""
     names = list(metrics)
     rows = [[own, *(metrics[name] for name in names)]]
-    rows += [[label, *(values.get(name) for name in names)] for label, values in baselines.items()]
+    rows += [[label.replace("_", " "), *(values.get(name) for name in names)] for label, values in baselines.items()]
     return table(["", *(name.replace("_", " ") for name in names)], rows, own=0)
 
 
