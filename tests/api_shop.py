@@ -87,6 +87,8 @@ def job_of_path(path: str) -> str:
     parts = path.split("/")
     if parts[2] == "tables":
         return parts[3].removesuffix("-table")
+    if parts[2] in ("rankings", "items"):
+        return "recommendations"
     return parts[2] if parts[2] in ("profiles", "recommendations", "ads") else "events"
 
 

@@ -12,7 +12,7 @@ from openapi_schema_validator import OAS31Validator
 
 from tests.api_shop import Shop, job_of_path
 from tests.bundles import flat_bundle, profiles_bundle
-from tests.integration.test_api_jobs import ranking  # noqa: F401 – a fixture
+from tests.recommending import recommendations_bundle
 
 ROOT = Path(__file__).parents[2]
 SPEC = yaml.safe_load((ROOT / "openapi.yaml").read_text())
@@ -32,11 +32,11 @@ def check(event: dict[str, Any], status: int, body: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-@pytest.mark.usefixtures("ranking")
 def test_with_models(shop: Shop, tmp_path: Path, path: Path) -> None:
     profiles_bundle(tmp_path / "profiles")
     flat_bundle(tmp_path / "ads", "ads")
-    names = ["profiles", "ads"]
+    recommendations_bundle(tmp_path / "recommendations")
+    names = ["profiles", "ads", "recommendations"]
     for name in ("profiles-table", "recommendations-table", "ads-table"):
         flat_bundle(tmp_path / name, name)
         names.append(name)
@@ -56,6 +56,6 @@ def test_without_models_and_state(shop: Shop, path: Path) -> None:
     event = json.loads(path.read_text())
     reply = shop.invoke(job_of_path(event["resource"]), event)
     assert reply.status in (200, 503), reply.body
-    if reply.status == 200 and event["resource"] not in ("/v1/models", "/v1/health"):
+    if reply.status == 200 and event["resource"] not in ("/v1/models", "/v1/health", "/v1/items"):
         assert reply.body["degraded"] is True
     check(event, reply.status, reply.body)

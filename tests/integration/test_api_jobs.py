@@ -2,67 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import orjson
 import pytest
 
-from personalization.bundle import MODEL_ONNX
-from personalization.recommending import Mix, Pace, recommender
 from tests.api_shop import NOW, Shop
 from tests.bundles import expected_probability, flat_bundle
 from tests.integration.test_api_plumbing import row
-from training.bundling import start_bundle, write_bundle
-from training.export import constant_model
+from tests.recommending import recommendations_bundle
 
 JOBS = ("profiles", "recommendations", "ads")
 
 
 @pytest.fixture
 def ranking(shop: Shop, tmp_path: Path) -> None:
-    """A model that likes d, then b, a, c, whatever the history: its user vectors say nothing, its static scores all."""
+    """A model that likes d, then b, a, c, whatever the history: by popularity alone."""
     directory = tmp_path / "recommendations"
-    start_bundle(directory)
-    constant_model(
-        directory / MODEL_ONNX,
-        {"known": ("length", "int64")},  # type: ignore[dict-item]
-        {"user_vector": np.array([0.0])},
-    )
-    for name, array in {
-        recommender.VECTORS_NPY: np.zeros((4, 1), np.float32),
-        recommender.STATIC_NPY: np.array([[2, 3, 1, 4], [0, 0, 0, 0]], np.float32),
-        recommender.REPURCHASE_NPY: np.zeros(4, np.float32),
-    }.items():
-        np.save(directory / name, array)
-    weights = {recommender.STATIC[0]: 1.0}
-    (directory / recommender.MIX_JSON).write_bytes(orjson.dumps(Mix(static=weights, cold=weights).to_json()))
-    (directory / recommender.ITEMS_JSON).write_bytes(orjson.dumps({"items": ["a", "b", "c", "d"]}))
-    (directory / "report.html").write_text("")
-    write_bundle(
-        directory,
-        name="recommendations",
-        kind="interactions",
-        model="by-hand",
-        metrics={"test": {}},
-        started=0.0,
-        encoder=None,
-        files=(
-            "report.html",
-            recommender.ITEMS_JSON,
-            recommender.MIX_JSON,
-            recommender.VECTORS_NPY,
-            recommender.STATIC_NPY,
-            recommender.REPURCHASE_NPY,
-        ),
-        content={
-            "history_window": {"max_events": 50, "max_days": 365},
-            "recommendations": {"longest": 50, "pace": asdict(Pace())},
-            "repeat_buying": False,
-        },
-    )
+    liked = {"a": 2.0, "b": 3.0, "c": 1.0, "d": 4.0}
+    items = {item: ([0.0, 0.0], score, 0.0, None, None, None, None, None, None, -1) for item, score in liked.items()}
+    recommendations_bundle(directory, items, mix={"static": {"popularity": 1.0}, "matrices": {}}, matrices={}, content=False)
     shop.publish(directory)
 
 
@@ -125,7 +84,8 @@ def test_a_corrupt_model_is_none(shop: Shop, tmp_path: Path) -> None:
 def test_recommendations_for_a_history(shop: Shop, ranking: None) -> None:
     items, body = recommended(shop, {"history": ["d", "unknown"], "k": 3})
     assert items == ["b", "a", "c"]
-    assert body["items"][0] == {"item_id": "b", "score": 3.0}
+    first = body["items"][0]
+    assert (first["item_id"], first["score"], first["rank"]) == ("b", 3.0, 1)
     assert body["recommendation_id"] == body["request_id"]
 
 

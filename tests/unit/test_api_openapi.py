@@ -11,7 +11,7 @@ import yaml
 from openapi_spec_validator import validate
 from pydantic import BaseModel
 
-from personalization.api import Route, ads, events, models, profiles, recommendations, users
+from personalization.api import Route, ads, events, items, models, profiles, recommendations, shopping, users
 from personalization.api.tables import TableRequest
 from personalization.schema import MAX_ID_LENGTH
 from tests.api_shop import Shop
@@ -22,7 +22,12 @@ SCHEMAS = SPEC["components"]["schemas"]
 BODIES: dict[str, type[BaseModel]] = {
     "ProfilesRequest": profiles.ProfilesRequest,
     "User": profiles.User,
-    "RecommendationsRequest": recommendations.RecommendationsRequest,
+    "RecommendationsRequest": shopping.RecommendationsRequest,
+    "RankingsRequest": shopping.RankingsRequest,
+    "FiltersBody": shopping.FiltersBody,
+    "PromotionBody": shopping.PromotionBody,
+    "ContextBody": shopping.ContextBody,
+    "ItemsRequest": items.ItemsRequest,
     "ScoreRequest": ads.ScoreRequest,
     "TableRequest": TableRequest,
     "EventsRequest": events.EventsRequest,

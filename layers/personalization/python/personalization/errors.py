@@ -70,3 +70,9 @@ class StateUnavailable(PersonalizationError):
     """The user state cannot be read or written now; the call may be repeated."""
 
     status, code, title = 503, "state-unavailable", "User state is not available"
+
+
+class CatalogueUnavailable(PersonalizationError):
+    """The catalogue cannot be changed now; nothing of the call was taken, it may be repeated."""
+
+    status, code, title = 503, "catalogue-unavailable", "The catalogue is not available"

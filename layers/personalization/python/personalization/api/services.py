@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
@@ -13,6 +14,7 @@ import boto3
 from botocore.config import Config
 
 from personalization.bundle import Bundle
+from personalization.catalogue import CatalogueStore
 from personalization.errors import ModelUnavailable
 from personalization.model_store import ModelStore
 from personalization.observability import Monitor
@@ -82,6 +84,11 @@ class Services:
         """The state store, in functions that have one."""
         assert self.state is not None, "this function was built without state"
         return self.state
+
+    @cached_property
+    def catalogue(self) -> CatalogueStore:
+        """The items to recommend, besides what the model knows of them."""
+        return CatalogueStore(self.s3, self.settings.data_bucket, clock=self.clock, on_failure=self.monitor.model_not_refreshed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,16 @@
-"""Interactions: one profile for each user, in memory that does not grow with the file.
+"""Interactions: one line for each user, in memory that does not grow with the file.
 
-The first pass over the file shares its events out by user, the second describes the users of one share after the other.
+The first pass over the file shares its events out by user, the second answers for the users of one share after the other.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -31,8 +31,17 @@ USERS_AT_ONCE: Final = 2_048
 _LINE: Final = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
 
 
+# Events of some users, sorted by user and time, and the moment of the question → one line for each user.
+Answer = Callable[[Events, int], list[dict[str, Any]]]
+
+
 def score(bundle: Bundle, task: ScoringTask) -> None:
     """One line for each user: the profile as of `task.as_of`, or of the newest timestamp in the file."""
+    score_users(bundle, task, lambda events, as_of: profiles.describe(bundle, events, as_of))
+
+
+def score_users(bundle: Bundle, task: ScoringTask, answer: Answer) -> None:
+    """One line for each user, whatever `answer` says of them."""
     with (
         tempfile.TemporaryDirectory(dir=task.temp_dir) as directory,
         Spill(Path(directory), shares_for(task.path)) as spill,
@@ -42,7 +51,7 @@ def score(bundle: Bundle, task: ScoringTask) -> None:
         task.tally.as_of = newest if task.as_of is None else task.as_of
         task.tally.users = 0
         for number in range(spill.count):
-            _describe(bundle, task, spill.share(number))
+            _answer(task, spill.share(number), answer)
 
 
 def _share_out(bundle: Bundle, task: ScoringTask, spill: Spill) -> int | None:
@@ -74,7 +83,7 @@ def _rejects(chunk: Chunk, parsed: ParsedEvents) -> list[Reject]:
     return chunk.rejects + bad + [chunk.reject(row, "event_id", DUPLICATE) for row in parsed.duplicates]
 
 
-def _describe(bundle: Bundle, task: ScoringTask, share: Share) -> None:
+def _answer(task: ScoringTask, share: Share, answer: Answer) -> None:
     """Second pass over some of the users."""
     if not len(share.events):
         return
@@ -83,8 +92,8 @@ def _describe(bundle: Bundle, task: ScoringTask, share: Share) -> None:
     tally.suspected += suspected(share.events, identified)
     tally.users = (tally.users or 0) + len(share.events.users)
     for events in _by_users(share.events, USERS_AT_ONCE):
-        found = profiles.describe(bundle, events, tally.as_of or 0)
-        task.output.lines(b"".join(orjson.dumps(profile, option=_LINE) for profile in found), len(found))
+        found = answer(events, tally.as_of or 0)
+        task.output.lines(b"".join(orjson.dumps(line, option=_LINE) for line in found), len(found))
     if task.on_events:
         task.on_events(share)
 

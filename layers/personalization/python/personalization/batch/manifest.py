@@ -41,6 +41,8 @@ def manifest(
     }
     if tally.users is not None:
         content["users"] = tally.users
+    if tally.catalogue is not None:
+        content["catalogue"] = {"version": tally.catalogue}
     if tally.missing_columns:
         content["missing_columns"] = tally.missing_columns
     if because is not None:

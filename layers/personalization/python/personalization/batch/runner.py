@@ -22,6 +22,7 @@ from personalization.batch.output import PartsOutput
 from personalization.batch.score import score_file
 from personalization.batch.spill import Share
 from personalization.batch.tally import Tally
+from personalization.batch.task import Surroundings
 from personalization.bundle import Bundle
 from personalization.errors import InvalidInput
 from personalization.reading import parse_mapping
@@ -58,6 +59,7 @@ class Runner:
     on_events          is given the events of a file by user, for state
     max_reject_share   above which a job fails
     temp_dir           holds the file, and its results until they are complete
+    surroundings       what jobs can reach besides
     """
 
     def __init__(
@@ -69,9 +71,11 @@ class Runner:
         max_reject_share: float,
         on_events: Callable[[Bundle, Share], None] | None = None,
         temp_dir: Path | None = None,
+        surroundings: Surroundings | None = None,
     ) -> None:
         self._s3, self._bucket, self._models = s3, bucket, models
         self._max_reject_share, self._on_events, self._temp_dir = max_reject_share, on_events, temp_dir
+        self._surroundings = surroundings
 
     def run(self, job: Job) -> Outcome:
         """Score one file. Raises `ModelUnavailable`, `StateUnavailable` and botocore's errors: the job may be repeated."""
@@ -105,6 +109,7 @@ class Runner:
                     on_events=(lambda share: on_events(bundle, share)) if on_events else None,
                     tally=tally,
                     temp_dir=directory,
+                    surroundings=self._surroundings,
                 )
         except InvalidInput as error:
             self._put_file(prefix, directory / "results" / REJECTS)

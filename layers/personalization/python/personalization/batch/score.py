@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from personalization.batch import flat, interactions
+from personalization.batch import flat, interactions, recommend
 from personalization.batch.output import Output
 from personalization.batch.spill import Share
 from personalization.batch.tally import Tally
-from personalization.batch.task import OnBadRow, ScoringTask
+from personalization.batch.task import OnBadRow, ScoringTask, Surroundings
 from personalization.bundle import Bundle
 from personalization.errors import BundleInvalid, InvalidInput
-from personalization.schema import FLAT, INTERACTIONS, JOBS, job_of
+from personalization.schema import FLAT, INTERACTIONS, ITEMS, JOBS, USERS, job_of
 
 Scorer = Callable[[Bundle, ScoringTask], None]
 
@@ -21,7 +21,10 @@ Scorer = Callable[[Bundle, ScoringTask], None]
 SCORERS: Final[Mapping[tuple[str, str], Scorer]] = {
     **{(job, FLAT): flat.score for job in JOBS},
     ("profiles", INTERACTIONS.kind): interactions.score,
+    ("recommendations", INTERACTIONS.kind): recommend.score,
 }
+# Kinds of files besides the bundle's own.
+ALSO: Final[Mapping[str, frozenset[str]]] = {"recommendations": frozenset({ITEMS.kind, USERS.kind})}
 
 
 def score_file(
@@ -37,6 +40,8 @@ def score_file(
     on_events: Callable[[Share], None] | None = None,
     tally: Tally | None = None,
     temp_dir: Path | None = None,
+    k: int = 20,
+    surroundings: Surroundings | None = None,
 ) -> Tally:
     """Score a file: one line for each row of a flat table, one for each user of interactions.
 
@@ -47,7 +52,8 @@ def score_file(
     Raises `InvalidInput` for a file that this model cannot score, `TooManyRejects` where too many of its rows are bad,
     and whatever `on_events` raises.
     """
-    if kind is not None and kind != bundle.kind:
+    also = ALSO.get(bundle.name, frozenset())
+    if kind is not None and kind != bundle.kind and kind not in also:
         raise InvalidInput(f"expected a table of {bundle.kind}, which the model {bundle.name} takes, received {kind}")
     scorer = SCORERS.get((job_of(bundle.name), bundle.kind))
     if scorer is None:
@@ -62,6 +68,9 @@ def score_file(
         max_reject_share=max_reject_share,
         on_events=on_events,
         temp_dir=temp_dir,
+        kind=kind,
+        k=k,
+        surroundings=surroundings or Surroundings(),
     )
     scorer(bundle, task)
     return task.tally

@@ -35,6 +35,7 @@ class Tally:
     reasons       rejects by pointer and reason
     users         different users in the rows that were used, `None` for a flat table
     as_of         milliseconds for which users are described, `None` for a flat table
+    catalogue     version of the items that were recommended, `None` for those of the model
     """
 
     kind: str = ""
@@ -46,6 +47,7 @@ class Tally:
     returns: int = 0
     users: int | None = None
     as_of: int | None = None
+    catalogue: str | None = None
     bad_cells: int = 0
     missing_columns: list[str] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)

@@ -11,9 +11,25 @@ from typing import Literal
 from personalization.batch.output import Output
 from personalization.batch.spill import Share
 from personalization.batch.tally import Tally
+from personalization.catalogue import Catalogue, Part
+from personalization.events import Events
 from personalization.reading import Reject
 
 OnBadRow = Literal["reject", "missing"]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a job can reach beside its file; nothing where it is run from a shell.
+
+    catalogue   the items as they are now
+    on_items    is given the change that a file of items makes to the catalogue
+    read_user   events of a user of whom a file tells nothing but the id
+    """
+
+    catalogue: Callable[[], Catalogue | None] = lambda: None
+    on_items: Callable[[Part], object] | None = None
+    read_user: Callable[[str], Events] | None = None
 
 
 @dataclass(frozen=True)
@@ -29,6 +45,9 @@ class ScoringTask:
     max_reject_share   above which nothing is scored, or what was scored does not count
     on_events          is given all events of some users at a time, once they are scored
     temp_dir           for events by user; the system's where `None`
+    kind               of table that somebody says this is, `None` where the columns tell
+    k                  items for each user, where items are answered
+    surroundings       what else there is
     """
 
     path: Path
@@ -40,6 +59,9 @@ class ScoringTask:
     max_reject_share: float = 1.0
     on_events: Callable[[Share], None] | None = None
     temp_dir: Path | None = None
+    kind: str | None = None
+    k: int = 20
+    surroundings: Surroundings = field(default_factory=Surroundings)
 
     def reject(self, rejects: Sequence[Reject]) -> None:
         """Account for rejected rows, by line."""

@@ -16,8 +16,10 @@ from botocore.config import Config
 from personalization.batch.handler import Answer, BatchHandler
 from personalization.batch.runner import Runner
 from personalization.batch.spill import Share
+from personalization.batch.task import Surroundings
 from personalization.batch.workspace import own_directory
 from personalization.bundle import Bundle
+from personalization.catalogue import CatalogueStore, CatalogueWriter
 from personalization.model_store import ModelStore
 from personalization.profiles import window_of
 from personalization.settings import Settings
@@ -70,6 +72,11 @@ def batch_handler(job: str) -> Callable[[dict[str, Any], Any], Answer]:
         max_reject_share=settings.max_reject_share,
         on_events=remember,
         temp_dir=own_directory(cache_dir.parent),
+        surroundings=Surroundings(
+            CatalogueStore(s3, settings.data_bucket, ttl=0.0).get,
+            CatalogueWriter(s3, settings.data_bucket).append,
+            lambda user_id: state.read(user_id).events,
+        ),
     )
     handler = BatchHandler(job, settings.data_bucket, runner.run, logger, metrics)
 

@@ -1,0 +1,163 @@
+"""The catalogue in S3: appended to, merged, compacted, read with care."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from personalization.catalogue import CatalogueStore, CatalogueWriter, Part, parse_items
+from personalization.catalogue.pointer import POINTER_KEY
+from personalization.errors import CatalogueUnavailable
+from tests.support import Clock
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+BUCKET = os.environ["DATA_BUCKET"]
+
+
+def part(*items: str, price: float = 1.0) -> Part:
+    return parse_items({"item_id": list(items), "price": [price] * len(items)}, len(items), UTC).part
+
+
+def prices(store: CatalogueStore) -> dict[str, str | None]:
+    catalogue = store.get()
+    assert catalogue is not None
+    column = catalogue.columns["price"]
+    return {item: column.word(row) for row, item in enumerate(catalogue.ids) if not catalogue.removed[row]}
+
+
+def writer(s3: S3Client, **options: Any) -> CatalogueWriter:
+    return CatalogueWriter(s3, BUCKET, clock=Clock(), sleep=lambda seconds: None, **options)
+
+
+class Counting:
+    """S3, with the keys that were asked for; and, once told, without an answer."""
+
+    def __init__(self, s3: S3Client) -> None:
+        self._s3, self.asked, self.dead = s3, [], False
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "get_object":
+            return getattr(self._s3, name)
+
+        def get_object(**arguments: Any) -> Any:
+            self.asked.append(arguments["Key"])
+            if self.dead:
+                raise EndpointConnectionError(endpoint_url="nowhere")
+            return self._s3.get_object(**arguments)
+
+        return get_object
+
+
+def test_without_a_catalogue_there_is_none(s3: S3Client) -> None:
+    store = CatalogueStore(s3, BUCKET)
+    assert (store.get(), store.failure) == (None, "")
+
+
+def test_what_is_appended_is_read_and_later_parts_count(s3: S3Client) -> None:
+    clock, counting = Clock(), Counting(s3)
+    store = CatalogueStore(counting, BUCKET, ttl=15, clock=clock)
+    first = writer(s3).append(part("a", "b"))
+    assert prices(store) == {"a": "1", "b": "1"}
+    assert store.get().version == first
+    second = writer(s3).append(part("b", "c", price=2.5))
+    writer(s3).append(Part([], {}, ["a"]))
+    assert store.get().version == first  # believed for a while
+    clock.go_on(15)
+    counting.asked.clear()
+    assert prices(store) == {"b": "2.5", "c": "2.5"}
+    assert len(counting.asked) == 3  # the pointer and the two new parts
+    counting.asked.clear()
+    clock.go_on(15)
+    store.get()
+    assert counting.asked == [POINTER_KEY]
+    assert first != second
+
+
+def test_writers_that_meet_lose_nothing(s3: S3Client) -> None:
+    """One writer puts its own change in just before another's pointer is written."""
+
+    class Meeting:
+        def __init__(self) -> None:
+            self.others = 3
+
+        def __getattr__(self, name: str) -> Any:
+            if name != "put_object":
+                return getattr(s3, name)
+
+            def put_object(**arguments: Any) -> Any:
+                if arguments["Key"] == POINTER_KEY and self.others:
+                    self.others -= 1
+                    writer(s3).append(part(f"other-{self.others}"))
+                return s3.put_object(**arguments)
+
+            return put_object
+
+    writer(Meeting()).append(part("mine"))
+    assert set(prices(CatalogueStore(s3, BUCKET))) == {"mine", "other-0", "other-1", "other-2"}
+
+
+def test_a_writer_that_always_loses_says_so(s3: S3Client) -> None:
+    class Busy:
+        def __getattr__(self, name: str) -> Any:
+            if name != "put_object":
+                return getattr(s3, name)
+
+            def put_object(**arguments: Any) -> Any:
+                if arguments["Key"] == POINTER_KEY:
+                    writer(s3).append(part("other"))
+                return s3.put_object(**arguments)
+
+            return put_object
+
+    with pytest.raises(CatalogueUnavailable, match="try again"):
+        writer(Busy()).append(part("mine"))
+    assert "mine" not in prices(CatalogueStore(s3, BUCKET))
+
+
+def test_parts_are_folded_into_a_base_and_old_ones_go_a_compaction_later(s3: S3Client) -> None:
+    appending = writer(s3, compact_at=3)
+    store = CatalogueStore(s3, BUCKET)
+    versions = [appending.append(part(f"item-{n}", price=n)) for n in range(3)]
+    appending.append(Part([], {}, ["item-0", "never-seen"]))
+    pointer = orjson.loads(s3.get_object(Bucket=BUCKET, Key=POINTER_KEY)["Body"].read())
+    assert len(pointer["parts"]) == 1
+    assert pointer["parts"][0]["key"].endswith("base.npz")
+    assert len(pointer["replaced"]) == 4
+    assert prices(store) == {"item-1": "1", "item-2": "2"}
+    assert "never-seen" in store.get().ids  # a tombstone: the model may know it
+    for n in range(3, 6):
+        appending.append(part(f"item-{n}", price=n))
+    keys = {content["Key"] for content in s3.list_objects_v2(Bucket=BUCKET, Prefix="catalogue/")["Contents"]}
+    assert not any(key.startswith(f"catalogue/{versions[0]}/") for key in keys)
+    fresh = CatalogueStore(s3, BUCKET)
+    assert prices(fresh) == {f"item-{n}": str(n) for n in range(1, 6)}
+
+
+def test_a_reader_keeps_the_last_good_one(s3: S3Client) -> None:
+    clock, counting, causes = Clock(), Counting(s3), []
+    store = CatalogueStore(counting, BUCKET, ttl=15, clock=clock, on_failure=causes.append)
+    writer(s3).append(part("a"))
+    assert prices(store) == {"a": "1"}
+    counting.dead = True
+    clock.go_on(15)
+    assert prices(store) == {"a": "1"}
+    assert (store.failure, causes) == ("the catalogue does not answer", ["the catalogue does not answer"])
+    counting.dead = False
+    writer(s3).append(part("b"))
+    damaged = orjson.loads(s3.get_object(Bucket=BUCKET, Key=POINTER_KEY)["Body"].read())["parts"][1]
+    whole = s3.get_object(Bucket=BUCKET, Key=damaged["key"])["Body"].read()
+    s3.put_object(Bucket=BUCKET, Key=damaged["key"], Body=whole[:-1])
+    clock.go_on(5)
+    assert prices(store) == {"a": "1"}
+    assert store.failure == "the catalogue is damaged"
+    s3.put_object(Bucket=BUCKET, Key=damaged["key"], Body=whole)
+    clock.go_on(5)
+    assert set(prices(store)) == {"a", "b"}
+    assert store.failure == ""

@@ -1,0 +1,1 @@
+"""Training of recommendations from interactions: ``train recommendations --interactions F [--items F]``."""
