@@ -1,0 +1,143 @@
+"""When, where and with which creative: the expected value of one ad over a grid, and the best of it with its evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from personalization.encoder import TableColumns
+
+Numbers = NDArray[np.float64]
+
+# Rows of the model's table (columns, how many) → (rows,) expected value of each, in money, and the chances behind it.
+Score = Callable[[TableColumns, int], tuple[Numbers, Mapping[str, Numbers]]]
+
+ROWS_PER_CALL: Final = 8_192
+AXES: Final = ("hour", "channel", "creative")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The cells of hours × channels × creatives, in that order; G cells.
+
+    moments     milliseconds since 1970 UTC, one for each hour that is asked about
+    channels    words; one `None` where the question is not about channels
+    creatives   likewise
+    zone        the shop's time zone, in which hours are told
+    """
+
+    moments: Sequence[int]
+    channels: Sequence[str | None] = (None,)
+    creatives: Sequence[str | None] = (None,)
+    zone: tzinfo = UTC
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return len(self.moments), len(self.channels), len(self.creatives)
+
+    def __len__(self) -> int:
+        return int(np.prod(self.shape))
+
+    def cell(self, index: int) -> dict[str, Any]:
+        """What a cell stands for, in words."""
+        hour, channel, creative = (int(i) for i in np.unravel_index(index, self.shape))
+        moment = datetime.fromtimestamp(self.moments[hour] / 1000, self.zone).isoformat(timespec="minutes")
+        words = {"channel": self.channels[channel], "creative": self.creatives[creative]}
+        return {"hour": moment.replace("+00:00", "Z")} | {name: word for name, word in words.items() if word is not None}
+
+
+@dataclass(frozen=True)
+class Values:
+    """What a model expects of U users in G cells.
+
+    expected   (G, U) money
+    chances    by name (G,): means over the users
+    """
+
+    expected: Numbers
+    chances: Mapping[str, Numbers]
+
+    @property
+    def mean(self) -> Numbers:
+        """(G,) expected value of a cell, over the users."""
+        mean: Numbers = self.expected.mean(axis=1)
+        return mean
+
+
+def evaluate(grid: Grid, users: TableColumns, count: int, ad: Mapping[str, Any], score: Score) -> Values:
+    """Ask the model about every cell for every user.
+
+    users   columns of their features, `count` of each
+    ad      the ad's own columns, the same in all cells
+    """
+    shape = (len(grid), count)
+    hours, channels, creatives = np.unravel_index(np.arange(len(grid)), grid.shape)
+    expected = np.empty(shape)
+    sums: dict[str, Numbers] = {}
+    step = max(1, ROWS_PER_CALL // max(count, 1))
+    for start in range(0, len(grid), step):
+        part = range(start, min(start + step, len(grid)))
+        rows = len(part) * count
+        columns: dict[str, Any] = {name: list(content) * len(part) for name, content in users.items()}
+        columns |= {name: [content] * rows for name, content in ad.items()}
+        columns["timestamp"] = [grid.moments[hours[g]] for g in part for _ in range(count)]
+        for name, axis, words in (("channel", channels, grid.channels), ("creative", creatives, grid.creatives)):
+            if any(word is not None for word in words):
+                columns[name] = [words[axis[g]] for g in part for _ in range(count)]
+        values, chances = score(columns, rows)
+        expected[part.start : part.stop] = values.reshape(len(part), count)
+        for name, content in chances.items():
+            means = sums.setdefault(name, np.empty(len(grid)))
+            means[part.start : part.stop] = content.reshape(len(part), count).mean(axis=1)
+    return Values(expected, sums)
+
+
+def best_cells(
+    grid: Grid, values: Values, k: int, support: Mapping[str, Mapping[str, int]] | None = None
+) -> list[dict[str, Any]]:
+    """The `k` cells with the highest expected value, best first, each with what speaks for it.
+
+    support   by axis (`AXES`) and word (of hours: 0 … 23), how many impressions the model has learnt it from
+
+    The evidence of a cell: its gain over the grid's mean; the gain of its hour, channel and creative alone (mean of that row of
+    the grid over the grid's mean); for several users the standard error of the expected value, and the share of them for
+    whom the cell is at least as good as the grid's mean. Equal cells keep the grid's order.
+    """
+    mean = values.mean
+    overall = float(mean.mean())
+    cube = mean.reshape(grid.shape)
+    effects = [cube.mean(axis=tuple(other for other in range(3) if other != axis)) - overall for axis in range(3)]
+    users = values.expected.shape[1]
+    usual = values.expected.mean(axis=0)
+    answers = []
+    for index in np.argsort(-mean, kind="stable")[:k]:
+        place = [int(i) for i in np.unravel_index(index, grid.shape)]
+        evidence: dict[str, Any] = {"gain": _money(mean[index] - overall)}
+        for axis, name in enumerate(AXES):
+            if grid.shape[axis] > 1:
+                evidence[f"{name}_gain"] = _money(effects[axis][place[axis]])
+        if users > 1:
+            deviation = values.expected[index].std(ddof=1) / np.sqrt(users)
+            evidence["standard_error"] = _money(deviation)
+            evidence["better_for"] = round(float((values.expected[index] >= usual).mean()), 4)
+        cell = grid.cell(int(index))
+        learnt = _support(cell, support or {})
+        if learnt:
+            evidence["impressions"] = learnt
+        chances = {name: round(float(content[index]), 7) for name, content in values.chances.items()}
+        answers.append(cell | {"expected_value": _money(mean[index])} | chances | {"evidence": evidence})
+    return answers
+
+
+def _support(cell: Mapping[str, Any], support: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    words = {"hour": str(int(str(cell["hour"])[11:13])), "channel": cell.get("channel"), "creative": cell.get("creative")}
+    return {name: int(support[name].get(str(word), 0)) for name, word in words.items() if name in support and word is not None}
+
+
+def _money(value: Any) -> float:
+    return round(float(value), 6)

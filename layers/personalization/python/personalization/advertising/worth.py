@@ -1,0 +1,125 @@
+"""What an ad in a place is worth, and what its price is counted in.
+
+With e = P(seen), p = P(click | seen), c = P(conversion | click):
+
+    paid, cpm    bid / 1000                 paid, cpc   bid × e p           paid, cpa   bid × e p c
+    paid, value  value × e p c              (no bid: the worth of a conversion stands for it, whatever is billed)
+    own          e × (value × effect − discount × p c) − cost
+
+`effect` is what the ad changes: P(conversion | shown) − P(conversion | not shown). To pay those who would have bought anyway is
+waste, so an own campaign is ranked by it; without a model of the effect it is p c, the response, and the answer says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from personalization.advertising.candidates import Candidates
+from personalization.advertising.names import BILLINGS, CPC, CPM
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Chances:
+    """What a model says of N candidates, once they are seen.
+
+    click        (N,) P(click | seen)
+    conversion   (N,) P(conversion | click)
+    effect       (N,) P(conversion | shown) − P(conversion | not shown), or `None` where no model of it exists
+    """
+
+    click: Numbers
+    conversion: Numbers
+    effect: Numbers | None = None
+
+    @property
+    def both(self) -> Numbers:
+        """(N,) P(click and conversion | seen)."""
+        return self.click * self.conversion
+
+
+@dataclass(frozen=True)
+class Worth:
+    """Worth of N candidates in any slot: `gain` × (e where `scaled`, else 1) − `cost`.
+
+    gain          (N,) money, NaN where an ad states nothing to value it by
+    slope         (N,) what `gain` changes by for a change of `probability`
+    probability   (N,) the one that decides: of a click, or of a conversion
+    scaled        (N,) whether the gain needs the ad to be seen
+    cost          (N,) money for showing it
+    unit          (N,) billed units (thousands of impressions, clicks, conversions) of one seen impression
+    unit_scaled   (N,) whether the unit needs the ad to be seen
+    paid          whether somebody pays for the impression: then `expected` is what he would pay at most
+    evidence      (N,) impressions that the ad has had
+    missing       what to say of an ad that cannot be valued
+    """
+
+    gain: Numbers
+    slope: Numbers
+    probability: Numbers
+    scaled: NDArray[np.bool_]
+    cost: Numbers
+    unit: Numbers
+    unit_scaled: NDArray[np.bool_]
+    paid: bool
+    evidence: Numbers
+    missing: str
+
+    def expected(self, seen: float) -> Numbers:
+        """(N,) expected value of an impression in a slot."""
+        return self.gain * np.where(self.scaled, seen, 1.0) - self.cost
+
+    def units(self, seen: float) -> Numbers:
+        """(N,) expected billed units of an impression in a slot."""
+        return self.unit * np.where(self.unit_scaled, seen, 1.0)
+
+    def drawn(self, probability: Numbers, seen: float) -> Numbers:
+        """Expected value if the deciding probabilities were these, (…, N)."""
+        gain = self.gain + self.slope * (probability - self.probability)
+        return gain * np.where(self.scaled, seen, 1.0) - self.cost
+
+
+def paid_worth(candidates: Candidates, chances: Chances) -> Worth:
+    """Expected revenue: from the bid where there is one, else from the value of a conversion."""
+    cpm, cpc = candidates.billing == BILLINGS.index(CPM), candidates.billing == BILLINGS.index(CPC)
+    both = chances.both
+    unit = np.where(cpm, 1e-3, np.where(cpc, chances.click, both))
+    has_bid = np.isfinite(candidates.bid)
+    gain = np.where(has_bid, candidates.bid * unit, candidates.value * both)
+    slope = np.where(has_bid, np.where(cpm, 0.0, candidates.bid), candidates.value)
+    return Worth(
+        gain=gain,
+        slope=slope,
+        probability=np.where(has_bid & cpc, chances.click, both),
+        scaled=~(has_bid & cpm),
+        cost=np.zeros(len(candidates)),
+        unit=unit,
+        unit_scaled=~cpm,
+        paid=True,
+        evidence=np.nan_to_num(candidates.evidence),
+        missing="states neither a bid nor a value",
+    )
+
+
+def own_worth(candidates: Candidates, chances: Chances) -> Worth:
+    """Expected profit of the shop's own ads and coupons; where no ad states a value, conversions are counted."""
+    value = candidates.value if np.isfinite(candidates.value).any() else np.ones(len(candidates))
+    both = chances.both
+    effect = both if chances.effect is None else chances.effect
+    discount = np.nan_to_num(candidates.discount)
+    return Worth(
+        gain=value * effect - discount * both,
+        slope=value - discount,
+        probability=both,
+        scaled=np.ones(len(candidates), dtype=bool),
+        cost=np.nan_to_num(candidates.cost),
+        unit=np.ones(len(candidates)),
+        unit_scaled=np.zeros(len(candidates), dtype=bool),
+        paid=False,
+        evidence=np.nan_to_num(candidates.evidence),
+        missing="states no value",
+    )

@@ -1,0 +1,83 @@
+"""The grid of hours, channels and creatives, with a model that can be done by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+
+from personalization.advertising.plan import ROWS_PER_CALL, Grid, best_cells, evaluate
+
+HOUR = 3_600_000
+NINE = 1_790_000_000_000 // (24 * HOUR) * 24 * HOUR + 9 * HOUR
+GRID = Grid([NINE, NINE + HOUR], ["mail", "app"], ["a", "b", "c"])
+
+
+def additive(columns: Mapping[str, Any], rows: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """10 an hour after nine, 3 for the app, 1 or 2 for creatives b and c, times how keen the user is."""
+    hour = (np.array(columns["timestamp"]) - NINE) / HOUR
+    app = np.array([word == "app" for word in columns["channel"]], float)
+    creative = np.array(["abc".index(word) for word in columns["creative"]], float)
+    value = (10 * hour + 3 * app + creative) * np.array(columns["keen"], float)
+    assert len(value) == rows
+    assert columns["campaign"] == ["spring"] * rows
+    return value, {"pctr": value / 100}
+
+
+def test_the_best_cells_and_what_speaks_for_them() -> None:
+    values = evaluate(GRID, {"keen": [1.0]}, 1, {"campaign": "spring"}, additive)
+    assert values.mean.reshape(2, 2, 3).tolist() == [[[0, 1, 2], [3, 4, 5]], [[10, 11, 12], [13, 14, 15]]]
+    support = {"hour": {"10": 40}, "creative": {"b": 7}}
+    best, second = best_cells(GRID, values, 2, support)
+    # the mean over the grid is 7.5; hours 2.5 and 12.5, channels 6 and 9, creatives 6.5, 7.5 and 8.5
+    assert best == {
+        "hour": "2026-09-21T10:00Z", "channel": "app", "creative": "c", "expected_value": 15.0, "pctr": 0.15,
+        "evidence": {
+            "gain": 7.5, "hour_gain": 5.0, "channel_gain": 1.5, "creative_gain": 1.0,
+            "impressions": {"hour": 40, "creative": 0},
+        },
+    }  # fmt: skip
+    assert (second["creative"], second["expected_value"]) == ("b", 14.0)
+
+
+def test_a_segment_is_averaged_with_its_spread() -> None:
+    values = evaluate(GRID, {"keen": [1.0, 3.0]}, 2, {"campaign": "spring"}, additive)
+    best = best_cells(GRID, values, 1)[0]
+    assert best["expected_value"] == 30.0
+    assert best["evidence"]["standard_error"] == pytest.approx(15.0)  # 15 and 45: deviation 21.21, over the root of 2
+    assert best["evidence"]["better_for"] == 1.0
+
+
+def test_better_for_those_for_whom_it_is() -> None:
+    def opposite(columns: Mapping[str, Any], rows: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        hour = (np.array(columns["timestamp"]) - NINE) / HOUR
+        return hour * np.array(columns["keen"], float), {}
+
+    grid = Grid([NINE, NINE + HOUR])
+    values = evaluate(grid, {"keen": [5.0, -1.0, 0.5, -1.0]}, 4, {}, opposite)
+    best = best_cells(grid, values, 1)[0]
+    assert best["hour"].endswith("10:00Z")
+    assert best["evidence"]["better_for"] == 0.5
+    assert "channel" not in best
+
+
+def test_many_cells_are_asked_in_parts_of_bounded_size() -> None:
+    sizes: list[int] = []
+
+    def counting(columns: Mapping[str, Any], rows: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        sizes.append(rows)
+        return np.array(columns["timestamp"], float) + np.array(columns["user"], float), {}
+
+    grid = Grid([NINE + n * HOUR for n in range(50)])
+    values = evaluate(grid, {"user": list(range(1_000))}, 1_000, {}, counting)
+    assert max(sizes) <= ROWS_PER_CALL
+    assert sum(sizes) == 50_000
+    assert (values.expected == np.add.outer([float(NINE + n * HOUR) for n in range(50)], np.arange(1_000))).all()
+
+
+def test_hours_are_told_in_the_shops_zone() -> None:
+    grid = Grid([NINE], zone=ZoneInfo("America/New_York"))
+    assert grid.cell(0) == {"hour": "2026-09-21T05:00-04:00"}

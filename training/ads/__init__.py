@@ -1,0 +1,1 @@
+"""Ads: training from impressions, and what another policy would have earned."""
