@@ -129,7 +129,7 @@ def spend(day: Day, control: Control | None, random: np.random.Generator) -> Spe
     for n, second in enumerate(day.seconds):
         close(int(second // 3600))
         until(MIDNIGHT + second)
-        worth = paid_worth(ads, Chances(day.click[n], np.ones(CAMPAIGNS)))
+        worth = paid_worth(ads, Chances.of(day.click[n], np.ones(CAMPAIGNS)))
         limits = Limits(int(now[0] * 1000), excluded=[f"a{c}" for c in np.flatnonzero(~day.eligible[n])])
         asked = Question(f"d{n}", ads, worth, slots, limits, auction="first_price", control=control, traffic=FORECAST)
         made = answer(asked, counters)

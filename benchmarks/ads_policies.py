@@ -120,7 +120,7 @@ def choices(buys: Numbers, *, uplift: bool) -> NDArray[np.int64]:
     out = np.zeros(len(buys), dtype=np.int64)
     for n, chance in enumerate(buys):
         effect = chance[1:] - chance[0] if uplift else None
-        expected = own_worth(candidates, Chances(np.ones(2), chance[1:], effect)).expected(1.0)
+        expected = own_worth(candidates, Chances.of(np.ones(2), chance[1:], effect)).expected(1.0)
         best = int(expected.argmax())
         out[n] = best + 1 if expected[best] > 0 else 0
     return out

@@ -21,19 +21,30 @@ from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+import boto3
 import numpy as np
+from moto import mock_aws
 
 from benchmarks import report, shop
 from personalization.batch.output import PartsOutput
 from personalization.batch.score import score_file
+from personalization.batch.spill import Share
 from personalization.bundle import load_bundle
+from personalization.state import StateStore
 
 SIZES: Final = (100_000, 2_000_000)
 THREADS: Final = 2
 ROUNDS: Final = 3
 BLOCK: Final = 8_192
+
+
+class Timed(NamedTuple):
+    """What was done, and the part of the time that counts."""
+
+    rows: int
+    seconds: float
 
 
 def ours(bundle_dir: Path, source: Path, out: Path) -> int:
@@ -68,15 +79,41 @@ def bound(bundle_dir: Path, source: Path, out: Path) -> int:
     return count
 
 
-WAYS: Final = {"ours": ours, "bound": bound}
+def with_state(bundle_dir: Path, source: Path, out: Path) -> Timed:
+    """As `ours`, and each user's window goes into a table, of an embedded DynamoDB that bounds it: no network, one core."""
+    with mock_aws():
+        client = boto3.client("dynamodb")
+        client.create_table(
+            TableName="state",
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        )
+        state = StateStore(client, "state")
+        bundle = load_bundle(bundle_dir, threads=THREADS)
+        windows, spent = 0, 0.0
+
+        def remember(share: Share) -> None:
+            nonlocal spent, windows
+            begun = time.perf_counter()
+            windows += state.write_windows(share.events, share.event_ids, share.order_ids).users
+            spent += time.perf_counter() - begun
+
+        with PartsOutput(out) as output:
+            score_file(bundle, source, output, temp_dir=out, on_events=remember)
+    return Timed(windows, spent)
+
+
+WAYS: Final = {"ours": ours, "bound": bound, "state": with_state}
 
 
 def child(way: str, bundle_dir: Path, source: Path) -> None:
     """Run once and print what it took; the bundle's loading is in it, the interpreter's start is not."""
     with TemporaryDirectory(dir=source.parent) as out:
         started = time.perf_counter()
-        rows = WAYS[way](bundle_dir, source, Path(out))
+        done = WAYS[way](bundle_dir, source, Path(out))
         seconds = time.perf_counter() - started
+    rows, seconds = done if isinstance(done, Timed) else (done, seconds)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"rows": rows, "seconds": seconds, "peak_mb": peak}))
 
@@ -132,6 +169,8 @@ def main() -> None:
         for size in SIZES:
             source = interactions_source(size, Path(name))
             rows.append({"what": "interactions → profiles", **measure("ours", events, source)})
+        small = interactions_source(SIZES[0], Path(name))
+        rows.append({"what": "state: windows of users, on top", **measure("state", events, small)})
     speed = load_bundle(flat).manifest["rows_per_second_per_core"]
     report.publish(
         "batch_rows",

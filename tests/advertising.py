@@ -37,7 +37,8 @@ def worth_of(
     own: bool = False,
 ) -> Worth:
     shape = len(candidates)
-    chances = Chances(np.broadcast_to(np.asarray(click, float), shape), np.broadcast_to(np.asarray(conversion, float), shape))
+    given = (np.broadcast_to(np.asarray(chance, dtype=float), shape) for chance in (click, conversion))
+    chances = Chances.of(*given)
     return own_worth(candidates, chances) if own else paid_worth(candidates, chances)
 
 

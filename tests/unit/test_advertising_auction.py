@@ -166,7 +166,7 @@ def markets(draw: st.DrawFn) -> dict[str, Any]:
 @given(markets())
 def test_what_holds_for_any_auction(market: dict[str, Any]) -> None:
     ads = Candidates.from_rows([{"ad_id": f"a{n}"} | row for n, row in enumerate(market["rows"])])
-    worth = paid_worth(ads, Chances(np.array(market["click"]), np.array(market["conversion"])))
+    worth = paid_worth(ads, Chances.of(np.array(market["click"]), np.array(market["conversion"])))
     limits = Limits(NOON, "web", shown={"a0": 1, "a1": 1}, spent=["s"])
     refused = refusals(ads, worth, limits)
     positions, slots = PositionModel({"": [0.9, 0.5, 0.1]}), market["slots"]

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 
-from personalization.advertising.plan import ROWS_PER_CALL, Grid, best_cells, evaluate
+from personalization.advertising.plan import ROWS_PER_CALL, Asked, Grid, best_cells, evaluate
 
 HOUR = 3_600_000
 NINE = 1_790_000_000_000 // (24 * HOUR) * 24 * HOUR + 9 * HOUR
 GRID = Grid([NINE, NINE + HOUR], ["mail", "app"], ["a", "b", "c"])
 
 
-def additive(columns: Mapping[str, Any], rows: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def additive(keen: list[float]) -> Any:
     """10 an hour after nine, 3 for the app, 1 or 2 for creatives b and c, times how keen the user is."""
-    hour = (np.array(columns["timestamp"]) - NINE) / HOUR
-    app = np.array([word == "app" for word in columns["channel"]], float)
-    creative = np.array(["abc".index(word) for word in columns["creative"]], float)
-    value = (10 * hour + 3 * app + creative) * np.array(columns["keen"], float)
-    assert len(value) == rows
-    assert columns["campaign"] == ["spring"] * rows
-    return value, {"pctr": value / 100}
+
+    def score(asked: Asked) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        value = (10.0 * asked.hour + 3.0 * asked.channel + asked.creative) * np.array(keen)[asked.user]
+        return value, {"pctr": value / 100}
+
+    return score
 
 
 def test_the_best_cells_and_what_speaks_for_them() -> None:
-    values = evaluate(GRID, {"keen": [1.0]}, 1, {"campaign": "spring"}, additive)
+    values = evaluate(GRID, 1, additive([1.0]))
     assert values.mean.reshape(2, 2, 3).tolist() == [[[0, 1, 2], [3, 4, 5]], [[10, 11, 12], [13, 14, 15]]]
     support = {"hour": {"10": 40}, "creative": {"b": 7}}
     best, second = best_cells(GRID, values, 2, support)
@@ -44,7 +42,7 @@ def test_the_best_cells_and_what_speaks_for_them() -> None:
 
 
 def test_a_segment_is_averaged_with_its_spread() -> None:
-    values = evaluate(GRID, {"keen": [1.0, 3.0]}, 2, {"campaign": "spring"}, additive)
+    values = evaluate(GRID, 2, additive([1.0, 3.0]))
     best = best_cells(GRID, values, 1)[0]
     assert best["expected_value"] == 30.0
     assert best["evidence"]["standard_error"] == pytest.approx(15.0)  # 15 and 45: deviation 21.21, over the root of 2
@@ -52,12 +50,13 @@ def test_a_segment_is_averaged_with_its_spread() -> None:
 
 
 def test_better_for_those_for_whom_it_is() -> None:
-    def opposite(columns: Mapping[str, Any], rows: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        hour = (np.array(columns["timestamp"]) - NINE) / HOUR
-        return hour * np.array(columns["keen"], float), {}
+    keen = np.array([5.0, -1.0, 0.5, -1.0])
+
+    def opposite(asked: Asked) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        return asked.hour * keen[asked.user], {}
 
     grid = Grid([NINE, NINE + HOUR])
-    values = evaluate(grid, {"keen": [5.0, -1.0, 0.5, -1.0]}, 4, {}, opposite)
+    values = evaluate(grid, 4, opposite)
     best = best_cells(grid, values, 1)[0]
     assert best["hour"].endswith("10:00Z")
     assert best["evidence"]["better_for"] == 0.5
@@ -67,15 +66,15 @@ def test_better_for_those_for_whom_it_is() -> None:
 def test_many_cells_are_asked_in_parts_of_bounded_size() -> None:
     sizes: list[int] = []
 
-    def counting(columns: Mapping[str, Any], rows: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        sizes.append(rows)
-        return np.array(columns["timestamp"], float) + np.array(columns["user"], float), {}
+    def counting(asked: Asked) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        sizes.append(len(asked.user))
+        return 1_000.0 * asked.hour + asked.user, {}
 
     grid = Grid([NINE + n * HOUR for n in range(50)])
-    values = evaluate(grid, {"user": list(range(1_000))}, 1_000, {}, counting)
+    values = evaluate(grid, 1_000, counting)
     assert max(sizes) <= ROWS_PER_CALL
     assert sum(sizes) == 50_000
-    assert (values.expected == np.add.outer([float(NINE + n * HOUR) for n in range(50)], np.arange(1_000))).all()
+    assert (values.expected == np.arange(50_000.0).reshape(50, 1_000)).all()
 
 
 def test_hours_are_told_in_the_shops_zone() -> None:

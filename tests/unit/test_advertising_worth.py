@@ -32,7 +32,7 @@ def test_paid_worth_by_hand(row: dict[str, object], value: float, units: float) 
 
 def test_own_worth_by_hand() -> None:
     ads = candidates_of({"value": 30.0, "cost": 0.1, "discount": 5.0})
-    chances = Chances(np.array([0.2]), np.array([0.5]), effect=np.array([0.04]))
+    chances = Chances.of(np.array([0.2]), np.array([0.5]), effect=np.array([0.04]))
     # seen by half: .5 × (30 × .04 − 5 × .2 × .5) − .1
     assert own_worth(ads, chances).expected(0.5)[0] == pytest.approx(0.5 * (1.2 - 0.5) - 0.1)
     # without a model of the effect the response stands for it: .5 × (30 − 5) × .1 − .1
@@ -121,5 +121,5 @@ def test_seen_by_placement_and_position() -> None:
 
 def test_paid_worth_is_missing_where_nothing_is_stated() -> None:
     ads = candidates_of({}, {"bid": 1})
-    worth = paid_worth(ads, Chances(np.array([0.1, 0.1]), np.array([0.1, 0.1])))
+    worth = paid_worth(ads, Chances.of(np.array([0.1, 0.1]), np.array([0.1, 0.1])))
     assert np.isnan(worth.gain).tolist() == [True, False]

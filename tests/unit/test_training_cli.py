@@ -47,6 +47,7 @@ def test_mistakes_of_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (("train", "ads", "--table", empty, "--label", "label", *out), "expected rows in empty.csv, found none"),
         (("train", "ads", "--table", tmp_path / "none.csv", "--label", "label", *out), "No such file"),
         (("train", "ads", "--table", good, "--label", "label", "--no-test", "--test", good, *out), "received both"),
+        (("train", "ads", "--table", good, "--label", "label", "--folds", "1", *out), "expected at least 2 folds"),
         (("train", "ads", "--table", good, "--label", "label"), "the following arguments are required: --out"),
         (("train", "shoes", *out), "invalid choice: 'shoes'"),
         (("train", "ads", "--table", good, "--label", "label", "--seed", "x", *out), "invalid int value: 'x'"),

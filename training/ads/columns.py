@@ -38,7 +38,8 @@ def decide(columns: Mapping[str, NDArray[Any]], user: NDArray[np.int64], ad: NDA
     decisions += [_words(name, columns[name], salt) for name in named]
     known = {decision.name for decision in decisions}
     for prefix, code in ((AD_PREFIX, ad), (ATTRIBUTE_PREFIX, user)):
-        once = np.unique(code, return_index=True)[1]
+        # In no order: sizes of eight ads that happen to ascend do not count rows.
+        once = np.random.default_rng(0).permutation(np.unique(code, return_index=True)[1])
         others = {name: c[once].tolist() for name, c in columns.items() if name.startswith(prefix) and name not in known}
         decisions += decide_columns(others, len(once), salt=salt)
     return _without_twins(decisions, columns)

@@ -49,6 +49,8 @@ def run(arguments: argparse.Namespace) -> None:
 def _run_table(arguments: argparse.Namespace) -> None:
     if arguments.label is None:
         raise InvalidInput("expected --label with the name of the label's column")
+    if arguments.folds == 1:
+        raise InvalidInput("expected at least 2 folds, received 1")
     if arguments.no_test and arguments.test is not None:
         raise InvalidInput("expected --test or --no-test, received both")
     from training.runtime import prepare

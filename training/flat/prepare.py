@@ -12,9 +12,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.encoder import TableEncoder
+from personalization.encoder import DATE_PARTS, TableEncoder
 from personalization.errors import InvalidInput
 from training.bundling import fingerprint
+from training.evaluation.importance import column_places
 from training.fitting import Examples
 from training.flat.columns import Decision, decide_columns, is_key
 from training.flat.labels import Label, apply_label, parse_label
@@ -60,11 +61,9 @@ def prepare_table(options: TableOptions) -> Prepared:
     rows = len(label.values)
     if rows < LEAST_ROWS:
         raise InvalidInput(f"expected at least {LEAST_ROWS} rows with a label, received {rows}")
-    key = next((name for name in columns if is_key(name)), None)
-    copies = groups_of(columns, rows, None)
-    groups = groups_of(columns, rows, key) if key else copies
+    groups, together, duplicates = _together(columns, label)
     parts = split(label.values, groups, _shares(options), options.seed)
-    notes, warnings = _split_notes(options, key, groups)
+    notes, warnings = _split_notes(options, together), []
     print_ = fingerprint(options.files)
     salt = hashlib.blake2b(f"{print_}/{options.seed}".encode(), digest_size=16).hexdigest()
     decisions = decide_columns({name: _pick(cells, parts[0]) for name, cells in columns.items()}, len(parts[0]), salt=salt)
@@ -72,13 +71,17 @@ def prepare_table(options: TableOptions) -> Prepared:
     used = tuple(decision.column for decision in decisions if decision.column)
     encoder = TableEncoder(used, zone) if zone else TableEncoder(used)
     everything, _ = examples_of(encoder, columns, label.values)
+    notes += [
+        f"the rows are in the order of {name}, and were split at random all the same: --test takes later rows of their own"
+        for name in in_order(encoder, everything)
+    ]
     train, valid, test = (everything.take(part) for part in parts)
     valid = _other(options.valid, options, encoder, label, counts, "validation") or valid
     test = _other(options.test, options, encoder, label, counts, "test") or test
     if not len(valid):
         warnings.append("there are too few rows to validate on: the training rows are used, and early stopping means little")
         valid = train
-    counts |= {"duplicates": rows - int(copies.max()) - 1, "train": len(train), "validation": len(valid), "test": len(test)}
+    counts |= {"duplicates": duplicates, "train": len(train), "validation": len(valid), "test": len(test)}
     warnings += _row_warnings(counts, label, valid, table)
     warnings += [f"column {d.name!r}: {d.warning}" for d in decisions if d.warning]
     if used:
@@ -127,24 +130,55 @@ def _other(
     return examples_of(encoder, columns, label.values)[0]
 
 
+def in_order(encoder: TableEncoder, rows: Examples) -> list[str]:
+    """The date columns that (but for one row in a hundred) only rise, or only fall, from the first row to the last."""
+    found = []
+    for column, (name, where) in column_places(encoder).items():
+        if where.stop - where.start == len(DATE_PARTS):
+            days = rows.inputs[name][:, where.start]
+            steps = np.diff(days[~np.isnan(days)])
+            if np.any(steps != 0) and max((steps >= 0).mean(), (steps <= 0).mean()) >= 0.99:
+                found.append(column)
+    return found
+
+
 def _pick(cells: Sequence[Any], rows: NDArray[np.int64]) -> Sequence[Any]:
     if isinstance(cells, np.ndarray):
         return cells[rows]
     return [cells[row] for row in rows.tolist()]
 
 
-def _split_notes(options: TableOptions, key: str | None, groups: NDArray[np.int64]) -> tuple[list[str], list[str]]:
+def _together(columns: dict[str, Sequence[Any]], label: Label) -> tuple[NDArray[np.int64], str, int]:
+    """Groups of rows that stay on one side, in words why, and the number of rows that are exact copies of others.
+
+    Rows of one user, or copies: else a test row's twin is trained on. Where copies are common (columns of few values) they
+    are no accident, and a group of more than a tenth of the rows would leave nothing to split.
+    """
+    rows = len(label.values)
+    copies = groups_of({**columns, "": label.values.tolist()}, rows, None)
+    duplicates = rows - _count(copies)
+    key = next((name for name in columns if is_key(name)), None)
+    users = copies if key is None else groups_of(columns, rows, key)
+    most = max(2, rows // 10)
+    if key is not None and _count(users) < rows and np.bincount(users).max() <= most:
+        return users, f"all rows of one {key} are on the same side, so that nobody is both trained on and tested", duplicates
+    if 0 < duplicates <= rows // 10 and np.bincount(copies).max() <= most:
+        return copies, "exact copies of a row are on the same side", duplicates
+    return np.arange(rows), "row by row", duplicates
+
+
+def _count(groups: NDArray[np.int64]) -> int:
+    return int(groups.max(initial=-1)) + 1
+
+
+def _split_notes(options: TableOptions, together: str) -> list[str]:
     if options.valid is not None and (options.test is not None or options.no_test):
-        return ["every row of the table is trained on; validation and test are files of their own"], []
+        return ["every row of the table is trained on; validation and test are files of their own"]
     shares = " / ".join(f"{share:.0%}" for share in _shares(options))
-    notes = [
-        f"training / validation / test are {shares} of the table, at random with seed {options.seed}, alike in their labels"
+    return [
+        f"training / validation / test are {shares} of the table, at random with seed {options.seed}, alike in their labels",
+        together,
     ]
-    if key is not None and int(groups.max()) + 1 < len(groups):
-        notes.append(f"all rows of one {key} are on the same side, so that nobody is both trained on and tested")
-    else:
-        notes.append("exact copies of a row are on the same side")
-    return notes, []
 
 
 def _row_warnings(counts: dict[str, int], label: Label, valid: Examples, table: FlatTable) -> list[str]:

@@ -175,7 +175,7 @@ class _Draw:
         chance = np.sqrt(counts)
         chance /= chance.sum()
         self._cumulated = tf.constant(np.cumsum(chance), tf.float64)
-        self._log = tf.constant(np.log(chance), tf.float32)
+        self._log = tf.constant(np.log(np.maximum(chance, 1e-30)), tf.float32)
 
     def __call__(self, count: int) -> tuple[Any, Any]:
         uniform = tf.random.uniform((count,), dtype=tf.float64)

@@ -44,11 +44,12 @@ class Adam:
         for variable, gradient, mean, square, average in state:
             if gradient is None:
                 continue
-            if isinstance(gradient, tf.IndexedSlices):
+            if isinstance(gradient, tf.IndexedSlices) and isinstance(variable, tf.Variable):
                 _apply_rows(variable, gradient, mean, square, average, rate, keep)
             else:
-                mean.assign(_FIRST * mean + (1.0 - _FIRST) * gradient)
-                square.assign(_SECOND * square + (1.0 - _SECOND) * tf.square(gradient))
+                dense = tf.convert_to_tensor(gradient)  # Keras' own small tables come as rows too
+                mean.assign(_FIRST * mean + (1.0 - _FIRST) * dense)
+                square.assign(_SECOND * square + (1.0 - _SECOND) * tf.square(dense))
                 variable.assign_sub(rate * mean / (tf.sqrt(square) + _SMALL))
                 average.assign(keep * average + (1.0 - keep) * variable)
 

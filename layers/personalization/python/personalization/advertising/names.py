@@ -25,7 +25,7 @@ OUTSCORED: Final = "outscored"
 REASONS: Final = (INELIGIBLE, OUT_OF_FLIGHT, FREQUENCY_CAP, BUDGET_SPENT, BELOW_FLOOR, PACED, OUTSCORED)
 
 # Limits of one call, published in the API's description.
-MAX_CANDIDATES: Final = 500
+
 MAX_SLOTS: Final = 20
 MAX_DRAWS: Final = 5_000
 MAX_PLAN_CELLS: Final = 5_000

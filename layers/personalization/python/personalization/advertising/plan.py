@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.encoder import TableColumns
-
 Numbers = NDArray[np.float64]
 
-# Rows of the model's table (columns, how many) → (rows,) expected value of each, in money, and the chances behind it.
-Score = Callable[[TableColumns, int], tuple[Numbers, Mapping[str, Numbers]]]
+
+class Asked(NamedTuple):
+    """Rows of a plan: a user in a cell of the grid; (N,) indices each."""
+
+    user: NDArray[np.int64]
+    hour: NDArray[np.int64]
+    channel: NDArray[np.int64]
+    creative: NDArray[np.int64]
+
+
+# Rows → (N,) expected value of each, in money, and the chances behind it.
+Score = Callable[[Asked], tuple[Numbers, Mapping[str, Numbers]]]
 
 ROWS_PER_CALL: Final = 8_192
 AXES: Final = ("hour", "channel", "creative")
@@ -69,32 +77,20 @@ class Values:
         return mean
 
 
-def evaluate(grid: Grid, users: TableColumns, count: int, ad: Mapping[str, Any], score: Score) -> Values:
-    """Ask the model about every cell for every user.
-
-    users   columns of their features, `count` of each
-    ad      the ad's own columns, the same in all cells
-    """
-    shape = (len(grid), count)
-    hours, channels, creatives = np.unravel_index(np.arange(len(grid)), grid.shape)
-    expected = np.empty(shape)
-    sums: dict[str, Numbers] = {}
-    step = max(1, ROWS_PER_CALL // max(count, 1))
+def evaluate(grid: Grid, users: int, score: Score) -> Values:
+    """Ask about every cell for every user."""
+    hour, channel, creative = np.unravel_index(np.arange(len(grid)), grid.shape)
+    expected = np.empty((len(grid), users))
+    means: dict[str, Numbers] = {}
+    step = max(1, ROWS_PER_CALL // max(users, 1))
     for start in range(0, len(grid), step):
-        part = range(start, min(start + step, len(grid)))
-        rows = len(part) * count
-        columns: dict[str, Any] = {name: list(content) * len(part) for name, content in users.items()}
-        columns |= {name: [content] * rows for name, content in ad.items()}
-        columns["timestamp"] = [grid.moments[hours[g]] for g in part for _ in range(count)]
-        for name, axis, words in (("channel", channels, grid.channels), ("creative", creatives, grid.creatives)):
-            if any(word is not None for word in words):
-                columns[name] = [words[axis[g]] for g in part for _ in range(count)]
-        values, chances = score(columns, rows)
-        expected[part.start : part.stop] = values.reshape(len(part), count)
+        cells = np.arange(start, min(start + step, len(grid)))
+        cell = np.repeat(cells, users)
+        values, chances = score(Asked(np.tile(np.arange(users), len(cells)), hour[cell], channel[cell], creative[cell]))
+        expected[cells] = values.reshape(len(cells), users)
         for name, content in chances.items():
-            means = sums.setdefault(name, np.empty(len(grid)))
-            means[part.start : part.stop] = content.reshape(len(part), count).mean(axis=1)
-    return Values(expected, sums)
+            means.setdefault(name, np.empty(len(grid)))[cells] = content.reshape(len(cells), users).mean(axis=1)
+    return Values(expected, means)
 
 
 def best_cells(

@@ -25,21 +25,28 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Chances:
-    """What a model says of N candidates, once they are seen.
+    """What a model says of N candidates, once they are seen; NaN where it says nothing.
 
-    click        (N,) P(click | seen)
-    conversion   (N,) P(conversion | click)
-    effect       (N,) P(conversion | shown) − P(conversion | not shown), or `None` where no model of it exists
+    click    (N,) P(click | seen)
+    both     (N,) P(conversion | seen), by way of a click where the model knows clicks
+    effect   (N,) P(conversion | shown) − P(conversion | not shown), or `None` where no model of it exists
     """
 
     click: Numbers
-    conversion: Numbers
+    both: Numbers
     effect: Numbers | None = None
 
+    @classmethod
+    def of(cls, click: Numbers, conversion: Numbers, effect: Numbers | None = None) -> Chances:
+        """From P(click | seen) and P(conversion | click)."""
+        return cls(click, click * conversion, effect)
+
     @property
-    def both(self) -> Numbers:
-        """(N,) P(click and conversion | seen)."""
-        return self.click * self.conversion
+    def conversion(self) -> Numbers:
+        """(N,) P(conversion | click)."""
+        out = np.full(len(self.both), np.nan)
+        np.divide(self.both, self.click, out=out, where=self.click > 0)
+        return out
 
 
 @dataclass(frozen=True)
@@ -94,14 +101,14 @@ def paid_worth(candidates: Candidates, chances: Chances) -> Worth:
     return Worth(
         gain=gain,
         slope=slope,
-        probability=np.where(has_bid & cpc, chances.click, both),
+        probability=np.nan_to_num(np.where(has_bid & cpc, chances.click, both)),
         scaled=~(has_bid & cpm),
         cost=np.zeros(len(candidates)),
         unit=unit,
         unit_scaled=~cpm,
         paid=True,
         evidence=np.nan_to_num(candidates.evidence),
-        missing="states neither a bid nor a value",
+        missing="states neither a bid nor a value that the model can judge",
     )
 
 
@@ -114,12 +121,12 @@ def own_worth(candidates: Candidates, chances: Chances) -> Worth:
     return Worth(
         gain=value * effect - discount * both,
         slope=value - discount,
-        probability=both,
+        probability=np.nan_to_num(both),
         scaled=np.ones(len(candidates), dtype=bool),
         cost=np.nan_to_num(candidates.cost),
         unit=np.ones(len(candidates)),
         unit_scaled=np.zeros(len(candidates), dtype=bool),
         paid=False,
         evidence=np.nan_to_num(candidates.evidence),
-        missing="states no value",
+        missing="states no value, or the model knows no conversions",
     )

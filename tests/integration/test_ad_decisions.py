@@ -1,0 +1,265 @@
+"""From a request to a decision and back, over real stores and a model that can be done by hand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import ValidationError
+
+from personalization.advertising import seed_of
+from personalization.advertising.catalogue import AdCatalogueStore, write_catalogue
+from personalization.api.ad_answers import House, Scored, score
+from personalization.api.ad_plans import plan
+from personalization.api.ad_requests import PlanRequest, ScoreRequest
+from personalization.budgets import Budgets
+from personalization.budgets.exposures import Exposures
+from personalization.budgets.table import CounterTable
+from personalization.bundle import Bundle, load_bundle
+from personalization.errors import InvalidInput, NotFound, TooLarge
+from personalization.state import StateStore
+from tests.ads_bundle import UNTREATED, ads_bundle, click
+from tests.support import DAY_MS, Clock, events_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+
+TABLE = "test-state"
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()
+SMALL = {"ad_id": "small", "campaign_id": "c1", "size": 0, "bid": 1.0}
+BIG = {"ad_id": "big", "campaign_id": "c2", "size": 2, "bid": 1.0}
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(NOON)
+
+
+@pytest.fixture
+def house(dynamodb: DynamoDBClient, s3: S3Client, clock: Clock) -> House:
+    return House(
+        StateStore(dynamodb, TABLE, clock=clock, sleep=lambda seconds: None),
+        Budgets(dynamodb, TABLE, clock=clock, believed_ms=0),
+        Exposures(CounterTable(dynamodb, TABLE)),
+        AdCatalogueStore(s3, "test-data", clock=clock),
+    )
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    ads_bundle(tmp_path / "ads", examination={"": [1.0, 0.5]})
+    return load_bundle(tmp_path / "ads")
+
+
+def ask(bundle: Bundle, house: House, decision_id: str = "d", now: float = NOON, **request: Any) -> Scored:
+    return score(ScoreRequest.model_validate(request), bundle, decision_id, int(now * 1000), house, repeatable=True)
+
+
+def test_winners_and_losers_by_hand(bundle: Bundle, house: House) -> None:
+    slots = [{"slot_id": "top", "position": 1}, {"slot_id": "low", "position": 2, "floor": 1.0}]
+    poor = SMALL | {"ad_id": "poor", "bid": 0.001}
+    found = ask(bundle, house, candidates=[SMALL, BIG, poor], slots=slots).content
+    top, low = (slot["winner"] for slot in found["slots"])
+    big, small = click(ad__size=2, hour=12), click(hour=12)
+    assert (top["ad_id"], low["ad_id"]) == ("big", "small")
+    assert top["pctr"] == pytest.approx(big, abs=1e-6)
+    assert top["pcvr"] == 0.5
+    assert top["pconversion"] == pytest.approx(big / 2, abs=1e-6)
+    assert top["expected_value"] == pytest.approx(big, abs=1e-6)
+    # the next in the first slot is worth `small`; a click there costs what that takes
+    assert top["price"] == pytest.approx(small / big, abs=2e-6)
+    assert low["seen"] == 0.5
+    assert low["expected_value"] == pytest.approx(0.5 * small, abs=1e-6)
+    assert low["price"] == pytest.approx(1e-3 / (0.5 * small), abs=2e-6)  # its floor
+    assert (top["propensity"], top["explored"], top["billing"]) == (1.0, False, "cpc")
+    assert top["impression_id"] == "d#big"
+    assert [(one["ad_id"], one["reason"]) for one in found["losers"]] == [("poor", "outscored")]
+    assert found["positions"] == "known"
+    assert int(found["exploration"]["seed"], 16) == seed_of("d")
+
+
+def test_what_is_known_of_the_viewer_counts(bundle: Bundle, house: House) -> None:
+    rows = [
+        {"user_id": "u", "timestamp": int(NOON * 1000) - n * DAY_MS, "event_type": "purchase", "order_id": f"o{n}",
+         "category": "tea", "item_id": "x"}
+        for n in (1, 2)
+    ]  # fmt: skip
+    assert house.users is not None
+    house.users.append_events(events_of(rows), order_ids=["o1", "o2"])
+    tea = BIG | {"category": "tea"}
+
+    def pctr(**viewer: Any) -> float:
+        return float(ask(bundle, house, candidates=[tea], preview=True, **viewer).content["slots"][0]["winner"]["pctr"])
+
+    stranger = click(ad__size=2, hour=12)
+    known = click(ad__size=2, hour=12, orders=2, pair__category_share=1)
+    events = [{"item_id": "x", "event_type": "purchase", "timestamp": NOON - 86_400 * n, "category": "tea", "order_id": n}
+              for n in (1, 2)]  # fmt: skip
+    assert pctr() == pytest.approx(stranger, abs=1e-6)
+    assert pctr(user_id="u") == pytest.approx(known, abs=1e-6)
+    assert pctr(user_id="u", personalization="off") == pytest.approx(stranger, abs=1e-6)
+    assert pctr(events=events) == pytest.approx(known, abs=1e-6)
+    assert pctr(features={"orders": 4}) == pytest.approx(click(ad__size=2, hour=12, orders=4), abs=1e-6)
+    assert pctr(channel="app") == pytest.approx(click("app", ad__size=2, hour=12), abs=1e-6)
+
+
+def test_seeing_an_ad_again_counts_against_it(bundle: Bundle, house: House) -> None:
+    shown = [ask(bundle, house, f"d{n}", candidates=[BIG], user_id="u").content["slots"][0]["winner"]["pctr"] for n in range(3)]
+    assert shown == pytest.approx([click(ad__size=2, hour=12, pair__seen=n) for n in range(3)], abs=1e-6)
+
+
+def test_a_budget_runs_out_and_a_repeated_decision_says_the_same(bundle: Bundle, house: House) -> None:
+    thousand = SMALL | {"bid": 50_000.0, "billing": "cpm", "budget": 100.0}
+    ask_ = lambda n: ask(bundle, house, f"d{n}", candidates=[thousand, BIG], auction="first_price")  # noqa: E731
+    winners = [ask_(n).content["slots"][0]["winner"] for n in range(3)]
+    assert [winner["ad_id"] for winner in winners] == ["small", "small", "big"]
+    assert winners[0]["reserved"] == 50.0
+    again = ask_(0)
+    assert again.content["slots"][0]["winner"] == winners[0]
+    assert again.warnings == ("this decision stands already: nothing was counted again",)
+    assert ask_(2).content["losers"][0]["reason"] == "budget_spent"
+
+
+def test_a_click_is_charged_by_the_id_that_the_answer_gave(bundle: Bundle, house: House) -> None:
+    assert house.budgets is not None
+    found = ask(bundle, house, candidates=[BIG | {"budget": 10.0}], auction="first_price").content
+    decision_id, _, ad_id = found["slots"][0]["winner"]["impression_id"].partition("#")
+    assert house.budgets.settle(decision_id, ad_id, "cpc").billed == 1_000_000_000
+
+
+def test_own_ads_say_what_they_are_ranked_by(tmp_path: Path, house: House) -> None:
+    ads_bundle(tmp_path / "uplift", untreated=True)
+    uplift = load_bundle(tmp_path / "uplift")
+    own = {"ad_id": "own", "campaign_id": "c", "size": 2, "value": 10.0}
+    found = ask(uplift, house, candidates=[own], objective="own")
+    winner = found.content["slots"][0]["winner"]
+    effect = click(ad__size=2, hour=12) / 2 - UNTREATED
+    assert found.content["basis"] == "uplift"
+    assert winner["effect"] == pytest.approx(effect, abs=1e-6)
+    assert winner["expected_value"] == pytest.approx(10 * effect, abs=1e-5)
+    ads_bundle(tmp_path / "response")
+    response = ask(load_bundle(tmp_path / "response"), house, candidates=[own], objective="own")
+    assert response.content["basis"] == "response"
+    assert any("held back" in warning for warning in response.warnings)
+
+
+def test_a_model_of_clicks_cannot_value_conversions(tmp_path: Path, house: House) -> None:
+    ads_bundle(tmp_path / "clicks", conversion=False)
+    rows = [BIG, BIG | {"ad_id": "cpa", "billing": "cpa"}, BIG | {"ad_id": "value", "bid": None, "value": 3.0}]
+    found = ask(load_bundle(tmp_path / "clicks"), house, candidates=rows).content
+    assert found["slots"][0]["winner"]["ad_id"] == "big"
+    assert {one["ad_id"]: one["reason"] for one in found["losers"]} == {"cpa": "ineligible", "value": "ineligible"}
+
+
+def test_exploration_is_told_with_its_propensities(bundle: Bundle, house: House) -> None:
+    found = ask(bundle, house, candidates=[SMALL, BIG], exploration={"mode": "epsilon", "epsilon": 0.4}, explain=True).content
+    assert found["slots"][0]["propensities"] == {"small": 0.2, "big": 0.8}
+    assert found["exploration"]["epsilon"] == 0.4
+    assert ask(bundle, house, candidates=[BIG], exploration={"mode": "epsilon"}).content["exploration"]["epsilon"] == 0.05
+
+
+def test_ads_come_from_the_catalogue(bundle: Bundle, house: House, s3: S3Client, clock: Clock) -> None:
+    with pytest.raises(InvalidInput, match="no file of ads"):
+        ask(bundle, house)
+    write_catalogue(s3, "test-data", [SMALL, BIG, BIG | {"ad_id": "other", "campaign_id": "c3"}], modified=1)
+    clock.go_on(60)
+    assert len(ask(bundle, house).content["losers"]) == 2
+    found = ask(bundle, house, campaigns=["c1", "c3"]).content
+    assert {found["slots"][0]["winner"]["ad_id"], found["losers"][0]["ad_id"]} == {"small", "other"}
+    write_catalogue(s3, "test-data", [SMALL | {"ad_id": str(n)} for n in range(501)], modified=2)
+    clock.go_on(60)
+    with pytest.raises(TooLarge, match="501"):
+        ask(bundle, house)
+
+
+def test_without_the_table_what_is_counted_stays_out(bundle: Bundle, house: House, dynamodb: DynamoDBClient) -> None:
+    dynamodb.delete_table(TableName=TABLE)
+    found = ask(bundle, house, candidates=[SMALL, BIG | {"budget": 10.0}], user_id="u")
+    assert found.content["slots"][0]["winner"]["ad_id"] == "small"
+    assert "somebody new" in found.because
+    assert "nothing that is counted takes part" in found.because
+
+
+def test_faults_point_at_what_was_sent(bundle: Bundle, house: House) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        ask(bundle, house, candidates=[{"ad_id": "a", "campaign_id": "c", "Bid": "dear"}, {"ad_id": "x"}])
+    assert {fault.pointer for fault in raised.value.faults} == {"/candidates/0/Bid", "/candidates/1/campaign_id"}
+    with pytest.raises(InvalidInput) as raised:
+        ask(bundle, house, candidates=[SMALL], events=[{"item_id": "x", "event_type": "view", "timestamp": "soon"}])
+    assert [fault.pointer for fault in raised.value.faults] == ["/events/0/timestamp"]
+    with pytest.raises(InvalidInput) as raised:
+        ask(bundle, house, candidates=[SMALL], features={"orders": "many"})
+    assert [fault.pointer for fault in raised.value.faults] == ["/features/orders"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"candidates": []},
+        {"candidates": [SMALL], "campaigns": ["c"]},
+        {"slots": [{"slot_id": "a"}, {"slot_id": "a"}]},
+        {"slots": [{"slot_id": "a", "position": 0}]},
+        {"exploration": {"mode": "best"}},
+        {"exploration": {"epsilon": 2}},
+        {"events": [], "features": {}},
+        {"objective": "free"},
+        {"unknown": 1},
+    ],
+)
+def test_requests_that_cannot_be(body: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        ScoreRequest.model_validate(body)
+
+
+def test_a_plan_by_hand(tmp_path: Path, house: House) -> None:
+    ads_bundle(tmp_path / "plan", support={"channel": {"app": 9}})
+    bundle = load_bundle(tmp_path / "plan")
+    request = {
+        "ad": {"ad_id": "a", "size": 1, "value": 4.0},
+        "hours": 24,
+        "channels": ["mail", "app"],
+        "creatives": ["red", "blue"],
+    }
+    found = plan(PlanRequest.model_validate(request | {"k": 2}), bundle, int(NOON * 1000) + 1, house).content
+    # the later in the day, the more are clicked: the next 23:00, in the app, in blue
+    best, second = found["best"]
+    assert (found["cells"], found["users"], found["basis"]) == (96, 1, "response")
+    assert (best["hour"], best["channel"], best["creative"]) == ("2026-11-24T23:00Z", "app", "blue")
+    chance = click("app", "blue", ad__size=1, hour=23)
+    assert best["pctr"] == pytest.approx(chance, abs=1e-6)
+    assert best["expected_value"] == pytest.approx(4 * chance / 2, abs=1e-5)
+    assert best["evidence"]["impressions"] == {"channel": 9}
+    assert best["evidence"]["hour_gain"] > 0
+    assert second["hour"] == "2026-11-24T22:00Z"
+    mean = sum(
+        4 * click(channel, creative, ad__size=1, hour=hour) / 2
+        for channel in ("mail", "app") for creative in ("red", "blue") for hour in range(24)
+    ) / 96  # fmt: skip
+    assert found["mean_expected_value"] == pytest.approx(mean, abs=1e-5)
+
+
+def test_a_plan_for_a_segment_and_an_ad_of_the_catalogue(bundle: Bundle, house: House, s3: S3Client, clock: Clock) -> None:
+    write_catalogue(s3, "test-data", [BIG | {"channel": "mail"}], modified=1)
+    clock.go_on(60)
+    request = PlanRequest.model_validate({"ad_id": "big", "users": ["u", "v"], "hours": 4, "objective": "paid", "k": 1})
+    found = plan(request, bundle, int(NOON * 1000), house).content
+    assert (found["users"], found["cells"], found["best"][0]["channel"]) == (2, 4, "mail")
+    assert found["best"][0]["hour"] == "2026-11-24T15:00Z"
+    assert found["best"][0]["expected_value"] == pytest.approx(click("mail", ad__size=2, hour=15), abs=1e-5)
+    assert found["best"][0]["evidence"]["standard_error"] == 0.0
+    with pytest.raises(NotFound):
+        plan(PlanRequest(ad_id="none"), bundle, int(NOON * 1000), house)
+    many = {"ad_id": "big", "hours": 336, "channels": [str(n) for n in range(20)]}
+    with pytest.raises(TooLarge):
+        plan(PlanRequest.model_validate(many), bundle, int(NOON * 1000), house)
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"ad": {}, "ad_id": "a"}, {"ad_id": "a", "users": ["u"], "user_id": "u"}, {"ad_id": "a", "hours": 0}]
+)
+def test_plans_that_cannot_be(body: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        PlanRequest.model_validate(body)

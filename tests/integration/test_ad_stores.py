@@ -1,0 +1,112 @@
+"""The catalogue of ads in S3, and what users had to do with ads in the state table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from botocore.exceptions import ClientError
+
+from personalization.advertising.catalogue import KEY, AdCatalogueStore, write_catalogue
+from personalization.budgets.exposures import Exposures
+from personalization.budgets.table import CounterTable
+from personalization.cells import MISSING_TIME
+from personalization.state import StateStore
+from tests.support import Clock
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+
+BUCKET = "test-data"
+TEA, CUP = {"ad_id": "tea", "campaign_id": "c", "bid": 1.5}, {"ad_id": "cup", "campaign_id": "c"}
+
+
+def test_the_newest_file_is_the_catalogue(s3: S3Client) -> None:
+    clock = Clock()
+    store = AdCatalogueStore(s3, BUCKET, clock=clock)
+    assert store.get() is None
+    assert write_catalogue(s3, BUCKET, [TEA], modified=10)
+    assert store.get() is None  # believed for a while
+    clock.go_on(15)
+    found = store.get()
+    assert found is not None
+    assert (list(found.ads), found.modified, len(found.version)) == ([TEA], 10, 16)
+    # an older file, delivered late, is no news; the same one again is
+    assert not write_catalogue(s3, BUCKET, [CUP], modified=9)
+    assert write_catalogue(s3, BUCKET, [TEA], modified=10)
+    assert write_catalogue(s3, BUCKET, [TEA, CUP], modified=11)
+    clock.go_on(15)
+    found = store.get()
+    assert found is not None
+    assert [ad["ad_id"] for ad in found.ads] == ["tea", "cup"]
+
+
+def test_the_last_good_catalogue_is_kept(s3: S3Client) -> None:
+    clock = Clock()
+    store = AdCatalogueStore(s3, BUCKET, clock=clock)
+    write_catalogue(s3, BUCKET, [TEA], modified=10)
+    assert store.get() is not None
+    s3.put_object(Bucket=BUCKET, Key=KEY, Body=b"half a file")
+    clock.go_on(15)
+    found = store.get()
+    assert found is not None
+    assert list(found.ads) == [TEA]
+    assert store.failure == "the catalogue of ads cannot be read"
+    assert write_catalogue(s3, BUCKET, [CUP], modified=9)  # and a file mends it
+    clock.go_on(15)
+    found = store.get()
+    assert found is not None
+    assert list(found.ads) == [CUP]
+    s3.delete_object(Bucket=BUCKET, Key=KEY)
+    clock.go_on(15)
+    assert store.get() is None
+    assert store.failure == ""
+
+
+def test_writers_do_not_overwrite_what_they_have_not_seen(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between looking and writing somebody else writes a newer file: ours is no news any more."""
+    put = s3.put_object
+    times = iter([True])
+
+    def crowded(**request: object) -> object:
+        if next(times, False):
+            monkeypatch.setattr(s3, "put_object", put)
+            write_catalogue(s3, BUCKET, [CUP], modified=20)
+        return put(**request)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(s3, "put_object", crowded)
+    assert not write_catalogue(s3, BUCKET, [TEA], modified=10)
+    found = AdCatalogueStore(s3, BUCKET).get()
+    assert found is not None
+    assert list(found.ads) == [CUP]
+
+
+def test_other_failures_of_the_bucket_are_told(s3: S3Client) -> None:
+    with pytest.raises(ClientError, match="NoSuchBucket"):
+        write_catalogue(s3, "no-such-bucket", [TEA], modified=1)
+
+
+def test_what_a_user_had_to_do_with_ads(dynamodb: DynamoDBClient) -> None:
+    exposures = Exposures(CounterTable(dynamodb, "test-state"))
+    exposures.seen("user#u", ["tea", "cup"], 1_000)
+    exposures.seen("user#u", ["tea"], 2_000)
+    exposures.happened("user#u", "tea", "clicked", 2_500)
+    exposures.happened("user#u", "pot", "converted", 2_600)  # of an ad that was shown before anybody counted
+    exposures.seen("user#v", ["cup"], 3_000)
+    exposures.seen("user#u", ["x" * 2_000], 3_000)  # no sort key is that long
+    found = exposures.read("user#u", ["tea", "new"])
+    assert (found.seen.tolist(), found.clicked.tolist(), found.converted.tolist()) == ([2, 0], [1, 0], [0, 0])
+    assert found.last_seen.tolist() == [2_000, MISSING_TIME]
+    assert (found.all_seen.tolist(), found.all_clicked.tolist()) == ([3, 3], [1, 1])
+    assert found.all_converted.tolist() == [1, 1]
+    nobody = exposures.read("user#w", ["tea"])
+    assert (nobody.seen.tolist(), nobody.all_seen.tolist(), nobody.last_seen.tolist()) == ([0], [0], [MISSING_TIME])
+
+
+def test_it_is_erased_with_the_user(dynamodb: DynamoDBClient) -> None:
+    Exposures(CounterTable(dynamodb, "test-state")).seen("user#u", ["tea"], 1_000)
+    state = StateStore(dynamodb, "test-state", clock=Clock())
+    assert [item["key"] for item in state.everything("u")["items"]] == []  # it expired long ago
+    assert state.erase("u") == {"exposure": 1}
+    assert dynamodb.scan(TableName="test-state")["Items"] == []
