@@ -149,14 +149,14 @@ FIVE_KINDS = {
 
 @pytest.mark.parametrize("quoted", [False, True], ids=["plain", "quoted"])
 def test_one_bad_row_in_a_hundred_of_five_kinds(bundle: Bundle, tmp_path: Path, quoted: bool):
-    rows, kinds = 20_000, list(FIVE_KINDS.values())
+    rows, kinds = 100_000, list(FIVE_KINDS.values())
     good = b'"u%d","3","7.5","a ""b"", c",1\n' if quoted else b"u%d,3,7.5,app,1\n"
     written = [kinds[i // 100 % 5] % i if i % 100 == 37 else good % i for i in range(rows)]
     path = tmp_path / "rows"
     path.write_bytes(HEAD.encode() + b"".join(written))
     lines, tally = score(bundle, path)
-    assert (tally.rows_in, tally.rows_used, tally.rejected) == (rows, rows - 200, 200)
-    assert dict(tally.reasons) == dict.fromkeys(FIVE_KINDS, 40)
+    assert (tally.rows_in, tally.rows_used, tally.rejected) == (rows, rows - 1_000, 1_000)
+    assert dict(tally.reasons) == dict.fromkeys(FIVE_KINDS, 200)
     assert [line["row"] for line in lines] == [i for i in range(rows) if i % 100 != 37]
     expected = expected_probability(3, 7.5, "?" if quoted else "app")
     (probability,) = {line["probability"] for line in lines}
