@@ -14,6 +14,7 @@ from tests.bundles import flat_bundle, profiles_bundle
 from tests.e2e.account import Account
 from tests.e2e.building import Build, Runtime, build, runtime
 from tests.e2e.emulator import Emulator
+from tests.recommending import recommendations_bundle
 
 Invoker = Callable[[str], Emulator]
 
@@ -65,3 +66,5 @@ def _bundles(directory: Path) -> Iterator[tuple[Path, str]]:
         yield directory / f"{job}-table", f"{job}{TABLE_SUFFIX}"
     profiles_bundle(directory / "profiles")
     yield directory / "profiles", "profiles"
+    recommendations_bundle(directory / "recommendations")
+    yield directory / "recommendations", "recommendations"

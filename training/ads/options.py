@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, tzinfo
+from datetime import tzinfo
 from pathlib import Path
 from typing import Final
-from zoneinfo import ZoneInfo
 
-from personalization.errors import InvalidInput
 from personalization.features import Window
 from training.fitting import FitOptions
 from training.networks.tabular import TabularConfig
+from training.zones import zone_named
 
 BASE_RATE: Final = "base-rate"
 TABULAR: Final = "tabular"
@@ -53,12 +52,7 @@ class AdData:
     @property
     def zone(self) -> tzinfo:
         """Raises `InvalidInput` for a name that the time zone database does not have."""
-        if self.timezone == "UTC":
-            return UTC
-        try:
-            return ZoneInfo(self.timezone)
-        except (KeyError, ValueError):
-            raise InvalidInput(f"expected a time zone such as Europe/Berlin, received {self.timezone!r}") from None
+        return zone_named(self.timezone)
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, tzinfo
+from datetime import date, tzinfo
 from pathlib import Path
 from typing import Final
-from zoneinfo import ZoneInfo
 
-from personalization.errors import InvalidInput
 from personalization.features import Window
 from personalization.schema import HAZARD_DAYS
 from training.fitting import FitOptions
 from training.networks.tabular import TabularConfig
+from training.zones import zone_named
 
 BASE_RATE: Final = "base-rate"
 TABULAR: Final = "tabular"
@@ -66,12 +65,7 @@ class ProfileData:
     @property
     def zone(self) -> tzinfo:
         """Raises `InvalidInput` for a name that the time zone database does not have."""
-        if self.timezone == "UTC":
-            return UTC
-        try:
-            return ZoneInfo(self.timezone)
-        except (KeyError, ValueError):
-            raise InvalidInput(f"expected a time zone such as Europe/Berlin, received {self.timezone!r}") from None
+        return zone_named(self.timezone)
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, tzinfo
+from datetime import date, tzinfo
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
-from personalization.errors import InvalidInput
 from personalization.features.window import Window
 from training.networks.sequence import SequenceConfig
 from training.recommendations.fitting import FitOptions
 from training.recommendations.splits import TEMPORAL
+from training.zones import zone_named
 
 
 @dataclass(frozen=True)
@@ -45,12 +44,7 @@ class RecommendationData:
     @property
     def zone(self) -> tzinfo:
         """Raises `InvalidInput` for a name that the time zone database does not have."""
-        if self.timezone == "UTC":
-            return UTC
-        try:
-            return ZoneInfo(self.timezone)
-        except (KeyError, ValueError):
-            raise InvalidInput(f"expected a time zone such as Europe/Berlin, received {self.timezone!r}") from None
+        return zone_named(self.timezone)
 
 
 @dataclass(frozen=True)
