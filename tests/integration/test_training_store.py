@@ -61,6 +61,23 @@ def test_what_is_not_there_is_said_in_a_line(s3: S3Client, tmp_path: Path, capsy
     assert "model.onnx: expected" in capsys.readouterr().err
 
 
+def test_what_simple_methods_beat_goes_out_by_force_alone(
+    s3: S3Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start_bundle(tmp_path)
+    constant_model(tmp_path / "model.onnx", {"numeric": (1, "float32")}, {"probability": 0.5})
+    judged = {"validation": {"ndcg_at_10": 0.1, "users": 900}}
+    write_bundle(
+        tmp_path, name="recommendations", kind="interactions", model="sequence-mix", metrics=judged, started=0.0,
+        files=(), content={"baselines_validation": {"item_knn": {"ndcg_at_10": 0.2}}},
+    )  # fmt: skip
+    assert main(["publish", str(tmp_path), *STORE]) == 2
+    assert "item_knn has 0.2000" in capsys.readouterr().err
+    assert run(capsys, "list", *STORE) == ""
+    version = run(capsys, "publish", tmp_path, "--force", *STORE)
+    assert version in run(capsys, "list", *STORE)
+
+
 def test_a_stack_names_its_bucket(aws: None, capsys: pytest.CaptureFixture[str]) -> None:
     import boto3
 

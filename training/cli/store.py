@@ -21,6 +21,7 @@ def add(commands: Any) -> None:
     """Add the four commands."""
     publish = commands.add_parser("publish", help="send a bundle to the model store; it does not answer until promoted")
     publish.add_argument("directory", type=Path, metavar="DIR")
+    publish.add_argument("--force", action="store_true", help="also where simple methods were better on validation")
     promote = commands.add_parser("promote", help="make a published version the one that answers")
     promote.add_argument("name", type=_name, metavar="NAME")
     promote.add_argument("version", metavar="VERSION")
@@ -36,8 +37,12 @@ def add(commands: Any) -> None:
 
 
 def _publish(arguments: argparse.Namespace) -> None:
+    from personalization.bundle import load_bundle
     from personalization.model_store import publish
+    from training.gate import check_worth
 
+    if not arguments.force:
+        check_worth(load_bundle(arguments.directory).manifest)
     s3, bucket = _store(arguments)
     print(publish(s3, bucket, arguments.directory))
 

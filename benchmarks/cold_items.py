@@ -1,0 +1,192 @@
+"""Items that nobody had yet, ranked among all others: what a new item's content is worth, and what it costs the others.
+
+    python -m benchmarks.cold_items --data DIR [--items 0.1] [--seed 0] [--bundle DIR]
+
+A tenth of Amazon Beauty's items is taken out of the interactions and of the items file before training. Then they arrive as
+they would in a shop: told to the catalogue, their vectors computed by the bundle. The question is each user's last item, all
+items ranked; what a user had before, new items included, is the history. content-kNN compares the same content features
+(cosine, rare words weigh more, the newest item of the history weighs most). DIR (or $BEAUTY_DATA) holds interactions.csv.gz
+and items.csv.gz. With --bundle a training of the same seed is looked at again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import os
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import orjson
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from benchmarks.report import publish
+from personalization.bundle import Bundle, load_bundle
+from personalization.catalogue.contents import empty
+from personalization.catalogue.rows import parse_items
+from personalization.ranking.assortment import Assortment, assortment
+from personalization.ranking.many import lists
+from personalization.ranking.newcomers import CONTENT_JSON
+from personalization.recommending import from_items
+from personalization.recommending.content import ContentColumn, item_features
+from training.recommendations.catalogue import rarity
+
+NAME: Final = "cold_items"
+_DECAY: Final = 0.8  # of an item's weight in content-kNN for each newer one
+_LIST: Final = 10
+
+
+@dataclass(frozen=True)
+class Shop:
+    """histories: items of each user, oldest first; table: columns of the items file; cold: items that come later."""
+
+    histories: list[list[str]]
+    items: list[str]
+    table: dict[str, list[str]]
+    cold: set[str]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train without the cold items, let them arrive, rank, and publish."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{NAME}")
+    parser.add_argument("--data", type=Path, default=os.environ.get("BEAUTY_DATA"), metavar="DIR")
+    parser.add_argument("--items", type=float, default=0.1, help="share of the items that come later")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--bundle", type=Path, metavar="DIR", help="where the trained bundle is kept, and used if it is there")
+    options = parser.parse_args([] if arguments is None else arguments)
+    if options.data is None or not (Path(options.data) / "interactions.csv.gz").is_file():
+        print("cold_items is skipped: --data DIR (or $BEAUTY_DATA) must hold interactions.csv.gz and items.csv.gz")
+        return
+    shop = read(Path(options.data), options.items, options.seed)
+    with tempfile.TemporaryDirectory() as name:
+        directory = options.bundle or Path(name) / "bundle"
+        if not (directory / "metrics.json").is_file():
+            train(shop, directory, options.seed)
+        compare(shop, load_bundle(directory))
+
+
+def compare(shop: Shop, bundle: Bundle, back: int = 1) -> None:
+    """Judge by each user's item `back` from the end: 1, the last, is test."""
+    told = [item for item in shop.items if item in shop.cold]
+    place = {item: row for row, item in enumerate(shop.items)}
+    columns: dict[str, list[Any]] = {name: [content[place[item]] for item in told] for name, content in shop.table.items()}
+    part = parse_items({"item_id": told, **columns}, len(told), UTC).part
+    before, after = assortment(bundle), assortment(bundle, empty().with_part(part))
+    asked = [(history[:-back], history[-back]) for history in shop.histories if len(history) > back]
+    new = [pair for pair in asked if pair[1] in shop.cold]
+    old = [pair for pair in asked if pair[1] not in shop.cold]
+    knn = content_knn(shop, bundle)
+    warm_before = _metrics(_lists(before, old), old)
+    rows = [
+        {
+            "method": "ours",
+            **_row("cold", _metrics(_lists(after, new), new)),
+            **_row("warm", _metrics(_lists(after, old), old)),
+        },
+        {"method": "ours, new items not in the catalogue", **_row("warm", warm_before)},
+        {"method": "content-kNN", **_row("cold", _metrics(knn(new), new)), **_row("warm", _metrics(knn(old), old))},
+    ]
+    loss = 1 - float(rows[0]["warm N@10"]) / warm_before[1]
+    publish(
+        NAME,
+        f"Items nobody had yet ({len(shop.cold):,} of {len(shop.items):,}), ranked among all",
+        rows,
+        [f"{len(new):,} questions about a new item, {len(old):,} about another: these lose {loss:.2%} of their NDCG@10"],
+    )
+
+
+def read(directory: Path, share: float, seed: int) -> Shop:
+    histories: defaultdict[str, list[str]] = defaultdict(list)
+    with gzip.open(directory / "interactions.csv.gz", "rt", encoding="utf-8", newline="") as stream:
+        for row in sorted(csv.DictReader(stream), key=lambda row: int(row["timestamp"])):
+            histories[row["user_id"]].append(row["item_id"])
+    with gzip.open(directory / "items.csv.gz", "rt", encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    items = [row["item_id"] for row in rows]
+    table = {name: [row[name] for row in rows] for name in rows[0] if name != "item_id"}
+    chosen = np.random.default_rng(seed).random(len(items)) < share
+    return Shop(list(histories.values()), items, table, {item for item, cold in zip(items, chosen, strict=True) if cold})
+
+
+def train(shop: Shop, directory: Path, seed: int) -> None:
+    """A training through the command line, on files that the cold items are not in."""
+    with tempfile.TemporaryDirectory() as name:
+        interactions, items = Path(name) / "interactions.csv", Path(name) / "items.csv"
+        with interactions.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(("user_id", "item_id", "event_type", "timestamp"))
+            for user, history in enumerate(shop.histories):
+                known = [item for item in history if item not in shop.cold]
+                writer.writerows((user, item, "purchase", 1_400_000_000 + 86_400 * n) for n, item in enumerate(known))
+        with items.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(("item_id", *shop.table))
+            for row, item in enumerate(shop.items):
+                if item not in shop.cold:
+                    writer.writerow((item, *(content[row] for content in shop.table.values())))
+        command = [
+            sys.executable, "-m", "training", "train", "recommendations", "--interactions", str(interactions), "--items",
+            str(items), "--split", "leave-one-out", "--seed", str(seed), "--out", str(directory),
+        ]  # fmt: skip
+        subprocess.run(command, check=True)
+
+
+def content_knn(shop: Shop, bundle: Bundle) -> Any:
+    """Questions → lists of item ids, from the content alone."""
+    columns = [ContentColumn.from_json(c) for c in orjson.loads(bundle.file(CONTENT_JSON).read_bytes())["columns"]]
+    features = item_features(columns, shop.table, len(shop.items))
+    size = sum(column.size for column in columns)
+    matrix = sp.csr_matrix((features.values, features.indices, features.indptr), (len(shop.items), size))
+    matrix = matrix @ sp.diags(rarity(features, size))
+    length = np.sqrt(np.maximum(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel(), 1e-12))
+    unit = (sp.diags(1 / length) @ matrix).tocsr()
+    place = {item: row for row, item in enumerate(shop.items)}
+
+    def ranked(questions: Sequence[tuple[list[str], str]]) -> list[list[str]]:
+        found = []
+        for start in range(0, len(questions), 500):
+            some = questions[start : start + 500]
+            rows = [row for row, (history, _) in enumerate(some) for _ in history]
+            seen = [place[item] for history, _ in some for item in history]
+            weights = [_DECAY ** (len(history) - 1 - n) for history, _ in some for n in range(len(history))]
+            users = sp.csr_matrix((weights, (rows, seen)), (len(some), len(shop.items)))
+            scores: NDArray[np.float64] = ((users @ unit) @ unit.T).toarray()
+            scores[rows, seen] -= 1e9
+            best = np.argsort(-scores, axis=1, kind="stable")[:, :_LIST]
+            found += [[shop.items[code] for code in codes] for codes in best.tolist()]
+        return found
+
+    return ranked
+
+
+def _lists(here: Assortment, questions: Sequence[tuple[list[str], str]]) -> list[list[str]]:
+    codes = [here.codes(history)[0] for history, _ in questions]
+    histories = from_items(codes, here.recommender.pace, here.recommender.window.max_events)
+    return [[item["item_id"] for item in found] for found in lists(here, histories, _LIST)]
+
+
+def _metrics(found: Sequence[Sequence[str]], questions: Sequence[tuple[list[str], str]]) -> tuple[float, float]:
+    """Recall@10 and NDCG@10; a question has one answer."""
+    ranks = [
+        list(items).index(answer) if answer in items else None for items, (_, answer) in zip(found, questions, strict=True)
+    ]
+    gains = [0.0 if rank is None else 1.0 / np.log2(rank + 2.0) for rank in ranks]
+    return float(np.mean([rank is not None for rank in ranks])), float(np.mean(gains))
+
+
+def _row(kind: str, values: tuple[float, float]) -> dict[str, float]:
+    return {f"{kind} R@10": values[0], f"{kind} N@10": values[1]}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
