@@ -10,8 +10,9 @@ from local import BUNDLES
 from local.inbox import DropFailed
 from local.stack import Stack
 from local.tour.commands import CommandFailed
+from local.tour.guide import Tour, UnexpectedAnswer
 from local.tour.show import Show
-from local.tour.steps import STEPS, Tour, UnexpectedAnswer
+from local.tour.steps import STEPS
 
 
 def tour(home: Path, *, fresh: bool = False, bundles: Path = BUNDLES) -> int:

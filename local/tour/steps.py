@@ -4,60 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from local import REPOSITORY
 from local.inbox import Inbox
-from local.stack import Stack
-from local.tour.data import DATA, Planted, Tables, prepare, spoilt_file
-from local.tour.models import against_baselines, header, metrics, models, train
-from local.tour.show import Show, pick
+from local.tour import recommending
+from local.tour.data import DATA, prepare, spoilt_file
+from local.tour.guide import Tour, UnexpectedAnswer, purchase
+from local.tour.models import against_baselines, metrics, models, train
+from local.tour.show import pick
 
 _DROP_SECONDS: Final = 300.0
-
-
-class UnexpectedAnswer(Exception):
-    """A call of the tour was answered with another status than it should have been."""
-
-
-@dataclass
-class Tour:
-    """What the steps share.
-
-    stack     not started yet in the first steps
-    work      directory for the tour's own files
-    bundles   directory for the bundles that it trains
-    """
-
-    show: Show
-    stack: Stack
-    work: Path
-    bundles: Path
-    fresh: bool
-    tables: Tables | None = None
-    planted: Planted | None = None
-
-    def ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        """Call the API, showing the call. Raises `UnexpectedAnswer` for any status but 2xx."""
-        told = "" if body is None else f" --json '{json.dumps(body)}'"
-        verb = f"-X {method} " if method == "DELETE" else ""
-        self.show.call(f"curl {verb}{self.stack.url}{path}{told}")
-        content = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(  # noqa: S310 - the stack's own address
-            self.stack.url + path, content, {"Content-Type": "application/json"}, method=method
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
-                answer: dict[str, Any] = json.loads(response.read())
-        except urllib.error.HTTPError as error:
-            raise UnexpectedAnswer(f"{method} {path}: {error.code} {error.read().decode(errors='replace')}") from None
-        return answer
 
 
 def shop_data(tour: Tour) -> None:
@@ -68,7 +27,7 @@ def shop_data(tour: Tour) -> None:
 
 def train_models(tour: Tour) -> None:
     assert tour.tables is not None
-    rows = [header(("AUC", "log loss"))]
+    rows = [["model", "made in", "on held-out data (best baseline)", ""]]
     for model in models(tour.tables, tour.bundles):
         log = REPOSITORY / "build" / "logs" / f"{model.name}.log"
         with tour.show.working(model.name):
@@ -112,7 +71,7 @@ def profile_of_a_customer(tour: Tour) -> None:
 
 def profile_of_events(tour: Tour) -> None:
     tour.show.note("A shopper that nobody knows, from the events in the request; nothing is stored:")
-    events = [_event(days, item) for days, item in ((40, "1082185"), (12, "1029743"), (3, "1082185"))]
+    events = [purchase(days, item) for days, item in ((40, "1082185"), (12, "1029743"), (3, "1082185"))]
     answer = tour.ask("POST", "/v1/profiles", {"users": [{"user_id": "a-visitor", "events": events}]})
     tour.show.value(_profile(answer))
 
@@ -134,7 +93,7 @@ def an_event_changes_the_profile(tour: Tour) -> None:
     assert tour.planted is not None
     path = f"/v1/profiles/{tour.planted.household}"
     before = tour.ask("GET", path)
-    event = {"user_id": tour.planted.household, **_event(0, "1082185"), "event_id": "the-tour-1"}
+    event = {"user_id": tour.planted.household, **purchase(0, "1082185"), "event_id": "the-tour-1"}
     tour.show.value(pick(tour.ask("POST", "/v1/events", {"events": [event]}), ("accepted", "duplicates")))
     after = tour.ask("GET", path)
     tour.show.table([["", "before", "after"], *([name, *pair] for name, pair in _moved(before, after).items())])
@@ -155,11 +114,14 @@ def what_answers(tour: Tour) -> None:
 
 STEPS: Final[list[tuple[str, Callable[[Tour], None]]]] = [
     ("Real shop data", shop_data),
-    ("Training: raw events to profiles, and three flat tables", train_models),
+    ("Training: raw events to profiles and recommendations, and three flat tables", train_models),
     ("The stack", start),
     ("A file dropped in the inbox, with a few bad rows", drop_a_file),
     ("Who is this customer, and what will they do?", profile_of_a_customer),
     ("The same for somebody unknown", profile_of_events),
+    ("What to show a customer next, and why", recommending.next_items),
+    ("Something was bought: the next list knows it", recommending.after_a_purchase),
+    ("Somebody new, and an item that nobody had yet", recommending.cold_starts),
     ("Flat tables: one probability a row", flat_tables),
     ("An event arrives, and the next answer knows it", an_event_changes_the_profile),
     ("A customer asks to be forgotten, and gets a receipt", forget_a_customer),
@@ -179,12 +141,6 @@ def _drop(tour: Tour, name: str, path: Path) -> Path:
     shown = ("kind", "rows_in", "rows_used", "rejected", "returns", "users", "as_of", "reasons", "model")
     tour.show.value({name: part for name, part in pick(manifest, shown).items() if part not in (None, {})})
     return out
-
-
-def _event(days_ago: float, item: str) -> dict[str, Any]:
-    moment = datetime.now(UTC) - timedelta(days=days_ago)
-    timestamp = moment.isoformat(timespec="seconds").replace("+00:00", "Z")
-    return {"item_id": item, "event_type": "purchase", "timestamp": timestamp, "event_value": 24.9, "quantity": 2}
 
 
 def _profile(answer: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from local.tour.data import Tables, spoilt_file
 from local.tour.models import fingerprint, models
 from local.tour.show import WIDTH, Show, pretty, short
 from tests.bundles import expected_probability, flat_bundle, profiles_bundle
+from tests.recommending import recommendations_bundle
 
 
 @pytest.fixture
@@ -153,8 +154,8 @@ def test_the_whole_tour_with_models_that_are_there_already(
     monkeypatch.setattr(steps, "prepare", lambda log: tables)
     bundles = tmp_path / "bundles"
     for model in models(tables, bundles):
-        write = profiles_bundle if model.name == "profiles" else partial(flat_bundle, name=model.name)
-        write(model.directory)
+        own = {"profiles": profiles_bundle, "recommendations": recommendations_bundle}
+        own.get(model.name, partial(flat_bundle, name=model.name))(model.directory)
         metrics = {"test": {"auc": 0.75, "log_loss": 0.5}, "baselines": {"base_rate": {"auc": 0.5, "log_loss": 0.625}}}
         (model.directory / "metrics.json").write_text(json.dumps(metrics))
         reuse.remember(model.directory, fingerprint(model))
@@ -166,13 +167,17 @@ def test_the_whole_tour_with_models_that_are_there_already(
     assert max(map(len, printed.out.splitlines())) <= WIDTH
     for caption, _ in steps.STEPS:
         assert caption in printed.out
-    assert re.search(r"profiles-table +reused +0\.750 \(0\.500\) +0\.500 \(0\.625\)", printed.out)
+    assert re.search(r"profiles-table +reused +AUC 0\.750 \(0\.500\) +log loss 0\.500 \(0\.625\)", printed.out)
     assert '"rows_in": 60,\n      "rows_used": 55,\n      "rejected": 5' in printed.out
     assert "received 'last tuesday'" in printed.out
     probability = expected_probability(0, 0, "web")
     assert f"row 0: {probability:.3f} (label 1)" in printed.out
-    # The household is user 20: its thirty purchases were a day apart, none of its rows was spoilt, and one is added.
-    assert re.search(r"orders +30 +31\n", printed.out)
+    # Of what nobody had yet the most taken comes first; whoever bought it is shown what goes with it.
+    assert re.search(r"1 +Mug \(mug\) +popular in kitchen", printed.out), printed.out
+    assert re.search(r"before +after\n +1 +Mug \(mug\) +Teapot \(teapot\)", printed.out)
+    assert "It is like: " in printed.out
+    # The household is user 20: thirty purchases a day apart, none spoilt; one more on the way, and one is added here.
+    assert re.search(r"orders +31 +32\n", printed.out)
     with pytest.raises(running.NotRunning):
         running.find(tmp_path / "home" / "tour")
 
