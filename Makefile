@@ -55,8 +55,12 @@ check: $(READY) validate ## lint, format, types, template
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY) ## measure, each thing beside its alternative
+bench: $(VENV)/.bench ## measure, each thing beside its alternative (ARGS='NAME …': some of them; BEAUTY_DATA=DIR)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+$(VENV)/.bench: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS),bench]'
+	@touch $@
 
 build: $(READY) ## the artefacts that go to Lambda, in .aws-sam/build
 	$(OFFLINE) $(BIN)/sam build $(ARGS)

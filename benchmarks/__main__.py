@@ -7,7 +7,24 @@ import importlib
 from typing import Final
 
 # In the order of how long they take. Each writes results/<name>.json.
-SCRIPTS: Final = ("artefact_sizes", "profiles_handler", "cold_start", "batch_rows")
+SCRIPTS: Final = (
+    "artefact_sizes",
+    "profiles_handler",
+    "recommendations_handler",
+    "recommendations_batch",
+    "ads_policies",
+    "ads_auctions",
+    "cold_start",
+    "recommendations_explain",
+    "recommendations_retrieval",
+    "batch_rows",
+    "ads_coupons",
+    "recommendations_speed",
+    "next_basket",
+    "cold_items",
+    "recommendations_scale",
+    "recommendations_beauty",
+)
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)

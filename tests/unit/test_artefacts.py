@@ -42,13 +42,15 @@ def test_every_installed_requirement_is_pinned():
     """constraints.txt is complete: nothing that the project's extras bring is left to the day of the installation."""
     constraints = pins("constraints.txt")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = project["optional-dependencies"].values()
-    named = {requirement for group in [project["dependencies"], *extras] for requirement in group}
+    extras = project["optional-dependencies"]
+    named = {requirement for group in [project["dependencies"], *extras.values()] for requirement in group}
+    rivals = set(extras["bench"])  # `make setup` does without
     for requirement in named:
         name = normalized(requirement.split("[")[0].split(">")[0].split("=")[0].strip())
         if name != "personalization":
             assert name in constraints, requirement
-            assert distribution(name).version == constraints[name], name
+            if requirement not in rivals:
+                assert distribution(name).version == constraints[name], name
 
 
 def test_pins_are_read_and_anything_else_is_refused():

@@ -1,0 +1,148 @@
+"""How fast the sequence network trains: targets per second beside RecBole's SASRec (PyTorch), the same sizes and rows.
+
+    python -m venv build/recbole
+    build/recbole/bin/pip install torch==2.13.0 'numpy<1.24' 'scipy<1.12' 'pandas<2' 'scikit-learn<1.4' recbole==1.2.1
+    python -m benchmarks.recommendations_speed --data DIR [--recbole build/recbole/bin/python] [--epochs 3]
+
+RecBole needs an older numpy than ours, hence a virtual environment of its own; without one its row is left out, and said.
+Both have two blocks, two heads, 64 numbers a vector, 50 items of history and a softmax over all items, and see the same
+sequences: those of Amazon Beauty without each user's last two items. RecBole trains on every beginning of a sequence as a row
+of its own, ours on all places of a sequence at once; a target is one item to be foretold in either. The first epoch warms
+both up and is not counted; they take turns, so that a noisy machine is noisy to both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from benchmarks.report import publish
+
+NAME: Final = "recommendations_speed"
+BATCH: Final = 2048  # of RecBole's rows, its default
+# Runs inside RecBole's environment: prints targets and seconds of each epoch.
+_RECBOLE: Final = """
+import sys, time, torch
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
+from recbole.model.sequential_recommender import SASRec
+from recbole.trainer import Trainer
+data, epochs, batch = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+sys.argv = sys.argv[:1]
+config = Config(model="SASRec", dataset="beauty", config_dict={
+    "data_path": data, "USER_ID_FIELD": "user_id", "ITEM_ID_FIELD": "item_id", "TIME_FIELD": "timestamp",
+    "load_col": {"inter": ["user_id", "item_id", "timestamp"]}, "MAX_ITEM_LIST_LENGTH": 50, "train_neg_sample_args": None,
+    "loss_type": "CE", "hidden_size": 64, "inner_size": 256, "n_layers": 2, "n_heads": 2, "train_batch_size": batch,
+    "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full", "group_by": None},
+    "use_gpu": False, "show_progress": False, "state": "ERROR", "checkpoint_dir": data, "reproducibility": False})
+dataset = create_dataset(config)
+train, _, _ = data_preparation(config, dataset)
+model = SASRec(config, train.dataset)
+trainer = Trainer(config, model)
+for epoch in range(epochs):
+    start = time.perf_counter()
+    trainer._train_epoch(train, epoch)
+    print("epoch", len(train.dataset), time.perf_counter() - start, torch.get_num_threads(), flush=True)
+"""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train both for some epochs, in turns, and publish."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{NAME}")
+    parser.add_argument("--data", type=Path, default=os.environ.get("BEAUTY_DATA"), metavar="DIR")
+    parser.add_argument("--recbole", type=Path, default=os.environ.get("RECBOLE_PYTHON"), metavar="PYTHON")
+    parser.add_argument("--epochs", type=int, default=3, help="of each turn, the first of which warms up")
+    parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--ours", type=Path, help=argparse.SUPPRESS)  # a turn of ours, in a process of its own
+    options = parser.parse_args([] if arguments is None else arguments)
+    if options.ours is not None:
+        _ours(options.ours, options.epochs)
+        return
+    if options.data is None or not (Path(options.data) / "interactions.csv.gz").is_file():
+        print("recommendations_speed is skipped: --data DIR (or $BEAUTY_DATA) must hold interactions.csv.gz")
+        return
+    with tempfile.TemporaryDirectory() as name:
+        write_atomic(Path(options.data), Path(name) / "beauty")
+        commands = {"ours (Keras, TensorFlow)": [sys.executable, "-m", f"benchmarks.{NAME}", "--ours", str(options.data)]}
+        commands["ours (Keras, TensorFlow)"] += ["--epochs", str(options.epochs)]
+        if options.recbole is None:
+            print("RecBole is left out: --recbole (or $RECBOLE_PYTHON) must name the python of its environment")
+        else:
+            commands["RecBole SASRec (PyTorch)"] = [
+                str(options.recbole), "-c", _RECBOLE, name, str(options.epochs), str(BATCH)
+            ]  # fmt: skip
+        found: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
+        for _ in range(options.turns):
+            for what, command in commands.items():
+                found[what] += _epochs(command)[1:]
+    rows = []
+    for what, epochs in found.items():
+        targets, seconds = epochs[0][0], median(spent for _, spent in epochs)
+        rows.append({"method": what, "targets": targets, "seconds an epoch": seconds, "targets/s": targets / seconds})
+    notes = []
+    if len(rows) > 1:
+        notes.append(f"ours is {float(rows[0]['targets/s']) / float(rows[1]['targets/s']):.1f} × as fast")
+    publish(NAME, "Training of a sequence network, an epoch of Amazon Beauty", rows, notes)
+
+
+def write_atomic(source: Path, target: Path) -> None:
+    """The interactions in RecBole's format."""
+    target.mkdir()
+    with (
+        gzip.open(source / "interactions.csv.gz", "rt", encoding="utf-8", newline="") as stream,
+        (target / "beauty.inter").open("w", encoding="utf-8") as out,
+    ):
+        out.write("user_id:token\titem_id:token\ttimestamp:float\n")
+        out.writelines(f"{row['user_id']}\t{row['item_id']}\t{row['timestamp']}\n" for row in csv.DictReader(stream))
+
+
+def _epochs(command: list[str]) -> list[tuple[int, float]]:
+    """Targets and seconds of each epoch that a process tells of."""
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    lines = [line.split() for line in told.splitlines() if line.startswith("epoch ")]
+    return [(int(line[1]), float(line[2])) for line in lines]
+
+
+def _ours(data: Path, epochs: int) -> None:
+    """Train on all but each user's last two items, and print targets and seconds of each epoch."""
+    import numpy as np
+
+    from training.networks.sequence import SequenceConfig, build_sequence
+    from training.recommendations.fitting import FitOptions, fit
+    from training.recommendations.item_table import make_item_table
+    from training.recommendations.options import RecommendationData
+    from training.recommendations.prepare import prepare_recommendations
+    from training.recommendations.sequences import make_windows
+    from training.recommendations.splits import LEAVE_ONE_OUT
+
+    prepared = prepare_recommendations(RecommendationData((data / "interactions.csv.gz",), split=LEAVE_ONE_OUT))
+    log = prepared.log
+    last = np.repeat(log.offsets[1:], np.diff(log.offsets)) - np.arange(len(log))
+    train = log.take(last > 2)
+    config = SequenceConfig()
+    windows = make_windows(train, config.longest)
+    table = make_item_table(np.ones(log.items, bool), config.size, None, 0, 0.0, 0)
+    started: Any = time.perf_counter()
+
+    def told() -> float:
+        nonlocal started
+        now = time.perf_counter()
+        print("epoch", windows.targets, now - started, flush=True)
+        started = time.perf_counter()
+        return 0.0
+
+    fit(build_sequence(config), table, windows, told, FitOptions(epochs=epochs, patience=epochs + 1))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
