@@ -19,6 +19,8 @@ SCRIPTS: Final = (
     "recommendations_retrieval",
     "batch_rows",
     "ads_coupons",
+    "ads_movielens",
+    "ads_categorical",
     "recommendations_speed",
     "next_basket",
     "cold_items",
