@@ -18,7 +18,7 @@ from personalization.bundle import load_bundle
 from training.cli import main
 
 BINARY = {"auc", "log_loss", "average_precision", "smooth_ece", "calibration_slope", "accuracy", "precision", "recall", "f1"}
-BASELINES = {"base_rate", "logistic_regression", "dense_64_32_1", "lightgbm"}
+BASELINES = {"base_rate", "logistic_regression", "dense_64_32_1", "lightgbm", "lightgbm_tuned"}
 HEADER = ["user_id", "行号", "消费 金额", "channel", "since", "constant", "empty", "email", "outcome", "bought"]
 
 
