@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -36,26 +36,29 @@ def binary_baselines(
     target: str = "label",
     seed: int = 0,
     budget: float | None = None,
+    names: Sequence[str] = NAMES,
 ) -> dict[str, list[Probabilities]]:
     """Train each baseline on `train` (where it stops early, by `valid`) and answer its probabilities on `others`.
 
     target   name of the 0/1 target, (N,)
     budget   seconds for the dense network
+    names    which of them
 
-    By name, as in `NAMES`. Where the training rows are all of one class, every baseline is the base rate.
+    By name. Where the training rows are all of one class, every baseline is the base rate.
     """
     labels = train.targets[target]
     rate = float(np.average(labels, weights=train.weight))
     constant = [np.full(len(rows), rate) for rows in others]
     if not 0 < rate < 1:
-        return dict.fromkeys(NAMES, constant)
-    return {
-        "base_rate": constant,
-        "logistic_regression": logistic_regression(encoder, train, others, target),
-        "dense_64_32_1": dense_64_32_1(encoder, train, valid, others, target, seed, budget),
-        "lightgbm": lightgbm(encoder, train, valid, others, target, seed),
-        "lightgbm_tuned": lightgbm_tuned(encoder, train, valid, others, target, seed),
+        return dict.fromkeys(names, constant)
+    made: dict[str, Callable[[], list[Probabilities]]] = {
+        "base_rate": lambda: constant,
+        "logistic_regression": lambda: logistic_regression(encoder, train, others, target),
+        "dense_64_32_1": lambda: dense_64_32_1(encoder, train, valid, others, target, seed, budget),
+        "lightgbm": lambda: lightgbm(encoder, train, valid, others, target, seed),
+        "lightgbm_tuned": lambda: lightgbm_tuned(encoder, train, valid, others, target, seed),
     }
+    return {name: made[name]() for name in names}
 
 
 def logistic_regression(

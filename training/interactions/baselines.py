@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.encoder import TableEncoder
-from training.baselines.binary import binary_baselines
+from training.baselines.binary import NAMES, binary_baselines
 from training.fitting import Examples
 from training.interactions.examples import Sample
 from training.interactions.labels import bought_within
@@ -31,6 +31,7 @@ def purchase_baselines(
     judged: tuple[Sample, Examples],
     days: int,
     seed: int,
+    names: Sequence[str] = NAMES,
 ) -> tuple[dict[str, list[NDArray[np.float64]]], int]:
     """P(buys within `days`) by each baseline, on the validation and the judged rows; and the days it was trained for.
 
@@ -49,7 +50,7 @@ def purchase_baselines(
         stop, fit_rows = _labelled(train[1], rows, known & held_out), known & ~held_out
     fitting = _labelled(train[1], rows, fit_rows)
     others = [valid[1], judged[1]]
-    found = binary_baselines(encoder, fitting, stop, others, target=LABEL, seed=seed, budget=BUDGET)
+    found = binary_baselines(encoder, fitting, stop, others, target=LABEL, seed=seed, budget=BUDGET, names=names)
     found["recency_frequency"] = recency_frequency(train[0].take(fit_rows), fitting.targets[LABEL], [valid[0], judged[0]])
     return found, learnt
 

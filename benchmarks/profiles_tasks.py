@@ -1,0 +1,178 @@
+"""Is the tabular network as good as gradient boosting? Three questions about customers, the same rows and columns for all.
+
+    python -m benchmarks.profiles_tasks [--seeds 3]
+
+Complete Journey, cut 2017-10-01: who buys within 14 days, who is gone for 90; CDNOW, cut 1997-10-01 (all 23,570 customers):
+who buys at all in the 39 weeks that follow, of which training has seen none, so that each learns the longest window it can.
+(The fourth, who redeems a coupon, has a script of its own: ads_coupons.) LightGBM has its defaults, or the best of a few
+settings on the same validation rows, and stops by them, as the network does. Differences are paired: 1,000 resamples of the
+customers, means of the seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+from training.runtime import prepare
+
+prepare(0)  # before anything imports TensorFlow
+
+import numpy as np  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
+from sklearn.metrics import roc_auc_score  # noqa: E402
+
+from benchmarks import journey  # noqa: E402
+from benchmarks.ads_coupons import interval  # noqa: E402
+from benchmarks.report import publish  # noqa: E402
+from training.data import cdnow  # noqa: E402
+from training.data.complete_journey import SHOP_TIMEZONE  # noqa: E402
+from training.data.packages import DataPackageMissing  # noqa: E402
+from training.evaluation.metrics import calibration_slope, row_log_loss  # noqa: E402
+from training.evaluation.smooth_ece import smooth_ece  # noqa: E402
+from training.fitting import FitOptions  # noqa: E402
+from training.interactions.attributes import partly_hidden  # noqa: E402
+from training.interactions.baselines import purchase_baselines  # noqa: E402
+from training.interactions.labels import bought_within  # noqa: E402
+from training.interactions.model import examples_of, targets_of, train_profiles_network  # noqa: E402
+from training.interactions.options import NETWORK, PATIENCE, ProfileData  # noqa: E402
+from training.interactions.prepare import prepare_profiles  # noqa: E402
+
+NAME: Final = "profiles_tasks"
+RESAMPLES: Final = 1_000
+OURS: Final = "this network"
+RIVALS: Final = ("lightgbm", "lightgbm_tuned", "logistic_regression")
+CDNOW: Final = Path(__file__).resolve().parents[1] / ".cache" / "cdnow"
+
+Floats = NDArray[np.float64]
+
+
+@dataclass
+class Task:
+    """labels (N,) of the customers, and by model and seed what it says of them, (N,)."""
+
+    name: str
+    labels: Floats
+    answers: dict[str, list[Floats]] = field(default_factory=dict)
+    learnt: int = 0
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--seeds", type=int, default=3)
+    seeds = range(parser.parse_args([] if arguments is None else arguments).seeds)
+    tasks = tasks_of(complete_journey(), {"buys within 14 days": (14, False), "gone for 90 days": (90, True)}, seeds)
+    try:
+        tasks += tasks_of(customers_of_1997(), {"CDNOW: buys in 39 weeks": (273, False)}, seeds)
+    except DataPackageMissing as error:
+        print(f"CDNOW is left out: {error}")
+    rows, notes = [], []
+    for task in tasks:
+        rows += judged(task)
+        notes.append(calibration(task))
+    publish(NAME, "Customers' next purchases, judged on rows that nothing was learnt from", rows, notes)
+
+
+def complete_journey() -> ProfileData:
+    return ProfileData(
+        (journey.table("interactions"),), journey.table("items"), cutoff=date(2017, 10, 1), timezone=SHOP_TIMEZONE
+    )
+
+
+def customers_of_1997() -> ProfileData:
+    if not (CDNOW / "interactions.parquet").is_file():
+        cdnow.write(CDNOW)
+    return ProfileData((CDNOW / "interactions.parquet",), cutoff=date(1997, 10, 1), horizon=273)
+
+
+def tasks_of(data: ProfileData, questions: dict[str, tuple[int, bool]], seeds: range) -> list[Task]:
+    """Train on one set of events, once for each seed, and answer some questions: days, and whether it is not buying."""
+    prepared = prepare_profiles(data)
+    assert prepared.test is not None
+    question = prepared.question
+    targets = targets_of(prepared.train, question.days, question.horizon, question.categories)
+    samples = (prepared.train, prepared.valid, prepared.test)
+    train, valid, test = (examples_of(prepared.encoder, rows, targets) for rows in samples)
+    tasks = []
+    for name, (days, turned) in questions.items():
+        bought, known = bought_within(prepared.test.labels, targets.days, days)
+        assert known.all(), name
+        tasks.append(Task(name, (1 - bought if turned else bought).astype(np.float64)))
+    for seed in seeds:
+        rows = partly_hidden(prepared.encoder, train, seed)
+        options = FitOptions(seed=seed, patience=PATIENCE)
+        model = train_profiles_network(prepared.encoder, targets, rows, valid, NETWORK, options)
+        within = model.predict(test)["probability_within"].astype(np.float64)
+        for task, (days, turned) in zip(tasks, questions.values(), strict=True):
+            found, task.learnt = purchase_baselines(
+                prepared.encoder,
+                targets,
+                (samples[0], train),
+                (samples[1], valid),
+                (samples[2], test),
+                days,
+                seed,
+                names=RIVALS,
+            )
+            said = {OURS: within[:, targets.days.index(days)], **{name: answers[1] for name, answers in found.items()}}
+            for name, p in said.items():
+                task.answers.setdefault(name, []).append(1 - p if turned else p)
+    return tasks
+
+
+def judged(task: Task) -> list[dict[str, Any]]:
+    """A row for each model: means over the seeds, and how far the network is ahead, with its interval."""
+    random = np.random.default_rng(5)
+    drawn = [random.integers(0, len(task.labels), len(task.labels)) for _ in range(RESAMPLES)]
+    drawn = [some for some in drawn if 0 < task.labels[some].sum() < len(some)]
+    means: dict[str, dict[str, Floats]] = {}
+    rows: list[dict[str, Any]] = []
+    for name, found in task.answers.items():
+        losses = [row_log_loss(task.labels, p) for p in found]
+        row: dict[str, Any] = {
+            "question": task.name,
+            "model": name,
+            "AUC": float(np.mean([roc_auc_score(task.labels, p) for p in found])),
+            "log loss": float(np.mean([loss.mean() for loss in losses])),
+            "AUC of the seeds": " ".join(f"{roc_auc_score(task.labels, p):.4f}" for p in found),
+        }
+        means[name] = {
+            "AUC": np.array([np.mean([auc(task.labels[some], p[some]) for p in found]) for some in drawn]),
+            "log loss": np.array([np.mean([loss[some].mean() for loss in losses]) for some in drawn]),
+        }
+        if name != OURS:
+            for what in ("AUC", "log loss"):
+                row[f"network − it, {what}"] = interval((means[OURS][what] - means[name][what]).tolist())
+        rows.append(row)
+    return rows
+
+
+def auc(labels: Floats, p: Floats) -> float:
+    """The area under the ROC curve by ranks; of equal probabilities each has the middle rank."""
+    _, place, count = np.unique(p, return_inverse=True, return_counts=True)
+    middle = np.cumsum(count) - (count - 1) / 2
+    positives = labels.sum()
+    return float((middle[place][labels == 1].sum() - positives * (positives + 1) / 2) / (positives * (len(labels) - positives)))
+
+
+def calibration(task: Task) -> str:
+    """Of the first seed: slope, predicted ÷ observed and smooth ECE, with 95 % intervals."""
+    labels, p = task.labels, task.answers[OURS][0]
+    random = np.random.default_rng(6)
+    drawn = [random.integers(0, len(p), len(p)) for _ in range(300)]
+    slopes = [calibration_slope(labels[some], p[some]) for some in drawn]
+    errors = [smooth_ece(labels[some], p[some]) for some in drawn]
+    perfect = [smooth_ece((random.random(len(p)) < p).astype(np.float64), p) for _ in range(300)]
+    return (
+        f"{task.name} ({int(labels.sum()):,} of {len(labels):,}; others learnt {task.learnt} days): slope "
+        f"{calibration_slope(labels, p):.3f} ({interval(slopes)}), predicted ÷ observed {p.mean() / labels.mean():.3f}, smooth "
+        f"ECE {smooth_ece(labels, p):.4f} ({interval(errors)}; perfectly calibrated {interval(perfect)})"
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
