@@ -21,6 +21,7 @@ SCRIPTS: Final = (
     "ads_coupons",
     "ads_movielens",
     "ads_categorical",
+    "customer_base",
     "profiles_tasks",
     "recommendations_speed",
     "next_basket",

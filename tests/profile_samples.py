@@ -30,6 +30,7 @@ def sample_of(
         happened,
         np.zeros(rows, np.float32) if spend is None else np.asarray(spend, np.float32),
         np.full(rows, seen_days, np.float32),
+        np.cumsum(happened, axis=1),
         np.full(rows, -1),
     )
     content = {

@@ -147,7 +147,7 @@ def _profile(answer: dict[str, Any]) -> dict[str, Any]:
     """The first profile of an answer, and what the answer says of itself."""
     shown = (
         "user_id", "as_of", "segment", "recency", "frequency", "value", "preferred_categories", "propensity", "churn_risk",
-        "expected_spend", "next_categories",
+        "expected_orders", "expected_spend", "next_categories",
     )  # fmt: skip
     return pick(answer["profiles"][0], shown) | pick(answer, ("model", "degraded", "because"))
 
@@ -156,7 +156,11 @@ def _moved(*answers: dict[str, Any]) -> dict[str, list[str]]:
     """Numbers of each answer's profile that an event moves."""
     told: dict[str, list[str]] = {}
     for profile in (answer["profiles"][0] for answer in answers):
-        moving = profile["frequency"] | profile["recency"] | pick(profile, ("probability", "churn_risk", "expected_spend"))
+        moving = (
+            profile["frequency"]
+            | profile["recency"]
+            | pick(profile, ("probability", "churn_risk", "expected_orders", "expected_spend"))
+        )
         for name, value in moving.items():
             told.setdefault(name, []).append("–" if value is None else f"{value:.3f}".removesuffix(".000"))
     return told

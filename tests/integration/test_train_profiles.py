@@ -99,7 +99,7 @@ def test_the_bundle_says_what_its_readers_ask(trained: tuple[Path, Path]) -> Non
     assert manifest["history_window"] == {"max_events": 500, "max_days": 365}
     assert sorted(manifest["next_category_names"]) == ["cups", "pots", "tea"]
     assert bundle.category_of_item["tea-0"] == "tea"
-    assert set(bundle.output_names) == {"probability_within", "expected_spend", "next_category"}
+    assert set(bundle.output_names) == {"probability_within", "expected_orders", "expected_spend", "next_category"}
     assert {column["name"] for column in manifest["columns"]} >= {"recency_days", "orders_28d", "user.age", "user.region"}
     assert all(edges == sorted(edges) and len(edges) == 4 for edges in manifest["rfm"].values())
     assert manifest["fallback"]["probability"] == pytest.approx(manifest["fallback"]["probability_within"][1])
@@ -117,7 +117,7 @@ def test_no_user_is_in_the_bundle(trained: tuple[Path, Path]) -> None:
 def test_metrics_of_all_targets_stand_beside_their_baselines(trained: tuple[Path, Path]) -> None:
     _, directory = trained
     metrics = read(directory / "metrics.json")
-    assert set(metrics["targets"]) == {"buys_within_14", "churn", "expected_spend", "next_category"}
+    assert set(metrics["targets"]) == {"buys_within_14", "churn", "expected_orders", "expected_spend", "next_category"}
     assert metrics["test"] == metrics["targets"]["buys_within_14"]["test"]
     assert set(metrics["baselines"]) == {
         "base_rate",
@@ -131,6 +131,10 @@ def test_metrics_of_all_targets_stand_beside_their_baselines(trained: tuple[Path
     assert metrics["test"]["auc"] > 0.85
     assert metrics["test"]["log_loss"] < metrics["baselines"]["base_rate"]["log_loss"]
     assert {"mae", "rmse", "correlation"} <= metrics["targets"]["expected_spend"]["test"].keys()
+    orders = metrics["targets"]["expected_orders"]
+    assert {"mae", "rmse", "correlation"} <= orders["test"].keys()
+    assert set(orders["baselines"]) == {"mean", "ordered_lately", "buy_till_they_leave"}
+    assert orders["test"]["rmse"] < orders["baselines"]["mean"]["rmse"]
     assert {"accuracy", "log_loss"} <= metrics["targets"]["next_category"]["test"].keys()
     assert metrics["test_without_attributes"]["auc"] > 0.85
     assert metrics["cuts"]["test"] == "2025-06-01"
@@ -228,7 +232,7 @@ def test_a_base_rate_and_short_data(tmp_path: Path) -> None:
     assert any("90" in note or "daily risk" in note for note in metrics["notes"])
     chances = bundle.manifest["fallback"]["probability_within"]
     assert chances == sorted(chances)
-    assert bundle.output_names == ("probability_within",)  # no values, no categories
+    assert set(bundle.output_names) == {"probability_within", "expected_orders"}  # no values, no categories
 
 
 def test_mistakes_are_said_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
-from training.interactions.heads import CategoryHead, HazardHead, SpendHead  # noqa: E402
+from training.interactions.heads import CategoryHead, HazardHead, OrdersHead, SpendHead  # noqa: E402
 from training.networks.hazard import Curve, probability_within  # noqa: E402
 
 DAYS = (7, 14, 30, 90)
@@ -128,6 +128,32 @@ def test_the_spend_loss_is_lowest_at_the_mean_and_counts_what_was_seen_of_the_ho
 
     means = np.linspace(12, 28, 161)
     assert means[np.argmin([loss(mean) for mean in means])] == pytest.approx(20.0, abs=0.11)
+
+
+def test_expected_orders_are_the_probability_of_buying_times_one_and_more() -> None:
+    hazard = HazardHead(DAYS, observed=3)
+    orders = OrdersHead(hazard, interval=1)
+    raw_model, served_model = build([hazard, orders])
+    hidden = np.array([[[0.4, -0.3]], [[1.5, 0.2]]], np.float32)
+    raw = {name: as_numpy(value) for name, value in raw_model(hidden).items()}
+    served = {name: as_numpy(value) for name, value in served_model(hidden).items()}
+    assert raw["orders"].shape == (2, 1, 4 + 3)
+    more = np.exp(raw["orders"][:, 0, 1])
+    np.testing.assert_allclose(served["expected_orders"], served["probability_within"][:, 1] * (1 + more), rtol=1e-5)
+
+
+def test_the_orders_loss_is_lowest_at_the_mean_of_the_longest_window_that_was_seen() -> None:
+    orders = OrdersHead(HazardHead((7, 14)), interval=1)
+    log_risks = [0.0, -0.5]
+    within = 1 - math.exp(-1.0)  # up to the end of the first interval
+    target = np.array([[0, 0], [1, 0], [5, 0], [9, -1]], np.float32)  # the last was not seen for a week: it does not count
+
+    def loss(mean: float) -> float:
+        more = math.log(mean / within - 1)
+        return float(as_numpy(orders.loss(target, np.array([[[more, more, *log_risks]]] * 4, np.float32))).sum())
+
+    means = np.linspace(1.0, 4.0, 301)
+    assert means[np.argmin([loss(mean) for mean in means])] == pytest.approx(2.0, abs=0.011)
 
 
 def test_a_net_return_counts_as_nothing_spent() -> None:

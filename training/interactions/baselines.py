@@ -12,7 +12,8 @@ from personalization.encoder import TableEncoder
 from training.baselines.binary import NAMES, binary_baselines
 from training.fitting import Examples
 from training.interactions.examples import Sample
-from training.interactions.labels import bought_within
+from training.interactions.labels import bought_within, orders_seen
+from training.interactions.lifetimes import expected_orders
 from training.interactions.model import Targets
 
 LABEL: Final = "label"
@@ -92,6 +93,22 @@ def spend_baselines(train: tuple[Sample, Examples], judged: tuple[Sample, Exampl
         "spent_lately": np.maximum(recent, 0.0) * targets.horizon / days,
         "lightgbm": np.asarray(booster.predict(_matrix(judged[1]))),
     }
+
+
+def orders_baselines(train: Sample, judged: Sample, targets: Targets) -> Answers:
+    """Expected orders up to the horizon: as many a day as training saw, as many as lately, and the mixture alone (which is
+    the Pareto/NBD model with another distribution of customers)."""
+    seen = orders_seen(train.labels, targets.days)
+    days = np.append(np.asarray(targets.days, np.float64), 0.0)[seen[:, 1].astype(int)]
+    lately = judged.columns["orders_91d"].astype(np.float64)
+    tenure = np.clip(judged.columns["tenure_days"].astype(np.float64), 1.0, 91.0)
+    found = {
+        "mean": np.full(len(judged), seen[:, 0].sum() / max(days.sum(), 1.0) * targets.horizon),
+        "ordered_lately": lately * targets.horizon / tenure,
+    }
+    if targets.lifetimes is not None:
+        found["buy_till_they_leave"] = expected_orders(judged.columns, targets.lifetimes.mixture, [targets.horizon])[1][:, 0]
+    return found
 
 
 def category_baselines(train: Sample, judged: Sample, targets: Targets) -> dict[str, NDArray[np.float64]]:

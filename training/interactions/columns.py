@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from personalization.encoder import Column
 from personalization.features import TEXT_FEATURES
 from training.flat.columns import LISTED_WORDS, Decision
+from training.networks.lifetimes import COLUMNS
 
 MAX_MISSING: Final = 0.99
 _LEAST_COUNT: Final = 5  # training rows with a word, for it to be listed
@@ -20,9 +21,10 @@ _LEAST_COUNT: Final = 5  # training rows with a word, for it to be listed
 def decide_features(columns: Mapping[str, NDArray[Any]]) -> list[Decision]:
     """One decision for each feature, from training rows: float columns with NaN where missing, object columns of words.
 
-    Left out are constants, columns that are (almost) always missing, and exact copies of an earlier column.
+    Left out are constants, columns that are (almost) always missing, and exact copies of an earlier column, or of one that
+    the mixture of customers is asked with.
     """
-    seen: dict[bytes, str] = {}
+    seen = {columns[name].tobytes(): name for name in COLUMNS if name in columns}
     decisions = []
     for name, content in columns.items():
         if name in TEXT_FEATURES:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from personalization.encoder import TableEncoder
 from training.evaluation.metrics import EPSILON, Metrics, best_threshold, binary_metrics, regression_metrics
 from training.fitting import Examples
-from training.interactions.baselines import category_baselines, purchase_baselines, spend_baselines
+from training.interactions.baselines import category_baselines, orders_baselines, purchase_baselines, spend_baselines
 from training.interactions.examples import Sample
 from training.interactions.labels import bought_within
 from training.interactions.model import Targets
@@ -66,6 +66,8 @@ def evaluate(judge: Judge) -> Evaluation:
     first = f"buys_within_{targets.horizon}"
     buys, evaluation = _purchase(judge, targets.horizon, churn=False)
     found: dict[str, Any] = {first: buys, "churn": _purchase(judge, judge.churn_horizon, churn=True)[0]}
+    if "expected_orders" in judge.judged_outputs:
+        found["expected_orders"] = _orders(judge)
     if targets.spend_scale:
         found["expected_spend"] = _spend(judge)
     if targets.categories:
@@ -148,26 +150,41 @@ def _intervals(judge: Judge) -> list[dict[str, Any]]:
     return found
 
 
+def _orders(judge: Judge) -> dict[str, Any]:
+    """Orders up to the horizon."""
+    targets = judge.targets
+
+    def actual(sample: Sample) -> NDArray[np.float32]:
+        return sample.labels.orders[:, targets.interval]
+
+    answers = orders_baselines(judge.train[0], judge.judged[0], targets) if judge.with_baselines else {}
+    return _amounts(judge, "expected_orders", actual, answers)
+
+
 def _spend(judge: Judge) -> dict[str, Any]:
-    horizon = judge.targets.horizon
+    """Net spend up to the horizon."""
+    answers = spend_baselines(judge.train, judge.judged, judge.targets, judge.seed) if judge.with_baselines else {}
+    return _amounts(judge, "expected_spend", lambda sample: sample.labels.spend, answers)
+
+
+def _amounts(
+    judge: Judge, output: str, actual: Callable[[Sample], NDArray[np.float32]], answers: Mapping[str, NDArray[Any]]
+) -> dict[str, Any]:
+    """Of a number that a horizon brings, over the users who were seen for all of it."""
 
     def metrics(rows: Rows, said: NDArray[Any]) -> Metrics | None:
-        seen = rows[0].labels.seen_days >= horizon - 1 / 24
+        seen = rows[0].labels.seen_days >= judge.targets.horizon - 1 / 24
         if not seen.any():
             return None
-        actual = rows[0].labels.spend[seen]
-        means: Metrics = {"mean_predicted": float(said[seen].mean()), "mean": float(actual.mean())}
-        return regression_metrics(actual, said[seen]) | means
+        true = actual(rows[0])[seen]
+        means: Metrics = {"mean_predicted": float(said[seen].mean()), "mean": float(true.mean())}
+        return regression_metrics(true, said[seen]) | means
 
-    result: dict[str, Any] = {
-        "validation": metrics(judge.valid, judge.outputs[0]["expected_spend"]),
-        "test": metrics(judge.judged, judge.judged_outputs["expected_spend"]) if judge.test else None,
-        "baselines": {},
+    return {
+        "validation": metrics(judge.valid, judge.outputs[0][output]),
+        "test": metrics(judge.judged, judge.judged_outputs[output]) if judge.test else None,
+        "baselines": {name: metrics(judge.judged, said) for name, said in answers.items()},
     }
-    if judge.with_baselines:
-        answers = spend_baselines(judge.train, judge.judged, judge.targets, judge.seed)
-        result["baselines"] = {name: metrics(judge.judged, said) for name, said in answers.items()}
-    return result
 
 
 def _category(judge: Judge) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from personalization.events import Codes, Events
 from personalization.features.lifetime import is_purchase, is_return, net_value
+from personalization.features.orders import orders_of
 from training.interactions.cuts import DAY_MS, Cut
 
 Numbers = NDArray[np.float32]
@@ -29,6 +30,7 @@ class Purchases:
     timestamp, received_at int64 milliseconds
     value                  float64 line total, returns negative
     bought                 bool, False for a return
+    order_user, order_time   of each order, by user: int32 code, int64 milliseconds of its first line
     """
 
     user: Codes
@@ -38,6 +40,8 @@ class Purchases:
     bought: NDArray[np.bool_]
     order: Codes
     category: Codes
+    order_user: Codes
+    order_time: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Labels:
     event         (U, K) 1 in the interval of the first purchase, else 0
     spend         (U,) net value from the cut to the horizon, or as far of it as was seen
     seen_days     (U,) days after the cut that were seen
+    orders        (U, K) orders up to the end of each interval, or as many as were seen
     first_bought  (U,) index into `Purchases` of the first line, −1 where none was seen
     """
 
@@ -55,6 +60,7 @@ class Labels:
     event: Numbers
     spend: Numbers
     seen_days: Numbers
+    orders: Numbers
     first_bought: NDArray[np.int64]
 
 
@@ -62,6 +68,7 @@ def purchases_of(events: Events, categories: Sequence[str] = ()) -> Purchases:
     """The lines bought and returned among `events` (in any order); `categories` are those to predict."""
     lines = events.take(is_purchase(events) | is_return(events)).sorted()
     wanted = {word: index for index, word in enumerate(categories)}
+    orders = orders_of(lines)
     # One more entry, for the code −1 of lines without a category.
     index = np.array([*(wanted.get(word, -1) for word in events.categories), -1], dtype=np.int32)
     return Purchases(
@@ -72,6 +79,8 @@ def purchases_of(events: Events, categories: Sequence[str] = ()) -> Purchases:
         bought=is_purchase(lines),
         order=lines.order,
         category=index[lines.category],
+        order_user=orders.user,
+        order_time=orders.timestamp,
     )
 
 
@@ -113,11 +122,15 @@ def label(purchases: Purchases, users: int, cut: Cut, days: Sequence[int], horiz
     event = (waited[:, None] >= starts) & (waited[:, None] < ends)
     counted = after[purchases.timestamp[after] < cut.moment + horizon * DAY_MS]
     spend = np.bincount(purchases.user[counted], weights=purchases.value[counted], minlength=users)
+    made = (purchases.order_time >= cut.moment) & (purchases.order_time < cut.limit)
+    user, age = purchases.order_user[made], (purchases.order_time[made] - cut.moment) / DAY_MS
+    orders = np.stack([np.bincount(user[age < end], minlength=users) for end in ends], axis=1)
     return Labels(
         exposure.astype(np.float32),
         event.astype(np.float32),
         spend.astype(np.float32),
         np.full(users, cut.window_days, dtype=np.float32),
+        orders.astype(np.float32),
         first,
     )
 
@@ -129,6 +142,13 @@ def bought_within(labels: Labels, days: Sequence[int], within: int) -> tuple[NDA
     """
     bought = labels.event[:, : list(days).index(within) + 1].sum(axis=1)
     return bought.astype(np.float32), labels.seen_days >= within - _HOUR
+
+
+def orders_seen(labels: Labels, days: Sequence[int]) -> Numbers:
+    """(U, 2): orders up to the end of the last interval that was seen whole, and its number, −1 where none was."""
+    place = (np.asarray(days)[None, :] - _HOUR <= labels.seen_days[:, None]).sum(axis=1) - 1
+    count = labels.orders[np.arange(len(place)), np.maximum(place, 0)]
+    return np.stack([np.where(place >= 0, count, 0.0), place], axis=1).astype(np.float32)
 
 
 def first_baskets(purchases: Purchases, labels: Labels, categories: int) -> NDArray[np.bool_]:

@@ -13,13 +13,18 @@ from personalization.encoder import TableEncoder
 from training.fitting import Examples, FitOptions, FitReport, fit
 from training.interactions.calibration import HazardCalibration, fit_hazard, fit_level, fit_temperature
 from training.interactions.examples import Sample
-from training.interactions.heads import CategoryHead, HazardHead, SpendHead
+from training.interactions.heads import CategoryHead, HazardHead, OrdersHead, SpendHead
+from training.interactions.labels import orders_seen
 from training.networks.heads import Head
+from training.networks.lifetimes import Lifetimes
 from training.networks.tabular import TabularConfig, TabularNetwork, build_tabular, encoder_statistics, predict
 
 # Weights of the losses beside the hazard's 1: enough that they are learnt, little enough that it does not pay for it.
 SPEND_WEIGHT: Final = 0.3
 CATEGORY_WEIGHT: Final = 0.3
+ORDERS_WEIGHT: Final = 0.1
+# With fewer customers than this the network starts from what their histories say by themselves; with more it knows better.
+FEW_USERS: Final = 10_000
 
 _PREFERRED: Final = "preferred_category"
 _LEAST_SEEN: Final = 30  # user-intervals, and 10 purchases, for an interval's risk to be learnt
@@ -36,6 +41,7 @@ class Targets:
     categories  those of the next basket, none where there is nothing to choose
     spend_scale mean spend of a buyer up to the horizon; 0 where values are not known
     users       that training rows are about
+    lifetimes   kinds of customers that the shop has, None where they cannot be told
     """
 
     days: tuple[int, ...]
@@ -44,6 +50,7 @@ class Targets:
     categories: tuple[str, ...]
     spend_scale: float
     users: int
+    lifetimes: Lifetimes | None = None
 
     @property
     def never(self) -> float:
@@ -71,7 +78,9 @@ class ProfileModel:
         return predict(self.network.serving, dict(rows.inputs))
 
 
-def targets_of(train: Sample, days: Sequence[int], horizon: int, categories: Sequence[str]) -> Targets:
+def targets_of(
+    train: Sample, days: Sequence[int], horizon: int, categories: Sequence[str], lifetimes: Lifetimes | None = None
+) -> Targets:
     """What these training rows can teach."""
     labels = train.labels
     enough = (labels.exposure.sum(axis=0) >= _LEAST_SEEN) & (labels.event.sum(axis=0) >= _LEAST_BOUGHT)
@@ -79,14 +88,17 @@ def targets_of(train: Sample, days: Sequence[int], horizon: int, categories: Seq
     buyers = labels.spend > 0
     seen = np.minimum(1.0, labels.seen_days[buyers] / horizon)
     scale = float(labels.spend[buyers].sum() / seen.sum()) if buyers.any() else 0.0
-    baskets = train.baskets.any()
-    return Targets(tuple(days), observed, horizon, tuple(categories) if baskets else (), scale, len(np.unique(train.user)))
+    baskets, users = train.baskets.any(), len(np.unique(train.user))
+    return Targets(tuple(days), observed, horizon, tuple(categories) if baskets else (), scale, users, lifetimes)
 
 
 def examples_of(encoder: TableEncoder, sample: Sample, targets: Targets) -> Examples:
     """Encoded rows with the targets of the three heads."""
     labels, k = sample.labels, targets.observed
-    answers = {"purchase": np.concatenate([labels.exposure[:, :k], labels.event[:, :k]], axis=1)}
+    answers = {
+        "purchase": np.concatenate([labels.exposure[:, :k], labels.event[:, :k]], axis=1),
+        "orders": orders_seen(labels, targets.days),
+    }
     if targets.spend_scale:
         answers["spend"] = np.stack([labels.spend, np.minimum(1.0, labels.seen_days / targets.horizon)], axis=1)
     if targets.categories:
@@ -107,8 +119,8 @@ def train_profiles_network(
     raw = network.raw(dict(valid.inputs))
     k = targets.observed
     exposure, event = valid.targets["purchase"][:, :k], valid.targets["purchase"][:, k:]
-    calibration = fit_hazard(raw["purchase"], exposure, event)
-    hazard.calibration.settle(calibration.slope, calibration.intercept)
+    calibration = fit_hazard(raw["purchase"][:, :k], exposure, event)
+    hazard.settle(calibration.slope, calibration.intercept)
     level = temperature = 1.0
     spend, category = heads.get("spend"), heads.get("category")
     if isinstance(spend, SpendHead):
@@ -131,7 +143,7 @@ def refit_profiles_network(
         encoder, encoder_statistics(encoder, dict(rows.inputs), config, options.seed), tuple(heads.values()), config
     )
     fitted = fit(network, rows, None, replace(options, epochs=max(1, like.fitted.best_epoch)))
-    hazard.calibration.settle(like.hazard.slope, like.hazard.intercept)
+    hazard.settle(like.hazard.slope, like.hazard.intercept)
     spend, category = heads.get("spend"), heads.get("category")
     if isinstance(spend, SpendHead):
         spend.level.settle(targets.spend_scale * like.spend_level)
@@ -141,8 +153,9 @@ def refit_profiles_network(
 
 
 def _heads(encoder: TableEncoder, targets: Targets) -> tuple[HazardHead, dict[str, Head]]:
-    hazard = HazardHead(targets.days, targets.observed, targets.never)
-    heads: dict[str, Head] = {hazard.name: hazard}
+    few = targets.users < FEW_USERS
+    hazard = HazardHead(targets.days, targets.observed, targets.never, lifetimes=targets.lifetimes, trusted=few)
+    heads: dict[str, Head] = {hazard.name: hazard, "orders": OrdersHead(hazard, targets.interval, ORDERS_WEIGHT)}
     if targets.spend_scale:
         heads["spend"] = SpendHead(hazard, targets.interval, targets.spend_scale, SPEND_WEIGHT)
     if targets.categories:
@@ -164,6 +177,8 @@ def base_rates(train: Sample, targets: Targets) -> dict[str, Any]:
     lengths = np.diff([0, *targets.days])
     risk = np.append(risk, risk[-1] * lengths[k:] / lengths[k - 1])
     rates: dict[str, Any] = {"probability_within": (-np.expm1(-np.cumsum(risk))).astype(np.float32)}
+    # Orders of an interval in proportion to its length, from the last that training saw.
+    rates["expected_orders"] = _orders_rate(train, targets)
     if targets.spend_scale:
         weight = np.minimum(1.0, train.labels.seen_days / targets.horizon)
         rates["expected_spend"] = float(train.labels.spend.sum() / weight.sum())
@@ -171,3 +186,10 @@ def base_rates(train: Sample, targets: Targets) -> dict[str, Any]:
         shares = train.baskets.sum(axis=0, dtype=np.float64)
         rates["next_category"] = (shares / shares.sum()).astype(np.float32)
     return rates
+
+
+def _orders_rate(train: Sample, targets: Targets) -> float:
+    """Mean orders up to the horizon: as many a day as in the windows that were seen."""
+    seen = orders_seen(train.labels, targets.days)
+    days = np.append(np.asarray(targets.days, np.float64), 0.0)[seen[:, 1].astype(int)]
+    return float(seen[:, 0].sum() / max(days.sum(), 1.0) * targets.horizon)

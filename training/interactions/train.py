@@ -22,6 +22,7 @@ from training.interactions.describe import Outcome, bundle_content, notes_of
 from training.interactions.evaluate import Judge, evaluate, headline
 from training.interactions.examples import Sample, stack
 from training.interactions.labels import bought_within
+from training.interactions.lifetimes import lifetimes_of
 from training.interactions.model import (
     ProfileModel,
     Targets,
@@ -63,7 +64,8 @@ def train_profiles(data: ProfileData, training: ProfileTraining) -> str:
 
 def _learn(prepared: Prepared, training: ProfileTraining) -> Outcome:
     question = prepared.question
-    targets = targets_of(prepared.train, question.days, question.horizon, question.categories)
+    kinds = lifetimes_of(prepared.latest.columns, prepared.encoder, training.fit.seed)
+    targets = targets_of(prepared.train, question.days, question.horizon, question.categories, kinds)
     rates = base_rates(prepared.train, targets)
     if training.model == BASE_RATE:
         return Outcome(prepared, targets, None, rates, training.config, training.fit, [])
@@ -173,7 +175,8 @@ def _refit(outcome: Outcome, data: ProfileData, training: ProfileTraining) -> No
     latest = replace(data, no_test=True, cutoff=None)
     prepared = prepare_profiles(latest)
     everything: Sample = prepared.train if prepared.cuts.by_user else stack([prepared.train, prepared.valid])
-    targets = targets_of(everything, prepared.question.days, data.horizon, prepared.question.categories)
+    kinds = lifetimes_of(prepared.latest.columns, prepared.encoder, training.fit.seed)
+    targets = targets_of(everything, prepared.question.days, data.horizon, prepared.question.categories, kinds)
     rows = partly_hidden(prepared.encoder, examples_of(prepared.encoder, everything, targets), training.fit.seed)
     _log.info("training once more, on all %d rows", len(rows))
     model = refit_profiles_network(prepared.encoder, targets, rows, outcome.model, outcome.config, outcome.fit)

@@ -23,17 +23,22 @@ HIGHEST_LOG_RISK: Final = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """longer   (K − observed,) logarithm of how much longer each further interval is than the last observed one
+    """longer   (K − observed,) logarithm of how much larger the risk of each further interval is than the last observed one's
     never    share that never buys again, whatever the risks say
+    told     how many of the log risks, the last of them, are each row's own `longer`, which is empty then
     """
 
     longer: NDArray[np.float32]
     never: float = 0.0
+    told: int = 0
 
 
 def probability_within(log_risks: Any, curve: Curve) -> Any:
-    """Log risks (…, observed) → probabilities (…, K) of having bought by the end of each interval."""
-    if len(curve.longer):
+    """Log risks (…, observed + told) → probabilities (…, K) of having bought by the end of each interval."""
+    if curve.told:
+        known, longer = log_risks[..., : -curve.told], log_risks[..., -curve.told :]
+        log_risks = ops.concatenate([known, known[..., -1:] + longer], axis=-1)
+    elif len(curve.longer):
         log_risks = ops.concatenate([log_risks, log_risks[..., -1:] + curve.longer], axis=-1)
     risk = ops.exp(ops.clip(log_risks, LOWEST_LOG_RISK, HIGHEST_LOG_RISK))
     return (1.0 - curve.never) * (1.0 - ops.exp(-ops.cumsum(risk, axis=-1)))

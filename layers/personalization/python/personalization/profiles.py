@@ -143,7 +143,9 @@ def _forecasts(bundle: Bundle, outputs: Mapping[str, NDArray[Any]]) -> list[dict
     days = [int(day) for day in manifest["hazard_days"]]
     within = outputs["probability_within"].astype(float).round(7).tolist()
     horizon, churn = days.index(int(manifest["horizon"])), days.index(int(manifest["churn_horizon"]))
-    spend = outputs["expected_spend"].astype(float).round(4).tolist() if "expected_spend" in outputs else None
+    amounts = {
+        name: outputs[name].astype(float).round(4).tolist() for name in ("expected_orders", "expected_spend") if name in outputs
+    }
     names = manifest.get("next_category_names") or []
     category = outputs.get("next_category") if names else None
     ranked = np.argsort(-category, axis=1, kind="stable")[:, :TOP_CATEGORIES] if category is not None else None
@@ -156,8 +158,7 @@ def _forecasts(bundle: Bundle, outputs: Mapping[str, NDArray[Any]]) -> list[dict
             "churn_risk": round(1.0 - probability[churn], 7),
             "churn_horizon_days": days[churn],
         }
-        if spend is not None:
-            forecast["expected_spend"] = spend[row]
+        forecast |= {name: values[row] for name, values in amounts.items()}
         if category is not None and ranked is not None:
             forecast["next_categories"] = [
                 {"category": names[i], "probability": round(float(category[row, i]), 6)} for i in ranked[row]

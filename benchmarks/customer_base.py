@@ -1,0 +1,122 @@
+"""CDNOW, the 2,357 customers that papers report on: who comes back in 39 weeks and how often, beside BG/NBD and Pareto/NBD.
+
+    python -m benchmarks.customer_base [--seeds 3]
+
+All are fitted to what was bought before 1997-10-01 and know nothing of what came after: the network trains on shorter
+windows inside that time, through the command line, with its defaults. The fitters are those of the package lifetimes, in
+weeks as its examples have it; a customer who is expected to buy more is ranked as more likely to buy at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from statistics import mean
+from typing import Any, Final
+
+from training.runtime import prepare
+
+prepare(0)  # before anything imports TensorFlow
+
+import numpy as np  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
+from sklearn.metrics import roc_auc_score  # noqa: E402
+
+from benchmarks.report import publish  # noqa: E402
+from training.data import cdnow  # noqa: E402
+from training.data.packages import DataPackageMissing  # noqa: E402
+from training.evaluation.metrics import log_loss, regression_metrics  # noqa: E402
+from training.fitting import FitOptions  # noqa: E402
+from training.interactions.attributes import partly_hidden  # noqa: E402
+from training.interactions.lifetimes import expected_orders, lifetimes_of  # noqa: E402
+from training.interactions.model import examples_of, targets_of, train_profiles_network  # noqa: E402
+from training.interactions.options import NETWORK, PATIENCE, ProfileData  # noqa: E402
+from training.interactions.prepare import Prepared, prepare_profiles  # noqa: E402
+
+NAME: Final = "customer_base"
+WEEKS: Final = 39
+DAYS: Final = 7 * WEEKS
+
+Floats = NDArray[np.float64]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args([] if arguments is None else arguments)
+    with tempfile.TemporaryDirectory() as name:
+        try:
+            cdnow.write(Path(name), sample=True)
+        except DataPackageMissing as error:
+            print(f"{NAME} is skipped: {error}")
+            return
+        path = Path(name) / "interactions.parquet"
+        prepared = prepare_profiles(ProfileData((path,), cutoff=date(1997, 10, 1), horizon=DAYS))
+    assert prepared.test is not None
+    orders = prepared.test.labels.orders[:, prepared.question.days.index(DAYS)].astype(np.float64)
+    found = [network(prepared, seed) for seed in range(options.seeds)]
+    rows = [_row(f"this network, seed {seed}", orders, *answer) for seed, answer in enumerate(found)]
+    if len(rows) > 1:
+        rows.append({"model": "this network, mean", **{k: mean(row[k] for row in rows) for k in list(rows[0])[1:]}})
+    kinds = lifetimes_of(prepared.latest.columns, prepared.encoder, 0)
+    if kinds is not None:
+        within, expected = expected_orders(prepared.test.columns, kinds.mixture, [DAYS])
+        rows.append(_row("its mixture of customers alone", orders, within[:, 0], expected[:, 0]))
+    rows += [_row(name, orders, None, expected) for name, expected in fitters(prepared.test.columns).items()]
+    publish(NAME, f"CDNOW, {len(orders):,} customers, the {WEEKS} weeks from 1997-10-01", rows)
+
+
+def network(prepared: Prepared, seed: int) -> tuple[Floats, Floats]:
+    """P(at least one order) and expected orders, (N,) each."""
+    assert prepared.test is not None
+    question = prepared.question
+    kinds = lifetimes_of(prepared.latest.columns, prepared.encoder, seed)
+    targets = targets_of(prepared.train, question.days, question.horizon, question.categories, kinds)
+    train, valid, test = (
+        examples_of(prepared.encoder, sample, targets) for sample in (prepared.train, prepared.valid, prepared.test)
+    )
+    options = FitOptions(seed=seed, patience=PATIENCE)
+    model = train_profiles_network(
+        prepared.encoder, targets, partly_hidden(prepared.encoder, train, seed), valid, NETWORK, options
+    )
+    told = model.predict(test)
+    within = told["probability_within"][:, targets.interval].astype(np.float64)
+    return within, told["expected_orders"].astype(np.float64)
+
+
+def fitters(columns: Mapping[str, NDArray[Any]]) -> dict[str, Floats]:
+    """Expected orders by the package's models; nothing where it cannot be imported."""
+    try:
+        from lifetimes import BetaGeoFitter, ParetoNBDFitter
+    except ImportError as error:
+        print(f"BG/NBD and Pareto/NBD are left out: {error}; pip install pandas autograd dill, and lifetimes with --no-deps")
+        return {}
+    repeats = columns["orders"].astype(np.float64) - 1.0
+    span = repeats * np.nan_to_num(columns["order_gap_days"].astype(np.float64)) / 7
+    age = span + columns["recency_purchase_days"].astype(np.float64) / 7
+    found = {}
+    for name, fitter in (("BG/NBD", BetaGeoFitter()), ("Pareto/NBD", ParetoNBDFitter())):
+        fitter.fit(repeats, span, age)
+        expected = fitter.conditional_expected_number_of_purchases_up_to_time(WEEKS, repeats, span, age)
+        found[name] = np.asarray(expected, np.float64)
+    return found
+
+
+def _row(name: str, orders: Floats, within: Floats | None, expected: Floats) -> dict[str, Any]:
+    amounts = regression_metrics(orders, expected)
+    return {
+        "model": name,
+        "AUC": float(roc_auc_score(orders > 0, expected if within is None else within)),
+        "log loss": None if within is None else log_loss(orders > 0, within),
+        "correlation": amounts["correlation"],
+        "RMSE": amounts["rmse"],
+        "predicted ÷ observed": float(expected.mean() / orders.mean()),
+    }
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
