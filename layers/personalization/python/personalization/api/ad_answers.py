@@ -10,26 +10,26 @@ import numpy as np
 import orjson
 
 from personalization import cells
-from personalization.advertising import Candidates, Chances, Limits, PositionModel, Traffic, own_worth, paid_worth, seed_of
+from personalization.advertising import Candidates, Limits, PositionModel, Traffic, own_worth, paid_worth
 from personalization.advertising.catalogue import AdCatalogueStore
 from personalization.advertising.describing import Ads, describe
 from personalization.advertising.engine import Answer as Decided
 from personalization.advertising.engine import Question, answer
-from personalization.advertising.names import BILLINGS
-from personalization.advertising.scoring import UNTREATED, chances_of, tasks_of, told
+from personalization.advertising.scoring import UNTREATED, chances_of, tasks_of
 from personalization.api.ad_requests import ScoreRequest
+from personalization.api.ad_telling import Telling
 from personalization.api.ad_viewers import Known, know
 from personalization.api.problems import pointer
 from personalization.api.rows import as_sent, canonical_columns
-from personalization.budgets import Budgets, Repeated, to_money
+from personalization.budgets import Budgets, Repeated
 from personalization.budgets.exposures import Exposures
 from personalization.bundle import Bundle
 from personalization.encoder import BadCell
 from personalization.errors import Conflict, Fault, InvalidInput, StateUnavailable, TooLarge
+from personalization.explanations import BACKGROUND
 from personalization.schema import MAX_CANDIDATES_PER_CALL
 from personalization.state import StateStore
 
-IMPRESSION: Final = "#"  # between a decision's id and an ad's: what a click or an order brings back as its decision_id
 _REPEATED: Final = "this decision stands already: nothing was counted again"
 
 
@@ -65,7 +65,8 @@ def score(
     sent, failure = _ads_of(request, house)
     candidates, ads = _understood(sent, bundle)
     known = know(request, bundle, candidates.ad_id, now_ms, house.users, house.exposures)
-    chances, bad = _chances(bundle, known, ads, len(candidates), request)
+    columns = _described(bundle, known, ads, len(candidates), request)
+    chances, bad = chances_of(bundle, columns, len(candidates))
     worth = own_worth(candidates, chances) if request.objective == "own" else paid_worth(candidates, chances)
     question = Question(
         decision_id,
@@ -83,10 +84,16 @@ def score(
         zone=bundle.encoder.zone,
         preview=request.preview,
     )
-    telling = _Telling(request, bundle, question, chances)
+    telling = Telling(request, bundle, question, chances, columns)
     because = [part for part in (failure, known.because) if part]
+    contents: dict[int, dict[str, Any]] = {}  # by what was decided; a decision that is refused is made anew
+
+    def record(one: Decided) -> bytes:
+        contents[id(one.decision)] = telling.content(one)
+        return orjson.dumps(contents[id(one.decision)])
+
     try:
-        made = answer(question, house.budgets, lambda one: orjson.dumps(telling.content(one)))
+        made = answer(question, house.budgets, record)
     except StateUnavailable as error:
         because.append(f"nothing that is counted takes part: {error.detail}")
         made = answer(question, None)
@@ -95,7 +102,8 @@ def score(
             orjson.loads(made.answer), "; ".join(because), ("this decision stands already: nothing was counted again",)
         )
     _count(request, made, question, house, now_ms)
-    return Scored(telling.content(made), "; ".join(because), tuple(_warnings(sent, bad, telling)))
+    content = contents.get(id(made.decision)) or telling.content(made)
+    return Scored(content, "; ".join(because), tuple(_warnings(sent, bad, telling)))
 
 
 def _ads_of(request: ScoreRequest, house: House) -> tuple[Sequence[Mapping[str, Any]], str]:
@@ -116,9 +124,8 @@ def _ads_of(request: ScoreRequest, house: House) -> tuple[Sequence[Mapping[str, 
 def _understood(sent: Sequence[Mapping[str, Any]], bundle: Bundle) -> tuple[Candidates, Ads]:
     """The ads as they compete, and as the model sees them. Raises `InvalidInput` with the names that were sent."""
     columns = canonical_columns(sent)
-    rows = [{name: content[n] for name, content in columns.items()} for n in range(len(sent))]
     try:
-        candidates = Candidates.from_rows(rows, bundle.encoder.zone)
+        candidates = Candidates.from_columns(columns, len(sent), bundle.encoder.zone)
     except InvalidInput as error:
         raise InvalidInput(error.detail, [_placed(fault, sent) for fault in error.faults]) from None
     return candidates, Ads.from_table(columns, len(sent), bundle.manifest.get("lists"), bundle.encoder.zone)
@@ -129,18 +136,10 @@ def _placed(fault: Fault, sent: Sequence[Mapping[str, Any]]) -> Fault:
     return Fault(pointer("candidates", int(row), as_sent(sent[int(row)], column)), fault.detail)
 
 
-def _chances(bundle: Bundle, known: Known, ads: Ads, rows: int, request: ScoreRequest) -> tuple[Chances, list[BadCell]]:
-    columns = describe(
-        known.views,
-        ads,
-        np.zeros(rows, np.int64),
-        np.arange(rows),
-        known.exposure,
-        bundle.encoder.zone,
-        [_placement(request)] * rows,
-        [request.channel] * rows,
-    )
-    return chances_of(bundle, columns, rows)
+def _described(bundle: Bundle, known: Known, ads: Ads, rows: int, request: ScoreRequest) -> dict[str, Any]:
+    viewer, every, zone = np.zeros(rows, np.int64), np.arange(rows), bundle.encoder.zone
+    place = [_placement(request)] * rows, [request.channel] * rows
+    return describe(known.views, ads, viewer, every, known.exposure, zone, *place)
 
 
 def _placement(request: ScoreRequest) -> str | None:
@@ -175,82 +174,12 @@ def _repeated(made: Repeated) -> dict[str, Any]:
     return content
 
 
-@dataclass(frozen=True)
-class _Telling:
-    """How a decision is told."""
-
-    request: ScoreRequest
-    bundle: Bundle
-    question: Question
-    chances: Chances
-
-    def content(self, made: Decided) -> dict[str, Any]:
-        question, decision = self.question, made.decision
-        policy = question.exploration
-        winners = {win.slot: win for win in decision.wins}
-        slots = []
-        for index, slot in enumerate(question.slots):
-            told_: dict[str, Any] = {"slot_id": slot.slot_id, "winner": None}
-            if index in winners:
-                told_["winner"] = self._winner(winners[index], made)
-            if self.request.explain:
-                chances = decision.chances.get(index, np.zeros(0))
-                told_["propensities"] = {
-                    question.candidates.ad_id[row]: round(float(chances[row]), 9) for row in np.flatnonzero(chances)
-                }
-            slots.append(told_)
-        basis = None
-        if self.request.objective == "own":
-            basis = "uplift" if UNTREATED in tasks_of(self.bundle) else "response"
-        return {
-            "decision_id": question.decision_id,
-            "objective": self.request.objective,
-            **({"basis": basis} if basis else {}),
-            "exploration": {
-                "mode": policy.mode,
-                "epsilon": policy.epsilon,
-                "draws": decision.draws,
-                "seed": f"{seed_of(question.decision_id):016x}",
-            },
-            "positions": "known" if question.positions.known else "unknown",
-            "slots": slots,
-            "losers": [self._loser(row, refusal) for row, refusal in sorted(decision.losses.items())],
-        }
-
-    def _winner(self, win: Any, made: Decided) -> dict[str, Any]:
-        candidates, row = self.question.candidates, win.candidate
-        paid = self.question.worth.paid
-        charge = made.charges.get(row)
-        return {
-            "ad_id": candidates.ad_id[row],
-            "campaign_id": candidates.campaigns[candidates.campaign[row]],
-            "impression_id": f"{self.question.decision_id}{IMPRESSION}{candidates.ad_id[row]}",
-            **self._chances(row),
-            "seen": round(win.seen, 6),
-            "expected_value": round(win.expected_value, 9),
-            "price": win.price,
-            "billing": BILLINGS[int(candidates.billing[row])] if paid else None,
-            **({"reserved": round(to_money(charge.expected), 9)} if charge else {}),
-            "propensity": round(win.propensity, 9),
-            "explored": win.explored,
-        }
-
-    def _loser(self, row: int, refusal: Any) -> dict[str, Any]:
-        candidates = self.question.candidates
-        value = float(self.question.worth.expected(1.0)[row])
-        worth = {"expected_value": round(value, 9)} if np.isfinite(value) else {}
-        return {
-            "ad_id": candidates.ad_id[row], "reason": refusal.reason, "detail": refusal.detail, **self._chances(row), **worth
-        }  # fmt: skip
-
-    def _chances(self, row: int) -> dict[str, float]:
-        return {name: round(float(values[row]), 7) for name, values in told(self.chances).items() if np.isfinite(values[row])}
-
-
-def _warnings(sent: Sequence[Mapping[str, Any]], bad: Sequence[BadCell], telling: _Telling) -> list[str]:
+def _warnings(sent: Sequence[Mapping[str, Any]], bad: Sequence[BadCell], telling: Telling) -> list[str]:
     out = [f"{len(bad)} cells of the ads are not what the model knows there: they count as missing"] if bad else []
     if telling.request.objective == "own" and UNTREATED not in tasks_of(telling.bundle):
         out.append("the model knows no impressions that were held back: ads are ranked by response, not by what they change")
+    if telling.request.explain and BACKGROUND not in telling.bundle.manifest["files"]:
+        out.append("explain: the model was written without the rows that it would be explained against")
     if len({slot.placement for slot in telling.request.slots}) > 1:
         out.append("the slots have several placements: what a placement changes is left out of the chances")
     if not telling.question.positions.known and any(slot.position for slot in telling.request.slots):

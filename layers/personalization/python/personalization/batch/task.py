@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from personalization.batch.output import Output
 from personalization.batch.spill import Share
@@ -25,11 +25,13 @@ class Surroundings:
     catalogue   the items as they are now
     on_items    is given the change that a file of items makes to the catalogue
     read_user   events of a user of whom a file tells nothing but the id
+    on_ads      is given the ads of a file, which are all that the shop runs from now on
     """
 
     catalogue: Callable[[], Catalogue | None] = lambda: None
     on_items: Callable[[Part], object] | None = None
     read_user: Callable[[str], Events] | None = None
+    on_ads: Callable[[Sequence[Mapping[str, Any]]], object] | None = None
 
 
 @dataclass(frozen=True)
