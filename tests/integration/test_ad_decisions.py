@@ -203,7 +203,7 @@ def test_without_the_table_what_is_counted_stays_out(bundle: Bundle, house: Hous
 
 def test_faults_point_at_what_was_sent(bundle: Bundle, house: House) -> None:
     with pytest.raises(InvalidInput) as raised:
-        ask(bundle, house, candidates=[{"ad_id": "a", "campaign_id": "c", "Bid": "dear"}, {"ad_id": "x"}])
+        ask(bundle, house, candidates=[{"ad_id": "a", "campaign_id": "c", "Bid": "dear"}, {"ad_id": "x", "budget": 5}])
     assert {fault.pointer for fault in raised.value.faults} == {"/candidates/0/Bid", "/candidates/1/campaign_id"}
     with pytest.raises(InvalidInput) as raised:
         ask(bundle, house, candidates=[SMALL], events=[{"item_id": "x", "event_type": "view", "timestamp": "soon"}])

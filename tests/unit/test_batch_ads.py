@@ -140,7 +140,7 @@ def test_a_file_of_ads_is_the_catalogue(bundle: Bundle, tmp_path: Path) -> None:
     assert set(tally.reasons) == {
         "/ad_id: expected each ad once",
         "/bid: expected a number",
-        "/campaign_id: expected the id of a campaign",
+        "/campaign_id: expected the id of a campaign, at most 256 characters",
     }
 
 

@@ -15,6 +15,7 @@ from personalization.advertising.names import BILLINGS, CPA, CPC
 from personalization.encoder import TableColumns
 from personalization.errors import Fault, InvalidInput
 from personalization.events import Interner
+from personalization.schema import MAX_ID_LENGTH
 
 _MONEY: Final = ("bid", "value", "cost", "discount", "budget", "frequency_cap", "evidence")
 _TIMES: Final = ("starts_at", "ends_at")
@@ -163,12 +164,12 @@ def _identities(ad_ids: Sequence[str | None], campaigns: Sequence[str | None]) -
     faults: list[Fault] = []
     first: dict[str, int] = {}
     for row, (ad_id, campaign) in enumerate(zip(ad_ids, campaigns, strict=True)):
-        if ad_id is None:
-            faults.append(_fault(row, "ad_id", "the id of an ad", None))
+        if ad_id is None or len(ad_id) > MAX_ID_LENGTH:
+            faults.append(_fault(row, "ad_id", f"the id of an ad, at most {MAX_ID_LENGTH} characters", ad_id))
         elif first.setdefault(ad_id, row) != row:
             faults.append(Fault(f"/candidates/{row}/ad_id", f"the ad is candidate {first[ad_id]} already"))
-        if campaign is None:
-            faults.append(_fault(row, "campaign_id", "the id of a campaign", None))
+        if campaign is None or len(campaign) > MAX_ID_LENGTH:
+            faults.append(_fault(row, "campaign_id", f"the id of a campaign, at most {MAX_ID_LENGTH} characters", campaign))
     return faults
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,7 +11,7 @@ import numpy as np
 import orjson
 
 from personalization import cells
-from personalization.advertising import Candidates, Limits, PositionModel, Traffic, own_worth, paid_worth
+from personalization.advertising import Candidates, Limits, PositionModel, Traffic, unpriced, worth_of
 from personalization.advertising.catalogue import AdCatalogueStore
 from personalization.advertising.describing import Ads, describe
 from personalization.advertising.engine import Answer as Decided
@@ -21,8 +22,10 @@ from personalization.api.ad_telling import Telling
 from personalization.api.ad_viewers import Known, know
 from personalization.api.problems import pointer
 from personalization.api.rows import as_sent, canonical_columns
+from personalization.api.services import Services
 from personalization.budgets import Budgets, Repeated
 from personalization.budgets.exposures import Exposures
+from personalization.budgets.table import CounterTable
 from personalization.bundle import Bundle
 from personalization.encoder import BadCell
 from personalization.errors import Conflict, Fault, InvalidInput, StateUnavailable, TooLarge
@@ -41,6 +44,17 @@ class House:
     budgets: Budgets | None = None
     exposures: Exposures | None = None
     catalogue: AdCatalogueStore | None = None
+
+    @classmethod
+    def of(cls, services: Services) -> House:
+        """What a function's surroundings hold; nobody is asked yet."""
+        settings, clock = services.settings, services.clock
+        catalogue = AdCatalogueStore(services.s3, settings.data_bucket, clock=clock)
+        if services.dynamodb is None:
+            return cls(services.state, catalogue=catalogue)
+        table = CounterTable(services.dynamodb, settings.state_table)
+        budgets = Budgets(services.dynamodb, settings.state_table, clock=clock)
+        return cls(services.state, budgets, Exposures(table, settings.state_ttl_days), catalogue)
 
 
 @dataclass(frozen=True)
@@ -67,7 +81,7 @@ def score(
     known = know(request, bundle, candidates.ad_id, now_ms, house.users, house.exposures)
     columns = _described(bundle, known, ads, len(candidates), request)
     chances, bad = chances_of(bundle, columns, len(candidates))
-    worth = own_worth(candidates, chances) if request.objective == "own" else paid_worth(candidates, chances)
+    worth = worth_of(request.objective, candidates, chances)
     question = Question(
         decision_id,
         candidates,
@@ -90,7 +104,7 @@ def score(
 
     def record(one: Decided) -> bytes:
         contents[id(one.decision)] = telling.content(one)
-        return orjson.dumps(contents[id(one.decision)])
+        return _packed(contents[id(one.decision)])
 
     try:
         made = answer(question, house.budgets, record)
@@ -98,12 +112,16 @@ def score(
         because.append(f"nothing that is counted takes part: {error.detail}")
         made = answer(question, None)
     if isinstance(made, Repeated):
-        return Scored(
-            orjson.loads(made.answer), "; ".join(because), ("this decision stands already: nothing was counted again",)
-        )
+        return Scored(_repeated(made), "; ".join(because), (_REPEATED,))
     _count(request, made, question, house, now_ms)
     content = contents.get(id(made.decision)) or telling.content(made)
     return Scored(content, "; ".join(because), tuple(_warnings(sent, bad, telling)))
+
+
+def without_model(request: ScoreRequest, decision_id: str) -> dict[str, Any]:
+    """The content of an answer that nothing can be said in."""
+    slots = [{"slot_id": slot.slot_id, "winner": None} for slot in request.slots]
+    return {"decision_id": decision_id, "objective": request.objective, "slots": slots, "losers": [], "scores": []}
 
 
 def _ads_of(request: ScoreRequest, house: House) -> tuple[Sequence[Mapping[str, Any]], str]:
@@ -124,11 +142,21 @@ def _ads_of(request: ScoreRequest, house: House) -> tuple[Sequence[Mapping[str, 
 def _understood(sent: Sequence[Mapping[str, Any]], bundle: Bundle) -> tuple[Candidates, Ads]:
     """The ads as they compete, and as the model sees them. Raises `InvalidInput` with the names that were sent."""
     columns = canonical_columns(sent)
+    columns["campaign_id"] = _campaigns(columns, len(sent))
     try:
         candidates = Candidates.from_columns(columns, len(sent), bundle.encoder.zone)
     except InvalidInput as error:
         raise InvalidInput(error.detail, [_placed(fault, sent) for fault in error.faults]) from None
     return candidates, Ads.from_table(columns, len(sent), bundle.manifest.get("lists"), bundle.encoder.zone)
+
+
+def _campaigns(columns: Mapping[str, Sequence[Any]], rows: int) -> list[Any]:
+    """An ad that states no campaign is one of its own; but a budget must say whose it is."""
+    ads, campaigns, budgets = (columns.get(name, [None] * rows) for name in ("ad_id", "campaign_id", "budget"))
+    return [
+        (cells.word(ad_id) or "nameless") if cells.is_missing(campaign) and cells.is_missing(budget) else campaign
+        for ad_id, campaign, budget in zip(ads, campaigns, budgets, strict=True)
+    ]
 
 
 def _placed(fault: Fault, sent: Sequence[Mapping[str, Any]]) -> Fault:
@@ -170,8 +198,13 @@ def _recorded(decision_id: str, house: House) -> Repeated | None:
 def _repeated(made: Repeated) -> dict[str, Any]:
     if not made.answer:
         raise Conflict("a decision with this id was made without an answer to repeat; use another id")
-    content: dict[str, Any] = orjson.loads(made.answer)
+    content: dict[str, Any] = orjson.loads(zlib.decompress(made.answer))
     return content
+
+
+def _packed(content: Mapping[str, Any]) -> bytes:
+    """An answer as it is kept: 500 losers are repetitive, an item is billed by size and holds 400 KB at most."""
+    return zlib.compress(orjson.dumps(content), 1)
 
 
 def _warnings(sent: Sequence[Mapping[str, Any]], bad: Sequence[BadCell], telling: Telling) -> list[str]:
@@ -180,6 +213,8 @@ def _warnings(sent: Sequence[Mapping[str, Any]], bad: Sequence[BadCell], telling
         out.append("the model knows no impressions that were held back: ads are ranked by response, not by what they change")
     if telling.request.explain and BACKGROUND not in telling.bundle.manifest["files"]:
         out.append("explain: the model was written without the rows that it would be explained against")
+    if telling.request.objective == "paid" and unpriced(telling.question.candidates):
+        out.append("no ad states a bid or a value: they are ranked by their chance, and cost nothing")
     if len({slot.placement for slot in telling.request.slots}) > 1:
         out.append("the slots have several placements: what a placement changes is left out of the chances")
     if not telling.question.positions.known and any(slot.position for slot in telling.request.slots):

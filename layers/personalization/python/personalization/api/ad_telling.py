@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from personalization.advertising import Chances, Win, seed_of
+from personalization.advertising import Chances, Win, seed_of, unpriced
 from personalization.advertising.eligibility import Refusal
 from personalization.advertising.engine import Answer, Question
 from personalization.advertising.names import BILLINGS
@@ -53,13 +53,10 @@ class Telling:
                     question.candidates.ad_id[row]: round(float(chances[row]), 9) for row in np.flatnonzero(chances)
                 }
             slots.append(told_)
-        basis = None
-        if self.request.objective == "own":
-            basis = "uplift" if UNTREATED in tasks_of(self.bundle) else "response"
         return {
             "decision_id": question.decision_id,
             "objective": self.request.objective,
-            **({"basis": basis} if basis else {}),
+            "basis": self._basis(),
             "exploration": {
                 "mode": policy.mode,
                 "epsilon": policy.epsilon,
@@ -69,7 +66,19 @@ class Telling:
             "positions": "known" if question.positions.known else "unknown",
             "slots": slots,
             "losers": self._losers(decision.losses),
+            "scores": self._scores(),
         }
+
+    def _basis(self) -> str:
+        """By what ads are ranked."""
+        if self.request.objective == "own":
+            return "uplift" if UNTREATED in tasks_of(self.bundle) else "response"
+        return "chance" if unpriced(self.question.candidates) else "money"
+
+    def _scores(self) -> list[dict[str, Any]]:
+        """All candidates in their order, each with the first chance that the model knows."""
+        first = next(iter(self._told.values()))
+        return [{"ad_id": ad_id, "probability": p} for ad_id, p in zip(self.question.candidates.ad_id, first, strict=True)]
 
     def _winner(self, win: Win, made: Answer) -> dict[str, Any]:
         candidates, row = self.question.candidates, win.candidate
