@@ -67,6 +67,30 @@ def test_a_budget_is_spent_by_decisions_and_not_by_previews_or_repeats(shop: Sho
 
 
 @pytest.mark.usefixtures("model")
+def test_a_click_that_comes_back_is_charged_once(shop: Shop) -> None:
+    def ask() -> Reply:
+        shop.clock.go_on(3)
+        return score(shop, user_id="u", candidates=[CHEAP | {"bid": 1.0, "budget": 1.8}], auction="first_price")
+
+    def tell(impression: str) -> dict[str, Any]:
+        event = {"user_id": "u", "item_id": "x", "event_type": "click", "timestamp": NOW, "decision_id": impression}
+        return shop.call("events", "POST", "/v1/events", {"events": [event]}).body
+
+    first, second = winner(ask()), winner(ask())
+    chance = click(hour=HOUR), click(hour=HOUR, pair__seen=1)
+    assert (first["reserved"], second["reserved"]) == pytest.approx(chance, abs=1e-5)
+    assert tell(first["impression_id"])["settled"] == 1
+    assert tell(first["impression_id"])["settled"] == 0  # told again
+    assert "settled" not in tell("recommendation-7")
+    # of 1.8 the click took 1 and the second impression holds its reserve: enough for a third, not for another click
+    assert winner(ask())["ad_id"] == "cheap"
+    assert ask().body["losers"][0]["reason"] == "budget_spent"
+    assert tell(second["impression_id"])["settled"] == 0
+    everything = shop.call("events", "GET", "/v1/users/u").body
+    assert any(item["key"] == "exposure#cheap" for item in everything["items"])
+
+
+@pytest.mark.usefixtures("model")
 def test_an_ad_is_shown_to_a_user_as_often_as_it_may_be(shop: Shop) -> None:
     often = DEAR | {"budget": None, "frequency_cap": 2}
     found = [score(shop, user_id="u", candidates=[often, CHEAP]) for _ in range(3)]

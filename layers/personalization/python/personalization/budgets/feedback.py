@@ -11,7 +11,9 @@ from personalization.budgets.accounts import Settlement
 from personalization.budgets.exposures import Exposures, Happened
 from personalization.budgets.store import Budgets
 from personalization.schema import EVENT_CODE, PURCHASE, VIEW
+from personalization.state.parallel import at_once
 
+_WORKERS: Final = 16
 SEPARATOR: Final = "#"  # between a decision's id and an ad's, in the `impression_id` of an answer
 _MEANS: Final[dict[int, tuple[Billing, Happened]]] = {
     EVENT_CODE[VIEW]: (CPC, "clicked"),
@@ -49,16 +51,18 @@ def settle(
     told: Sequence[Outcome], partitions: Sequence[str], now_ms: int, budgets: Budgets, exposures: Exposures | None = None
 ) -> list[Settlement]:
     """Charge each outcome to its campaign, and remember it of its user; each once, however often it is told.
+    In no particular order.
 
     partitions   key of the user's or session's state of each event, as `Outcome.event` counts them
 
     An impression of a campaign without a budget is not recorded: its outcomes are ``unknown`` here, and may be remembered
     twice where they are told twice. Raises `StateUnavailable`; what was settled before that stays settled.
     """
-    settled = []
-    for outcome in told:
+
+    def one(outcome: Outcome) -> Settlement:
         settlement = budgets.settle(outcome.decision_id, outcome.ad_id, outcome.billing)
-        settled.append(settlement)
         if exposures is not None and not settlement.repeated:
             exposures.happened(partitions[outcome.event], outcome.ad_id, outcome.happened, now_ms)
-    return settled
+        return settlement
+
+    return list(at_once(one, told, _WORKERS))
