@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from personalization.advertising.catalogue import AdCatalogue
 from personalization.batch.output import PartsOutput, StreamOutput
 from personalization.batch.score import score_file
 from personalization.batch.tally import Tally, TooManyRejects
@@ -52,7 +53,8 @@ def test_a_row_is_a_line_with_its_chances(bundle: Bundle, tmp_path: Path) -> Non
     assert [line["row"] for line in lines] == [0, 1, 6]
     chance = click("app", ad__size=2, hour=9)
     assert lines[0] == {
-        "row": 0, "ad_id": "a", "probability": pytest.approx(chance, abs=1e-6), "pctr": pytest.approx(chance, abs=1e-6),
+        "row": 0, "user_id": "u", "ad_id": "a",
+        "probability": pytest.approx(chance, abs=1e-6), "pctr": pytest.approx(chance, abs=1e-6),
         "pcvr": 0.5, "pconversion": pytest.approx(chance / 2, abs=1e-6),
     }  # fmt: skip
     assert lines[2]["pctr"] == pytest.approx(click(ad__size=1, hour=11), abs=1e-6)
@@ -112,9 +114,42 @@ def test_rows_are_the_same_in_any_order(bundle: Bundle, tmp_path: Path) -> None:
     assert [line["pctr"] for line in forward] == [line["pctr"] for line in reversed(backward)]
 
 
-def test_a_file_that_is_no_log(bundle: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="missing: timestamp"):
-        scored(bundle, tmp_path, "user_id,ad_id\nu,a\n")
+def test_candidates_are_asked_for_when_they_were_dropped(bundle: Bundle, tmp_path: Path) -> None:
+    text = "user_id,ad_id,campaign_id,size\nu,a,c,2\nv,b,c,\n"
+    lines, tally = scored(bundle, tmp_path, text, dropped_at=NINE * 1000)
+    assert [line["ad_id"] for line in lines] == ["a", "b"]
+    assert lines[0]["pctr"] == pytest.approx(click(ad__size=2, hour=9), abs=1e-6)
+    assert (tally.kind, tally.as_of, tally.rows_used) == ("candidates", NINE * 1000, 2)
+    lines, _ = scored(bundle, tmp_path, text, as_of=NINE * 1000 + 2 * 3_600_000, on_bad_row="missing")
+    assert lines[1]["pctr"] == pytest.approx(click(hour=11), abs=1e-6)
+    with pytest.raises(InvalidInput, match="timestamp, or --as-of"):
+        scored(bundle, tmp_path, text)
+
+
+def test_the_catalogue_tells_what_the_file_does_not(bundle: Bundle, tmp_path: Path) -> None:
+    ads = [{"ad_id": "a", "size": 1, "creative": "blue", "channel": "app"}, {"ad_id": "b", "size": 4, "creative": "blue"}]
+    text = f"user_id,ad_id,timestamp,size,channel\nu,a,{NINE},2,\nu,a,{NINE},,mail\nu,b,{NINE},,\nu,c,{NINE},1,\n"
+    around = Surroundings(ads=lambda: AdCatalogue("v1", 0, ads))
+    lines, tally = scored(bundle, tmp_path, text, surroundings=around)
+    expected = [
+        click("app", "blue", ad__size=2, hour=9),  # the file's own size
+        click("mail", "blue", ad__size=1, hour=9),  # and its own channel: there the ad was shown
+        click(None, "blue", ad__size=4, hour=9),
+        click(ad__size=1, hour=9),
+    ]
+    assert [line["pctr"] for line in lines] == pytest.approx(expected, abs=1e-6)
+    assert tally.catalogue == "v1"
+
+
+@pytest.mark.parametrize("header", ["user_id,clicks", "ad_id,clicks", "x,y"])
+def test_a_file_that_is_no_log(bundle: Bundle, tmp_path: Path, header: str) -> None:
+    with pytest.raises(InvalidInput, match="expected impressions"):
+        scored(bundle, tmp_path, f"{header}\nu,a\n")
+
+
+def test_ads_are_stored_by_a_stack_alone(bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="drop it there"):
+        scored(bundle, tmp_path, ADS)
 
 
 ADS = """ad_id,campaign_id,bid,ends_at,genres
@@ -128,12 +163,16 @@ d,c,,,
 
 def test_a_file_of_ads_is_the_catalogue(bundle: Bundle, tmp_path: Path) -> None:
     taken: list[Any] = []
-    lines, tally = scored(bundle, tmp_path, ADS, surroundings=Surroundings(on_ads=taken.append))
+    around = Surroundings(on_ads=lambda ads, dropped_at: taken.append((ads, dropped_at)))
+    lines, tally = scored(bundle, tmp_path, ADS, surroundings=around, dropped_at=7)
     assert taken == [
-        [
-            {"ad_id": "a", "campaign_id": "c", "bid": "1.5", "ends_at": "2026-12-01", "genres": "x|y"},
-            {"ad_id": "d", "campaign_id": "c"},
-        ]
+        (
+            [
+                {"ad_id": "a", "campaign_id": "c", "bid": "1.5", "ends_at": "2026-12-01", "genres": "x|y"},
+                {"ad_id": "d", "campaign_id": "c"},
+            ],
+            7,
+        )
     ]
     assert [line["ad_id"] for line in lines] == ["a", "d"]
     assert (tally.kind, tally.rows_in, tally.rows_used, tally.rejected) == ("ads", 5, 2, 3)
@@ -146,6 +185,7 @@ def test_a_file_of_ads_is_the_catalogue(bundle: Bundle, tmp_path: Path) -> None:
 
 def test_too_many_bad_ads_change_nothing(bundle: Bundle, tmp_path: Path) -> None:
     taken: list[Any] = []
+    around = Surroundings(on_ads=lambda *ads: taken.append(ads))
     with pytest.raises(TooManyRejects):
-        scored(bundle, tmp_path, ADS, max_reject_share=0.5, surroundings=Surroundings(on_ads=taken.append))
+        scored(bundle, tmp_path, ADS, max_reject_share=0.5, surroundings=around)
     assert taken == []

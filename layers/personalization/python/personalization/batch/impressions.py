@@ -1,8 +1,11 @@
-"""Files for ads: impressions, or candidates for them → what the model says of each row; a file of ads → the catalogue."""
+"""Files for ads: impressions, or candidates for them → what the model says of each row; a file of ads → the catalogue.
+
+A candidate is a user and an ad without a moment: it is asked for the moment at which the file was dropped.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -11,11 +14,11 @@ import orjson
 from numpy.typing import NDArray
 
 from personalization import cells
-from personalization.advertising.candidates import Candidates
 from personalization.advertising.describing import AD_PREFIX, Ads
 from personalization.advertising.exposure import Exposure
 from personalization.advertising.rows import Shown, describe_rows
 from personalization.advertising.scoring import chances_of, told
+from personalization.batch.ads_file import store_ads
 from personalization.batch.flat import positions, spread
 from personalization.batch.task import ScoringTask
 from personalization.bundle import Bundle
@@ -27,23 +30,35 @@ from personalization.reading import Chunk, open_table
 from personalization.schema import AD_ID, ADS, IMPRESSIONS, TIMESTAMP, USER_ID
 from personalization.state.parallel import at_once
 
+CANDIDATES: Final = "candidates"
 ROWS_AT_ONCE: Final = 8_192
 _READERS: Final = 8
 _LINE: Final = orjson.OPT_APPEND_NEWLINE
 
 
 def score(bundle: Bundle, task: ScoringTask) -> None:
-    """By the kind of the file: one line for each impression, or one for each ad that the catalogue took."""
+    """By the columns of the file: one line for each impression or candidate, or one for each ad that the catalogue took."""
     reader = open_table(task.path, mapping=task.mapping, kind=task.kind)
-    if reader.kind == ADS.kind:
-        _store(bundle, task)
+    pairs = {USER_ID, AD_ID} <= set(reader.columns)
+    if reader.kind == ADS.kind and (task.kind is not None or not pairs):
+        store_ads(bundle, task)
         return
-    missing = [name for name in IMPRESSIONS.required if name not in reader.columns]
-    if missing:
-        raise InvalidInput(f"expected impressions ({', '.join(IMPRESSIONS.required)}), missing: {', '.join(missing)}")
+    if not pairs:
+        raise InvalidInput(
+            f"expected impressions ({', '.join(IMPRESSIONS.required)}), candidates ({USER_ID}, {AD_ID}) or ads "
+            f"({', '.join(ADS.required)}); received a file without {AD_ID if USER_ID in reader.columns else USER_ID}"
+        )
     task.tally.kind = IMPRESSIONS.kind
+    if TIMESTAMP not in reader.columns:
+        task.tally.kind = CANDIDATES
+        task.tally.as_of = task.dropped_at if task.as_of is None else task.as_of
+        if task.tally.as_of is None:
+            raise InvalidInput(f"expected a column {TIMESTAMP}, or --as-of: the hour and the history depend on it")
+    catalogue = task.surroundings.ads()
+    known = {str(cells.word(ad.get(AD_ID))): ad for ad in catalogue.ads} if catalogue else {}
+    task.tally.catalogue = catalogue.version if catalogue else None
     for chunk in reader.chunks(ROWS_AT_ONCE):
-        _impressions(bundle, task, chunk)
+        _rows(bundle, task, chunk, known)
     task.tally.check(task.max_reject_share)
 
 
@@ -55,22 +70,22 @@ class _Rows:
     numbers: NDArray[np.int64]
     users: list[str | None]
     ads: list[str | None]
-    moments: NDArray[np.int64]
+    moments: NDArray[np.int64]  # `MISSING_TIME` where one is missing or bad
     faults: dict[int, tuple[str, str]]
 
     def __len__(self) -> int:
         return len(self.numbers)
 
 
-def _impressions(bundle: Bundle, task: ScoringTask, chunk: Chunk) -> None:
-    """``{"row": from 0, "ad_id", "probability", "pctr", …}``; `probability` is the first thing that the model answers.
+def _rows(bundle: Bundle, task: ScoringTask, chunk: Chunk, known: Mapping[str, Mapping[str, Any]]) -> None:
+    """``{"row": from 0, "user_id", "ad_id", "probability", "pctr", …}``; `probability` is the first chance that follows it.
 
-    Columns of the ads table that the file has beside its own tell what the ads are. What users did before is read from state,
-    where there is one; what they had to do with ads before counts as nothing.
+    What the ads are is told by columns of the ads table that the file has beside its own, else by the catalogue. What users did
+    before is read from state, where there is one; what they had to do with ads before counts as nothing.
     """
     tally, keep = task.tally, task.on_bad_row == "missing"
-    rows = _understood(chunk, bundle, everything=keep)
-    chances, bad_cells = chances_of(bundle, _described(bundle, task, rows), len(rows))
+    rows = _understood(chunk, bundle, tally.as_of, everything=keep)
+    chances, bad_cells = chances_of(bundle, _described(bundle, task, rows, known), len(rows))
     faults = {cell.row: (cell.column.removeprefix(AD_PREFIX), cell.detail) for cell in reversed(bad_cells)} | rows.faults
     good = np.ones(len(rows), dtype=bool)
     if not keep:
@@ -79,7 +94,12 @@ def _impressions(bundle: Bundle, task: ScoringTask, chunk: Chunk) -> None:
     first = next(iter(answers.values()))
     lines = [
         orjson.dumps(
-            {"row": tally.rows_in + int(rows.numbers[n]), "ad_id": rows.ads[n], "probability": first[n]}
+            {
+                "row": tally.rows_in + int(rows.numbers[n]),
+                "user_id": rows.users[n],
+                "ad_id": rows.ads[n],
+                "probability": first[n],
+            }
             | {name: values[n] for name, values in answers.items()},
             option=_LINE,
         )
@@ -94,15 +114,21 @@ def _impressions(bundle: Bundle, task: ScoringTask, chunk: Chunk) -> None:
     tally.rows_used += len(lines)
 
 
-def _understood(chunk: Chunk, bundle: Bundle, *, everything: bool) -> _Rows:
-    """The chunk's rows; with `everything` the rejected lines stand among them as rows without cells."""
+def _understood(chunk: Chunk, bundle: Bundle, as_of: int | None, *, everything: bool) -> _Rows:
+    """The chunk's rows, asked for `as_of` where the file has no moments.
+
+    everything   rejected lines stand among them as rows without cells
+    """
     numbers = positions(chunk)
     columns: dict[str, Sequence[Any]] = dict(chunk.columns)
     if everything:
         count = len(chunk) + len(chunk.rejects)
         columns = {name: spread(content, numbers, count) for name, content in columns.items()}
         numbers = np.arange(count)
-    moments, _ = cells.timestamps(columns[TIMESTAMP], bundle.encoder.zone)
+    if TIMESTAMP in columns:
+        moments, _ = cells.timestamps(columns[TIMESTAMP], bundle.encoder.zone)
+    else:
+        moments = np.full(len(numbers), as_of, dtype=np.int64)
     users, ads = cells.words(columns[USER_ID]), cells.words(columns[AD_ID])
     faults: dict[int, tuple[str, str]] = {}
     for n in range(len(numbers)):
@@ -115,14 +141,14 @@ def _understood(chunk: Chunk, bundle: Bundle, *, everything: bool) -> _Rows:
     return _Rows(columns, numbers, users, ads, moments, faults)
 
 
-def _described(bundle: Bundle, task: ScoringTask, rows: _Rows) -> dict[str, Any]:
+def _described(bundle: Bundle, task: ScoringTask, rows: _Rows, known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     people = Interner()
     user = np.array([people.code(word or "\0") for word in rows.users], dtype=np.int64)
-    known = rows.moments[rows.moments != MISSING_TIME]
-    newest = task.as_of if task.as_of is not None else int(known.max(initial=0))
+    stated = rows.moments[rows.moments != MISSING_TIME]
+    newest = task.as_of if task.as_of is not None else int(stated.max(initial=0))
     moment = np.where(rows.moments == MISSING_TIME, newest, rows.moments)
     # Each row says what its ad is: two rows of one ad may differ, and a file seldom holds an ad so often that it matters.
-    ads = Ads.from_table(rows.columns, len(rows), bundle.manifest.get("lists"), bundle.encoder.zone)
+    ads = Ads.from_table(_ad_columns(rows, known), len(rows), bundle.manifest.get("lists"), bundle.encoder.zone)
     empty = [None] * len(rows)
     shown = Shown(
         user,
@@ -136,6 +162,22 @@ def _described(bundle: Bundle, task: ScoringTask, rows: _Rows) -> dict[str, Any]
     return describe_rows(shown, events, {}, ads, window_of(bundle), bundle.encoder.zone)
 
 
+def _ad_columns(rows: _Rows, known: Mapping[str, Mapping[str, Any]]) -> dict[str, Sequence[Any]]:
+    """What the file says of the ads, and where it says nothing, the catalogue. A log's `channel` is its own, not the ad's."""
+    columns: dict[str, Sequence[Any]] = {
+        name: content for name, content in rows.columns.items() if name == AD_ID or name not in IMPRESSIONS.columns
+    }
+    found = [known.get(ad or "", {}) for ad in rows.ads]
+    for name in dict.fromkeys(name for ad in known.values() for name in ad):
+        if name not in columns:
+            columns[name] = [ad.get(name) for ad in found]
+        elif name != AD_ID:
+            columns[name] = [
+                ad.get(name) if cells.is_missing(cell) else cell for ad, cell in zip(found, columns[name], strict=True)
+            ]
+    return columns
+
+
 def _events(task: ScoringTask, users: list[str]) -> Events:
     """What state knows of these users."""
     read = task.surroundings.read_user
@@ -146,40 +188,3 @@ def _events(task: ScoringTask, users: list[str]) -> Events:
     joined = concatenate(parts) if parts else empty_events(users)
     code = Interner(users).codes(joined.users)
     return replace(joined, user=code[joined.user] if len(joined) else joined.user, users=users)
-
-
-def _store(bundle: Bundle, task: ScoringTask) -> None:
-    """One line for each ad that is in the catalogue now: the whole file is the catalogue, or it is refused."""
-    reader = open_table(task.path, mapping=task.mapping, kind=ADS.kind)
-    task.tally.kind = ADS.kind
-    kept: list[dict[str, Any]] = []
-    seen: set[str] = set()
-    for chunk in reader.chunks(ROWS_AT_ONCE):
-        faults: dict[int, tuple[str, str]] = {}
-        rows = [{name: content[n] for name, content in chunk.columns.items()} for n in range(len(chunk))]
-        for n, row in enumerate(rows):
-            fault = _fault_of(row, seen, bundle)
-            if fault is None:
-                kept.append({name: cell for name, cell in row.items() if not cells.is_missing(cell)})
-            else:
-                faults[n] = fault
-        task.reject(chunk.rejects + [chunk.reject(n, *fault) for n, fault in faults.items()])
-        task.tally.rows_in += len(chunk) + len(chunk.rejects)
-        task.tally.rows_used += len(chunk) - len(faults)
-    task.tally.check(task.max_reject_share)
-    task.output.lines(b"".join(orjson.dumps({"ad_id": ad[AD_ID]}, option=_LINE) for ad in kept), len(kept))
-    if task.surroundings.on_ads is not None:
-        task.surroundings.on_ads(kept)
-
-
-def _fault_of(row: dict[str, Any], seen: set[str], bundle: Bundle) -> tuple[str, str] | None:
-    """The first thing that is wrong with an ad, by the rules that hold when it competes."""
-    try:
-        ad_id = Candidates.from_rows([row], bundle.encoder.zone).ad_id[0]
-    except InvalidInput as error:
-        fault = error.faults[0]
-        return fault.pointer.rpartition("/")[2], fault.detail
-    if ad_id in seen:
-        return AD_ID, "expected each ad once"
-    seen.add(ad_id)
-    return None

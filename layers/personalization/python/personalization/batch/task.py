@@ -8,6 +8,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
+from personalization.advertising.catalogue import AdCatalogue
 from personalization.batch.output import Output
 from personalization.batch.spill import Share
 from personalization.batch.tally import Tally
@@ -25,13 +26,15 @@ class Surroundings:
     catalogue   the items as they are now
     on_items    is given the change that a file of items makes to the catalogue
     read_user   events of a user of whom a file tells nothing but the id
-    on_ads      is given the ads of a file, which are all that the shop runs from now on
+    ads         the ads as they are now
+    on_ads      is given the ads of a file, which are all that the shop runs from now on, and when it was dropped
     """
 
     catalogue: Callable[[], Catalogue | None] = lambda: None
     on_items: Callable[[Part], object] | None = None
     read_user: Callable[[str], Events] | None = None
-    on_ads: Callable[[Sequence[Mapping[str, Any]]], object] | None = None
+    ads: Callable[[], AdCatalogue | None] = lambda: None
+    on_ads: Callable[[Sequence[Mapping[str, Any]], int], object] | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class ScoringTask:
     mapping            our name → their column, or ``=constant``
     on_bad_row         reject a row with a bad cell, or count the cell as missing
     as_of              milliseconds; the newest timestamp of the file where `None`
+    dropped_at         milliseconds, `None` where the file was not dropped
     max_reject_share   above which nothing is scored, or what was scored does not count
     on_events          is given all events of some users at a time, once they are scored
     temp_dir           for events by user; the system's where `None`
@@ -58,6 +62,7 @@ class ScoringTask:
     mapping: Mapping[str, str] | None = None
     on_bad_row: OnBadRow = "reject"
     as_of: int | None = None
+    dropped_at: int | None = None
     max_reject_share: float = 1.0
     on_events: Callable[[Share], None] | None = None
     temp_dir: Path | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from botocore.config import Config
 
+from personalization.advertising.catalogue import AdCatalogueStore, write_catalogue
 from personalization.batch.handler import Answer, BatchHandler
 from personalization.batch.runner import Runner
 from personalization.batch.spill import Share
@@ -76,6 +77,8 @@ def batch_handler(job: str) -> Callable[[dict[str, Any], Any], Answer]:
             CatalogueStore(s3, settings.data_bucket, ttl=0.0).get,
             CatalogueWriter(s3, settings.data_bucket).append,
             lambda user_id: state.read(user_id).events,
+            AdCatalogueStore(s3, settings.data_bucket, ttl=0.0).get,
+            partial(write_catalogue, s3, settings.data_bucket),
         ),
     )
     handler = BatchHandler(job, settings.data_bucket, runner.run, logger, metrics)
