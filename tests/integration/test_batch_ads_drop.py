@@ -73,6 +73,16 @@ def test_candidates_know_the_ads_and_when_they_were_dropped(shop: Shop) -> None:
     assert found == [(row, ad, pytest.approx(click(hour=hour, **columns), abs=1e-6)) for row, ad, columns in expected]
 
 
+def test_what_candidates_saw_before_counts(shop: Shop) -> None:
+    for _ in range(2):
+        shop.call("ads", "POST", "/v1/ads/score", {"user_id": "u", "candidates": [{"ad_id": "m2", "size": 2}]})
+    manifest = drop(shop, "inbox/ads/candidates.csv", "user_id,ad_id,size\nu,m2,2\nu,m1,1\nv,m2,2\n")
+    hour = int(manifest["as_of"][11:13])
+    lines = files(shop.s3, "results/ads/candidates.csv/")["part-00000.jsonl"].splitlines()
+    expected = [click(ad__size=2, hour=hour, pair__seen=2), click(ad__size=1, hour=hour), click(ad__size=2, hour=hour)]
+    assert [json.loads(line)["probability"] for line in lines] == pytest.approx(expected, abs=1e-6)
+
+
 def test_impressions_of_a_folder_that_says_so(shop: Shop) -> None:
     manifest = drop(shop, "inbox/ads/impressions/log.csv", "user_id,ad_id,timestamp,campaign_id\nu,a,2026-11-24T09:00:00Z,c\n")
     assert (manifest["kind"], manifest["scored"], manifest["as_of"]) == ("impressions", 1, None)

@@ -18,7 +18,9 @@ from personalization.bundle import Bundle, load_bundle
 from personalization.errors import InvalidInput
 from personalization.events import Events, empty_events
 from tests.ads_bundle import ads_bundle, click
+from tests.bundles import flat_bundle
 from tests.support import DAY_MS, events_of
+from training.cli import main
 
 NINE = 1_790_000_000 // 86_400 * 86_400 + 9 * 3600
 
@@ -189,3 +191,27 @@ def test_too_many_bad_ads_change_nothing(bundle: Bundle, tmp_path: Path) -> None
     with pytest.raises(TooManyRejects):
         scored(bundle, tmp_path, ADS, max_reject_share=0.5, surroundings=around)
     assert taken == []
+
+
+def test_predict_knows_ads_and_histories_from_files(bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log, ads, orders, out = (tmp_path / name for name in ("log.csv", "ads.csv", "orders.csv", "out.jsonl"))
+    log.write_text(f"user_id,ad_id,timestamp\nu,a,{NINE}\nv,b,{NINE}\n,a,{NINE}\n")
+    ads.write_text("ad_id,size,creative\na,2,blue\na,9,red\n")
+    orders.write_text(
+        "user_id,item_id,event_type,timestamp,order_id\n"
+        f"u,x,purchase,{NINE - 86_400},1\nu,x,purchase,{NINE - 2 * 86_400},2\nu,x,purchase,{NINE + 60},3\nw,x,view,{NINE},\n"
+    )
+    arguments = ["predict", bundle.directory, "--in", log, "--ads", ads, "--interactions", orders, "--out", out]
+    assert main([str(argument) for argument in arguments]) == 0
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    expected = [click(None, "blue", ad__size=2, hour=9, orders=2), click(hour=9), click(None, "blue", ad__size=2, hour=9)]
+    assert [line["probability"] for line in lines] == pytest.approx(expected, abs=1e-6)
+    assert "3 rows scored; 1 bad cells" in capsys.readouterr().err
+
+
+def test_other_models_take_no_table_of_ads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flat_bundle(tmp_path / "flat")
+    (tmp_path / "in.csv").write_text("click_count\n1\n")
+    arguments = ["predict", tmp_path / "flat", "--in", tmp_path / "in.csv", "--ads", tmp_path / "in.csv", "--out", "-"]
+    assert main([str(argument) for argument in arguments]) == 2
+    assert "received one of table" in capsys.readouterr().err

@@ -81,7 +81,8 @@ def _rows(bundle: Bundle, task: ScoringTask, chunk: Chunk, known: Mapping[str, M
     """``{"row": from 0, "user_id", "ad_id", "probability", "pctr", …}``; `probability` is the first chance that follows it.
 
     What the ads are is told by columns of the ads table that the file has beside its own, else by the catalogue. What users did
-    before is read from state, where there is one; what they had to do with ads before counts as nothing.
+    before is read from state, where there is one; what they had to do with ads before is known of candidates alone, for it is
+    stored as of now.
     """
     tally, keep = task.tally, task.on_bad_row == "missing"
     rows = _understood(chunk, bundle, tally.as_of, everything=keep)
@@ -154,7 +155,7 @@ def _described(bundle: Bundle, task: ScoringTask, rows: _Rows, known: Mapping[st
         user,
         np.arange(len(rows)),
         moment,
-        Exposure.none(len(rows)),
+        _exposure(task, rows),
         cells.words(rows.columns.get("placement", empty)),
         cells.words(rows.columns.get("channel", empty)),
     )
@@ -176,6 +177,22 @@ def _ad_columns(rows: _Rows, known: Mapping[str, Mapping[str, Any]]) -> dict[str
                 ad.get(name) if cells.is_missing(cell) else cell for ad, cell in zip(found, columns[name], strict=True)
             ]
     return columns
+
+
+def _exposure(task: ScoringTask, rows: _Rows) -> Exposure:
+    exposure, read = Exposure.none(len(rows)), task.surroundings.read_exposure
+    if read is None or TIMESTAMP in rows.columns:
+        return exposure
+    of_user: dict[str, list[int]] = {}
+    for n, (user, ad) in enumerate(zip(rows.users, rows.ads, strict=True)):
+        if user is not None and ad is not None:
+            of_user.setdefault(user, []).append(n)
+    parts = at_once(lambda one: (one[1], read(one[0], [str(rows.ads[n]) for n in one[1]])), of_user.items(), _READERS)
+    columns = {name: content.copy() for name, content in vars(exposure).items()}
+    for places, known in parts:
+        for name, content in columns.items():
+            content[places] = getattr(known, name)
+    return Exposure(**columns)
 
 
 def _events(task: ScoringTask, users: list[str]) -> Events:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from personalization.advertising.catalogue import AdCatalogue
+from personalization.advertising.exposure import Exposure
 from personalization.batch.output import Output
 from personalization.batch.spill import Share
 from personalization.batch.tally import Tally
@@ -27,6 +28,7 @@ class Surroundings:
     on_items    is given the change that a file of items makes to the catalogue
     read_user   events of a user of whom a file tells nothing but the id
     ads         the ads as they are now
+    read_exposure   what a user had to do with some ads until now
     on_ads      is given the ads of a file, which are all that the shop runs from now on, and when it was dropped
     """
 
@@ -34,6 +36,7 @@ class Surroundings:
     on_items: Callable[[Part], object] | None = None
     read_user: Callable[[str], Events] | None = None
     ads: Callable[[], AdCatalogue | None] = lambda: None
+    read_exposure: Callable[[str, Sequence[str]], Exposure] | None = None
     on_ads: Callable[[Sequence[Mapping[str, Any]], int], object] | None = None
 
 

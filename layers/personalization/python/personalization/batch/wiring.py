@@ -19,12 +19,15 @@ from personalization.batch.runner import Runner
 from personalization.batch.spill import Share
 from personalization.batch.task import Surroundings
 from personalization.batch.workspace import own_directory
+from personalization.budgets.exposures import Exposures
+from personalization.budgets.table import CounterTable
 from personalization.bundle import Bundle
 from personalization.catalogue import CatalogueStore, CatalogueWriter
 from personalization.model_store import ModelStore
 from personalization.profiles import window_of
 from personalization.settings import Settings
 from personalization.state import StateStore
+from personalization.state.items import partition
 
 _WRITERS: Final = 16
 
@@ -66,6 +69,7 @@ def batch_handler(job: str) -> Callable[[dict[str, Any], Any], Answer]:
     def remember(bundle: Bundle, share: Share) -> None:
         state.write_windows(share.events, share.event_ids, share.order_ids, window_of(bundle).max_events)
 
+    exposures = Exposures(CounterTable(dynamodb, settings.state_table), settings.state_ttl_days)
     runner = Runner(
         s3,
         settings.data_bucket,
@@ -78,6 +82,7 @@ def batch_handler(job: str) -> Callable[[dict[str, Any], Any], Answer]:
             CatalogueWriter(s3, settings.data_bucket).append,
             lambda user_id: state.read(user_id).events,
             AdCatalogueStore(s3, settings.data_bucket, ttl=0.0).get,
+            lambda user_id, ads: exposures.read(partition("user", user_id), ads),
             partial(write_catalogue, s3, settings.data_bucket),
         ),
     )

@@ -1,0 +1,47 @@
+"""What a prediction for ads knows beside its file, read from files where a stack would ask its stores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import tzinfo
+from pathlib import Path
+
+import numpy as np
+
+from personalization import cells
+from personalization.advertising.catalogue import AdCatalogue
+from personalization.batch.task import Surroundings
+from personalization.events import Events, empty_events
+from personalization.reading.dictionary import compacted
+from personalization.schema import AD_ID
+from training.interactions.sources import chunks, read_interactions
+
+
+def surroundings(ads: Path | None, interactions: Sequence[Path], zone: tzinfo) -> Surroundings:
+    """The ads table and users' histories, as training reads them; nothing where there is no file."""
+    catalogue = None if ads is None else _catalogue(ads, zone)
+    return Surroundings(ads=lambda: catalogue, read_user=_reader(interactions, zone) if interactions else None)
+
+
+def _catalogue(path: Path, zone: tzinfo) -> AdCatalogue:
+    rows = [
+        {name: content[row] for name, content in columns.items() if not cells.is_missing(content[row])}
+        for columns, count, _ in chunks(path, (AD_ID,), zone=zone)
+        for row in range(count)
+    ]
+    # the first row of an ad counts, as in training
+    return AdCatalogue("", 0, list({str(cells.word(row.get(AD_ID))): row for row in reversed(rows)}.values()))
+
+
+def _reader(paths: Sequence[Path], zone: tzinfo) -> Callable[[str], Events]:
+    events = read_interactions(paths, zone=zone).events.sorted()
+    offsets = events.offsets()
+    code = {user: n for n, user in enumerate(events.users)}
+
+    def read(user: str) -> Events:
+        if user not in code:
+            return empty_events([user])
+        first, end = offsets[code[user] : code[user] + 2]
+        return compacted(events.take(np.arange(first, end)))
+
+    return read
