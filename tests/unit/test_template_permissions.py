@@ -84,6 +84,12 @@ def test_a_request_for_an_answer_writes_no_state_but_what_an_ad_uses_up(function
     assert actions == {"dynamodb:Query"} | counting
 
 
+@pytest.mark.parametrize("function", ["AdsApiFunction", "EventsApiFunction"])
+def test_what_counts_money_may_read_and_write_its_counters(function):
+    actions = {a for s in statements(function) for a in s["Action"]}
+    assert {"dynamodb:Query", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"} <= actions
+
+
 def test_queues_take_messages_from_their_own_rule_alone():
     policies = resolved("AWS::SQS::QueuePolicy")
     rules = {i: plan().resolver.arn(i) for i in resolved("AWS::Events::Rule")}
