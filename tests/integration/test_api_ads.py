@@ -170,6 +170,7 @@ def test_faults_are_pointed_at(shop: Shop) -> None:
     assert pointers(candidates=[{"ad_id": "a", "Bid": "dear"}]) == ["/candidates/0/Bid"]
     assert pointers(candidates=[{"ad_id": "a", "budget": 1}]) == ["/candidates/0/campaign_id"]
     assert pointers(candidates=[{"ad_id": "a"}, {"ad_id": "a"}]) == ["/candidates/1/ad_id"]
+    assert pointers(candidates=[CHEAP | {"bid": -1, "budget": 1e13}]) == ["/candidates/0/bid", "/candidates/0/budget"]
     assert pointers(candidates=[CHEAP], as_of="soon") == ["/as_of"]
     assert pointers(candidates=[CHEAP], slots=[{"slot_id": "a", "position": 0}]) == ["/slots/0/position"]
 

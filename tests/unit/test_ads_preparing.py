@@ -265,8 +265,9 @@ def _answers_of(bundle: Bundle, files: dict[str, Path], directory: Path) -> None
     """The trained bundle tells red from blue for somebody it knows, in a file as in a request, and says why."""
     with files["impressions"].open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    arguments = ["predict", bundle.directory, "--in", files["impressions"], "--ads", files["ads"], "--out", directory / "out"]
-    assert main([str(part) for part in [*arguments, "--interactions", files["interactions"]]]) == 0
+    arguments = ["predict", bundle.directory, "--in", files["impressions"], "--out", directory / "out"]
+    arguments += [part for name in ("ads", "interactions", "impressions") for part in (f"--{name}", files[name])]
+    assert main([str(part) for part in arguments]) == 0
     lines = [json.loads(line) for line in (directory / "out").read_text().splitlines()]
     late = [n for n, row in enumerate(rows) if int(row["timestamp"]) >= START + 20 * 86_400 and row["position"] == "1"]
     clicked, probability = [[int(rows[n]["click"]) for n in late], [lines[n]["probability"] for n in late]]

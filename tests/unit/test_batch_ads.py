@@ -209,6 +209,17 @@ def test_predict_knows_ads_and_histories_from_files(bundle: Bundle, tmp_path: Pa
     assert "3 rows scored; 1 bad cells" in capsys.readouterr().err
 
 
+def test_predict_knows_from_a_log_what_users_had_seen(bundle: Bundle, tmp_path: Path) -> None:
+    log, asked, out = (tmp_path / name for name in ("log.csv", "asked.csv", "out.jsonl"))
+    log.write_text(f"user_id,ad_id,timestamp,click\nu,a,{NINE - 60},1\nu,a,{NINE - 30},0\nu,b,{NINE - 30},0\nu,a,{NINE},1\n")
+    asked.write_text(f"user_id,ad_id,timestamp\nu,a,{NINE}\nu,a,{NINE - 30}\nv,a,{NINE}\nu,c,{NINE}\n")
+    arguments = ["predict", bundle.directory, "--in", asked, "--impressions", log, "--out", out]
+    assert main([str(argument) for argument in arguments]) == 0
+    found = [json.loads(line)["probability"] for line in out.read_text().splitlines()]
+    expected = [click(hour=9, pair__seen=2), click(hour=8, pair__seen=1), click(hour=9), click(hour=9)]
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
 def test_other_models_take_no_table_of_ads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flat_bundle(tmp_path / "flat")
     (tmp_path / "in.csv").write_text("click_count\n1\n")

@@ -27,6 +27,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--interactions", type=Path, metavar="F", action="append", help="what the users of a file for ads did before"
     )
+    parser.add_argument("--impressions", type=Path, metavar="F", help="a log: what those users had to do with ads before")
     parser.add_argument("--map", type=mapping, metavar="OURS=THEIRS,…", help="other column names, or a JSON file with them")
 
 
@@ -43,12 +44,13 @@ def run(arguments: argparse.Namespace) -> None:
     bundle = load_bundle(arguments.directory)
     as_of = None if arguments.as_of is None else moment(arguments.as_of, str(bundle.manifest.get("timezone", "UTC")))
     around = None
-    if arguments.ads or arguments.interactions:
+    if arguments.ads or arguments.interactions or arguments.impressions:
         if bundle.kind != IMPRESSIONS.kind:
-            raise InvalidInput(f"expected --ads and --interactions with a model of impressions, received one of {bundle.kind}")
+            options = "--ads, --interactions and --impressions"
+            raise InvalidInput(f"expected {options} with a model of impressions, received one of {bundle.kind}")
         from training.ads.known import surroundings
 
-        around = surroundings(arguments.ads, arguments.interactions or [], bundle.encoder.zone)
+        around = surroundings(arguments.ads, arguments.interactions or [], arguments.impressions, bundle.encoder.zone)
     with ExitStack() as stack:
         if str(arguments.out) == "-":
             stream = sys.stdout.buffer

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization import cells
-from personalization.advertising.names import BILLINGS, CPA, CPC
+from personalization.advertising.names import BILLINGS, CPA, CPC, MAX_MONEY
 from personalization.encoder import TableColumns
 from personalization.errors import Fault, InvalidInput
 from personalization.events import Interner
@@ -87,8 +87,8 @@ class Candidates:
             content = table[name]
             columns[name], bad = cells.numbers(content)
             faults += [_fault(row, name, "a number", content[row]) for row in bad]
-            negative = np.flatnonzero(columns[name] < 0).tolist()
-            faults += [_fault(row, name, "no less than 0", content[row]) for row in negative]
+            beyond = np.flatnonzero((columns[name] < 0) | (columns[name] > MAX_MONEY)).tolist()
+            faults += [_fault(row, name, f"0 to {MAX_MONEY:g}", content[row]) for row in beyond]
         for name in (name for name in _TIMES if name in table):
             content = table[name]
             columns[name], bad = cells.timestamps(content, zone)

@@ -81,8 +81,8 @@ def _rows(bundle: Bundle, task: ScoringTask, chunk: Chunk, known: Mapping[str, M
     """``{"row": from 0, "user_id", "ad_id", "probability", "pctr", …}``; `probability` is the first chance that follows it.
 
     What the ads are is told by columns of the ads table that the file has beside its own, else by the catalogue. What users did
-    before is read from state, where there is one; what they had to do with ads before is known of candidates alone, for it is
-    stored as of now.
+    before is read from state, where there is one; what they had to do with ads before is known of candidates alone, for state
+    has it as of now, or from a log that says when.
     """
     tally, keep = task.tally, task.on_bad_row == "missing"
     rows = _understood(chunk, bundle, tally.as_of, everything=keep)
@@ -155,7 +155,7 @@ def _described(bundle: Bundle, task: ScoringTask, rows: _Rows, known: Mapping[st
         user,
         np.arange(len(rows)),
         moment,
-        _exposure(task, rows),
+        _exposure(task, rows, moment),
         cells.words(rows.columns.get("placement", empty)),
         cells.words(rows.columns.get("channel", empty)),
     )
@@ -179,7 +179,9 @@ def _ad_columns(rows: _Rows, known: Mapping[str, Mapping[str, Any]]) -> dict[str
     return columns
 
 
-def _exposure(task: ScoringTask, rows: _Rows) -> Exposure:
+def _exposure(task: ScoringTask, rows: _Rows, moment: NDArray[np.int64]) -> Exposure:
+    if task.surroundings.exposure_before is not None:
+        return task.surroundings.exposure_before(rows.users, rows.ads, moment)
     exposure, read = Exposure.none(len(rows)), task.surroundings.read_exposure
     if read is None or TIMESTAMP in rows.columns:
         return exposure

@@ -8,6 +8,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from personalization.advertising.catalogue import AdCatalogue
 from personalization.advertising.exposure import Exposure
 from personalization.batch.output import Output
@@ -17,6 +20,7 @@ from personalization.catalogue import Catalogue, Part
 from personalization.events import Events
 from personalization.reading import Reject
 
+Words = Sequence[str | None]
 OnBadRow = Literal["reject", "missing"]
 
 
@@ -29,6 +33,7 @@ class Surroundings:
     read_user   events of a user of whom a file tells nothing but the id
     ads         the ads as they are now
     read_exposure   what a user had to do with some ads until now
+    exposure_before   what N users had to do with N ads before N moments, where a log tells
     on_ads      is given the ads of a file, which are all that the shop runs from now on, and when it was dropped
     """
 
@@ -37,6 +42,7 @@ class Surroundings:
     read_user: Callable[[str], Events] | None = None
     ads: Callable[[], AdCatalogue | None] = lambda: None
     read_exposure: Callable[[str, Sequence[str]], Exposure] | None = None
+    exposure_before: Callable[[Words, Words, NDArray[np.int64]], Exposure] | None = None
     on_ads: Callable[[Sequence[Mapping[str, Any]], int], object] | None = None
 
 

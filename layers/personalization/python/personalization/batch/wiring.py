@@ -78,12 +78,12 @@ def batch_handler(job: str) -> Callable[[dict[str, Any], Any], Answer]:
         on_events=remember,
         temp_dir=own_directory(cache_dir.parent),
         surroundings=Surroundings(
-            CatalogueStore(s3, settings.data_bucket, ttl=0.0).get,
-            CatalogueWriter(s3, settings.data_bucket).append,
-            lambda user_id: state.read(user_id).events,
-            AdCatalogueStore(s3, settings.data_bucket, ttl=0.0).get,
-            lambda user_id, ads: exposures.read(partition("user", user_id), ads),
-            partial(write_catalogue, s3, settings.data_bucket),
+            catalogue=CatalogueStore(s3, settings.data_bucket, ttl=0.0).get,
+            on_items=CatalogueWriter(s3, settings.data_bucket).append,
+            read_user=lambda user_id: state.read(user_id).events,
+            ads=AdCatalogueStore(s3, settings.data_bucket, ttl=0.0).get,
+            read_exposure=lambda user_id, ads: exposures.read(partition("user", user_id), ads),
+            on_ads=partial(write_catalogue, s3, settings.data_bucket),
         ),
     )
     handler = BatchHandler(job, settings.data_bucket, runner.run, logger, metrics)
