@@ -23,6 +23,7 @@ SAMPLES: Final = Path(__file__).resolve().parents[1] / "events"
 _INTERACTIONS: Final = "user_id,item_id,event_type,timestamp\n" + "".join(
     f"smoke-{n},item-{n},purchase,2026-01-0{n}T12:00:00Z\n" for n in (1, 2, 3)
 )
+_CANDIDATES: Final = "user_id,ad_id,timestamp\n" + "".join(f"smoke-{n},ad-{n},2026-01-0{n}T12:00:00Z\n" for n in (1, 2, 3))
 
 
 class CheckFailed(AssertionError):
@@ -85,7 +86,8 @@ def _sample(name: str) -> str:
 
 def _drop(target: Target, name: str) -> None:
     file = f"smoke-{time.time_ns()}.csv"
-    content = _flat(columns) if (columns := target.models[name]) else _INTERACTIONS
+    raw = _CANDIDATES if name == "ads" else _INTERACTIONS
+    content = _flat(columns) if (columns := target.models[name]) else raw
     target.s3.put_object(Bucket=target.data_bucket, Key=f"inbox/{name}/{file}", Body=content.encode())
     prefix = f"{RESULTS}/{name}/{file}/"
     deadline = time.monotonic() + target.wait_seconds

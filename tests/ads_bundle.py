@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 
 from personalization.encoder import Column, TableEncoder
 from tests.bundles import _seal, _write_graph
+from training.background import write_background
 
 # The logit of a click: a bias, and what each column adds; missing numbers add nothing. P(conversion | click) is one half.
 BIAS: Final = -2.0
@@ -20,7 +21,9 @@ CREATIVE: Final = {None: 0.0, "?": 0.0, "red": 0.0, "blue": 0.4}
 UNTREATED: Final = 0.125
 
 
-def ads_bundle(directory: Path, *, untreated: bool = False, conversion: bool = True, **content: Any) -> str:
+def ads_bundle(
+    directory: Path, *, untreated: bool = False, conversion: bool = True, background: bool = False, **content: Any
+) -> str:
     """Write a bundle named ``ads``; its version. `content` goes into bundle.json."""
     encoder = TableEncoder(
         (
@@ -72,7 +75,10 @@ def ads_bundle(directory: Path, *, untreated: bool = False, conversion: bool = T
     )
     whole = {"tasks": names, "fallback": dict.fromkeys(names, 0.1), "attribution_window_days": 3.0,
              "history_window": {"max_events": 50, "max_days": 365}, **content}  # fmt: skip
-    return _seal(directory, "ads", "impressions", encoder, whole)
+    if background:  # two rows of which nothing is known
+        rows = {"numeric": np.full((2, len(WEIGHT)), np.nan, np.float32), "categorical": np.zeros((2, 2), np.int64)}
+        write_background(directory, rows, np.zeros(2))
+    return _seal(directory, "ads", "impressions", encoder, whole, ["background.npz"] if background else [])
 
 
 def click(channel: str | None = None, creative: str | None = None, **columns: float) -> float:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -136,7 +136,9 @@ def _write_graph(
     (directory / MODEL_ONNX).write_bytes(model.SerializeToString())
 
 
-def _seal(directory: Path, name: str, kind: str, encoder: TableEncoder, content: dict[str, Any]) -> str:
+def _seal(
+    directory: Path, name: str, kind: str, encoder: TableEncoder, content: dict[str, Any], files: Sequence[str] = ()
+) -> str:
     (directory / "report.html").write_text("<p>by hand</p>")
     return write_bundle(
         directory,
@@ -146,6 +148,7 @@ def _seal(directory: Path, name: str, kind: str, encoder: TableEncoder, content:
         metrics={"test": {}},
         started=0.0,
         encoder=encoder,
+        files=("report.html", *files),
         content=content,
         created_at=CREATED_AT,
     )

@@ -1,4 +1,4 @@
-"""POST /v1/ads/score, POST /v1/tables/ads-table."""
+"""POST /v1/ads/score, POST /v1/ads/plan, POST /v1/tables/ads-table."""
 
 from personalization.api import Handler, Services, ads, application
 
@@ -8,4 +8,4 @@ def build(services: Services) -> Handler:
     return application(services, ads.routes(services))
 
 
-lambda_handler = build(Services.from_environment("ads", models=("ads", "ads-table"), state=False))
+lambda_handler = build(Services.from_environment("ads", models=("ads", "ads-table")))

@@ -10,6 +10,7 @@ import pytest
 
 from personalization.model_store import promote, publish
 from personalization.schema import JOBS, TABLE_SUFFIX
+from tests.ads_bundle import ads_bundle
 from tests.bundles import flat_bundle, profiles_bundle
 from tests.e2e.account import Account
 from tests.e2e.building import Build, Runtime, build, runtime
@@ -68,3 +69,5 @@ def _bundles(directory: Path) -> Iterator[tuple[Path, str]]:
     yield directory / "profiles", "profiles"
     recommendations_bundle(directory / "recommendations")
     yield directory / "recommendations", "recommendations"
+    ads_bundle(directory / "ads", background=True)
+    yield directory / "ads", "ads"

@@ -13,6 +13,7 @@ import pytest
 from local.aws import bridge_address, isolated_environment
 from local.env import variables
 from local.stack import Stack
+from tests.ads_bundle import ads_bundle
 from tests.bundles import flat_bundle, profiles_bundle
 from tests.cloud import ROOT, plan
 from tests.e2e.building import Build, Runtime, sam
@@ -39,6 +40,7 @@ def engine() -> None:
 def stack(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     bundles = tmp_path_factory.mktemp("bundles")
     profiles_bundle(bundles / "profiles")
+    ads_bundle(bundles / "ads")
     for job in ("profiles", "recommendations", "ads"):
         flat_bundle(bundles / f"{job}-table", f"{job}-table")
     with Stack(home=tmp_path_factory.mktemp("home"), bridge=bridge_address()) as stack:

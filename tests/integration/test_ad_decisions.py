@@ -161,6 +161,24 @@ def test_exploration_is_told_with_its_propensities(bundle: Bundle, house: House)
     assert ask(bundle, house, candidates=[BIG], exploration={"mode": "epsilon"}).content["exploration"]["epsilon"] == 0.05
 
 
+def test_a_winner_explains_itself(tmp_path: Path, house: House, bundle: Bundle) -> None:
+    ads_bundle(tmp_path / "explained", background=True)
+    explaining = load_bundle(tmp_path / "explained")
+    found = ask(explaining, house, candidates=[BIG | {"creative": "blue"}], channel="app", explain=True)
+    because = found.content["slots"][0]["winner"]["because"]
+    # the model is a sum, so each column adds what it adds, whatever the order
+    told = {one["column"]: one["contribution"] for one in because["contributions"]}
+    expected = {"ad.size": 1.0, "hour": 1.2, "channel": 0.7, "ad.creative": 0.4, "orders": 0.0, "pair.seen": 0.0}
+    assert told == pytest.approx(expected | {"pair.category_share": 0.0}, abs=1e-5)
+    assert (because["of"], because["base"]) == ("click", -2.0)
+    assert because["logit"] == pytest.approx(-2.0 + 3.3, abs=1e-5)
+    assert because["contributions"][0]["means"] == "hour of the day, in the shop's zone"
+    assert found.warnings == ()
+    silent = ask(bundle, house, candidates=[BIG], explain=True)
+    assert "because" not in silent.content["slots"][0]["winner"]
+    assert any("explain" in warning for warning in silent.warnings)
+
+
 def test_ads_come_from_the_catalogue(bundle: Bundle, house: House, s3: S3Client, clock: Clock) -> None:
     with pytest.raises(InvalidInput, match="no file of ads"):
         ask(bundle, house)
@@ -185,7 +203,7 @@ def test_without_the_table_what_is_counted_stays_out(bundle: Bundle, house: Hous
 
 def test_faults_point_at_what_was_sent(bundle: Bundle, house: House) -> None:
     with pytest.raises(InvalidInput) as raised:
-        ask(bundle, house, candidates=[{"ad_id": "a", "campaign_id": "c", "Bid": "dear"}, {"ad_id": "x"}])
+        ask(bundle, house, candidates=[{"ad_id": "a", "campaign_id": "c", "Bid": "dear"}, {"ad_id": "x", "budget": 5}])
     assert {fault.pointer for fault in raised.value.faults} == {"/candidates/0/Bid", "/candidates/1/campaign_id"}
     with pytest.raises(InvalidInput) as raised:
         ask(bundle, house, candidates=[SMALL], events=[{"item_id": "x", "event_type": "view", "timestamp": "soon"}])

@@ -8,9 +8,12 @@ import pytest
 from botocore.exceptions import ClientError
 
 from personalization.advertising.catalogue import KEY, AdCatalogueStore, write_catalogue
+from personalization.budgets import Account, Budgets, Charge
 from personalization.budgets.exposures import Exposures
+from personalization.budgets.feedback import outcomes, settle
 from personalization.budgets.table import CounterTable
 from personalization.cells import MISSING_TIME
+from personalization.schema import EVENT_CODE
 from personalization.state import StateStore
 from tests.support import Clock
 
@@ -110,3 +113,26 @@ def test_it_is_erased_with_the_user(dynamodb: DynamoDBClient) -> None:
     assert [item["key"] for item in state.everything("u")["items"]] == []  # it expired long ago
     assert state.erase("u") == {"exposure": 1}
     assert dynamodb.scan(TableName="test-state")["Items"] == []
+
+
+def test_outcomes_among_events() -> None:
+    view, cart, buy = (EVENT_CODE[word] for word in ("view_item", "add_to_cart", "purchase"))
+    cells = ["d#tea", "d#tea", None, "d#tea", "d#tea", "d", "#tea", "d#", "e#a#b"]
+    found = outcomes(cells, [view, view, view, buy, buy, buy, view, view, view])
+    assert [(one.event, one.decision_id, one.ad_id, one.billing, one.happened) for one in found] == [
+        (0, "d", "tea", "cpc", "clicked"), (3, "d", "tea", "cpa", "converted"), (8, "e", "a#b", "cpc", "clicked")
+    ]  # fmt: skip
+    assert outcomes(["d#tea"], [cart]) == []
+
+
+def test_outcomes_are_settled_and_remembered_once(dynamodb: DynamoDBClient) -> None:
+    clock = Clock()
+    budgets, exposures = Budgets(dynamodb, "test-state", clock=clock), Exposures(CounterTable(dynamodb, "test-state"))
+    budgets.commit("d", [Charge("tea", Account("c", 100, 2_000_000_000), "cpc", 30, 3)])
+    told = outcomes(["d#tea", "free#cup"], [EVENT_CODE["view_item"]] * 2)
+    partitions, now = ["user#u", "user#v"], int(clock.now * 1000)
+    first = settle(told, partitions, now, budgets, exposures)
+    assert sorted((one.billed, one.because) for one in first) == [(0, "unknown"), (30, "")]
+    assert settle(told[:1], partitions, now, budgets, exposures)[0].repeated
+    assert exposures.read("user#u", ["tea"]).clicked.tolist() == [1]
+    assert exposures.read("user#v", ["cup"]).clicked.tolist() == [1]

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from openapi_schema_validator import OAS31Validator
 
+from tests.ads_bundle import ads_bundle
 from tests.api_shop import Shop, job_of_path
 from tests.bundles import flat_bundle, profiles_bundle
 from tests.recommending import recommendations_bundle
@@ -34,7 +35,7 @@ def check(event: dict[str, Any], status: int, body: dict[str, Any]) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_with_models(shop: Shop, tmp_path: Path, path: Path) -> None:
     profiles_bundle(tmp_path / "profiles")
-    flat_bundle(tmp_path / "ads", "ads")
+    ads_bundle(tmp_path / "ads", background=True)
     recommendations_bundle(tmp_path / "recommendations")
     names = ["profiles", "ads", "recommendations"]
     for name in ("profiles-table", "recommendations-table", "ads-table"):

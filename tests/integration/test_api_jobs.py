@@ -116,36 +116,6 @@ def test_recommendations_that_cannot_be(shop: Shop, body: dict[str, Any]) -> Non
     assert shop.call("recommendations", "POST", "/v1/recommendations", body).status == 400
 
 
-def test_ads_are_scored_in_order(shop: Shop, tmp_path: Path) -> None:
-    flat_bundle(tmp_path / "b", "ads")
-    shop.publish(tmp_path / "b")
-    candidates = [
-        {"ad_id": 12, "click_count": 4, "event_source": "web"},  # an alias of channel
-        {"ad_id": "b", "view_duration": 0},
-        {"ad_id": "b", "channel": "app"},
-    ]
-    reply = shop.call("ads", "POST", "/v1/ads/score", {"user_id": "u", "candidates": candidates})
-    assert reply.body["scores"] == [
-        {"ad_id": "12", "probability": pytest.approx(expected_probability(4, None, "web"))},
-        {"ad_id": "b", "probability": pytest.approx(expected_probability(None, 0, None))},
-        {"ad_id": "b", "probability": pytest.approx(expected_probability(None, None, "app"))},
-    ]
-    assert reply.body["decision_id"] == reply.body["request_id"]
-
-
-def test_ads_that_cannot_be_scored_are_pointed_at(shop: Shop, tmp_path: Path) -> None:
-    flat_bundle(tmp_path / "b", "ads")
-    shop.publish(tmp_path / "b")
-
-    def pointers(*candidates: dict[str, Any]) -> list[str]:
-        reply = shop.call("ads", "POST", "/v1/ads/score", {"candidates": list(candidates)})
-        assert reply.status == 400
-        return [error["pointer"] for error in reply.body["errors"]]
-
-    assert pointers({"ad_id": "a"}, {"category": "x"}, {"ad_id": ""}) == ["/candidates/1/ad_id", "/candidates/2/ad_id"]
-    assert pointers({"ad_id": "a", "Click Count": "many"}) == ["/candidates/0/Click Count"]
-
-
 def test_too_many_ads_are_413(shop: Shop) -> None:
     reply = shop.call("ads", "POST", "/v1/ads/score", {"candidates": [{"ad_id": n} for n in range(501)]})
     assert (reply.status, reply.body["errors"][0]["pointer"]) == (413, "/candidates")

@@ -14,6 +14,7 @@ from deploy.checks import CheckFailed, Target, checks
 from deploy.redrive import redrive
 from deploy.stack import StackMissing, empty_bucket, outputs, take_down
 from local.stack import Stack
+from tests.ads_bundle import ads_bundle
 from tests.bundles import flat_bundle, profiles_bundle
 
 COLUMNS = ("click_count", "view_duration", "channel")  # of the flat bundle
@@ -24,8 +25,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     bundles = tmp_path_factory.mktemp("bundles")
     profiles_bundle(bundles / "profiles")
     flat_bundle(bundles / "ads-table", "ads-table")
+    ads_bundle(bundles / "ads")
     with Stack(home=tmp_path_factory.mktemp("home"), api_key="a-key") as stack:
-        stack.publish([bundles / "profiles", bundles / "ads-table"])
+        stack.publish([bundles / "profiles", bundles / "ads-table", bundles / "ads"])
         yield stack
 
 
@@ -35,10 +37,10 @@ def target(stack: Stack, models: dict[str, tuple[str, ...]], key: str = "a-key")
 
 def test_a_stack_that_works_passes_every_check(stack: Stack):
     names = []
-    for name, check in checks(target(stack, {"profiles": (), "ads-table": COLUMNS})):
+    for name, check in checks(target(stack, {"profiles": (), "ads-table": COLUMNS, "ads": ()})):
         check()
         names.append(name)
-    assert len(names) == 4 + 2 * 2
+    assert len(names) == 4 + 2 * 3
 
 
 def test_a_stack_without_the_model_fails_its_check(stack: Stack):

@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from training.runtime import prepare
 
 prepare(0)
 
 from personalization.advertising.slots import PositionModel, Slot  # noqa: E402
-from personalization.bundle import load_bundle  # noqa: E402
+from personalization.api.ad_answers import House, score  # noqa: E402
+from personalization.api.ad_requests import ScoreRequest  # noqa: E402
+from personalization.bundle import Bundle, load_bundle  # noqa: E402
 from personalization.cells import MISSING_TIME  # noqa: E402
 from personalization.errors import InvalidInput  # noqa: E402
 from training.ads.columns import decide  # noqa: E402
@@ -255,6 +258,37 @@ def test_the_command_makes_a_bundle_that_knows_its_places(tmp_path: Path) -> Non
     assert not any("user_id" in name or "position" in name for name in names)
     assert "u17" not in (out / "bundle.json").read_text()
     assert "Places" in (out / "report.html").read_text()
+    _answers_of(bundle, files, tmp_path)
+
+
+def _answers_of(bundle: Bundle, files: dict[str, Path], directory: Path) -> None:
+    """The trained bundle tells red from blue for somebody it knows, in a file as in a request, and says why."""
+    with files["impressions"].open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    arguments = ["predict", bundle.directory, "--in", files["impressions"], "--out", directory / "out"]
+    arguments += [part for name in ("ads", "interactions", "impressions") for part in (f"--{name}", files[name])]
+    assert main([str(part) for part in arguments]) == 0
+    lines = [json.loads(line) for line in (directory / "out").read_text().splitlines()]
+    late = [n for n, row in enumerate(rows) if int(row["timestamp"]) >= START + 20 * 86_400 and row["position"] == "1"]
+    clicked, probability = [[int(rows[n]["click"]) for n in late], [lines[n]["probability"] for n in late]]
+    assert roc_auc_score(clicked, probability) > 0.7
+    tea = [
+        {"item_id": "i0", "event_type": "purchase", "timestamp": START - n * 5 * 86_400, "category": "tea", "event_value": 5}
+        for n in (1, 2)
+    ]
+    with files["ads"].open(newline="") as stream:
+        ads = list(csv.DictReader(stream))
+    slots = [{"slot_id": "1", "placement": "home", "position": 1}, {"slot_id": "2", "placement": "home", "position": 2}]
+    request = {"events": tea, "candidates": ads, "slots": slots, "explain": True}
+    found = score(ScoreRequest.model_validate(request), bundle, "d", START * 1000, House())
+    winners = [slot["winner"] for slot in found.content["slots"]]
+    assert {winner["ad_id"] for winner in winners} == {"a0", "a1"}  # those for tea
+    assert winners[0]["expected_value"] >= winners[1]["expected_value"]
+    assert winners[1]["seen"] == pytest.approx(0.5, abs=0.15)
+    because = winners[0]["because"]
+    whole = because["base"] + sum(one["contribution"] for one in because["contributions"]) + because["others"]
+    assert whole == pytest.approx(because["logit"], abs=1e-4)
+    assert 1 / (1 + np.exp(-because["logit"])) == pytest.approx(winners[0]["pctr"], abs=1e-5)
 
 
 def test_base_rates_as_a_bundle(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import yaml
 from openapi_spec_validator import validate
 from pydantic import BaseModel
 
-from personalization.api import Route, ads, events, items, models, profiles, recommendations, shopping, users
+from personalization.api import Route, ad_requests, ads, events, items, models, profiles, recommendations, shopping, users
 from personalization.api.tables import TableRequest
 from personalization.schema import MAX_ID_LENGTH
 from tests.api_shop import Shop
@@ -28,7 +28,10 @@ BODIES: dict[str, type[BaseModel]] = {
     "PromotionBody": shopping.PromotionBody,
     "ContextBody": shopping.ContextBody,
     "ItemsRequest": items.ItemsRequest,
-    "ScoreRequest": ads.ScoreRequest,
+    "ScoreRequest": ad_requests.ScoreRequest,
+    "SlotBody": ad_requests.SlotBody,
+    "ExplorationBody": ad_requests.ExplorationBody,
+    "PlanRequest": ad_requests.PlanRequest,
     "TableRequest": TableRequest,
     "EventsRequest": events.EventsRequest,
 }

@@ -22,6 +22,7 @@ ROUTES = {
     ("GET", "/v1/items/{item_id}/similar"): "RecommendationsApiFunction",
     ("PUT", "/v1/items"): "RecommendationsApiFunction",
     ("POST", "/v1/ads/score"): "AdsApiFunction",
+    ("POST", "/v1/ads/plan"): "AdsApiFunction",
     ("POST", "/v1/events"): "EventsApiFunction",
     ("GET", "/v1/users/{user_id}"): "EventsApiFunction",
     ("DELETE", "/v1/users/{user_id}"): "EventsApiFunction",

@@ -51,14 +51,15 @@ def test_a_job_reaches_only_its_own_objects(job):
     models = {f"arn:aws:s3:::shop-modelsbucket/models/{name}/*" for name in names}
     inbox = {f"arn:aws:s3:::shop-databucket/inbox/{name}/*" for name in names}
     results = {f"arn:aws:s3:::shop-databucket/results/{name}/*" for name in names}
-    catalogue = {"arn:aws:s3:::shop-databucket/catalogue/*"} if job == "recommendations" else set()
+    kept = {"recommendations": {"catalogue/*"}, "ads": {"catalogue/ads/*"}}.get(job, set())
+    catalogue = {f"arn:aws:s3:::shop-databucket/{prefix}" for prefix in kept}
 
     def reached(function: str, action: str) -> set[str]:
         return {r for s in statements(function) if action in s["Action"] for r in s["Resource"]}
 
     title = job.capitalize()
     assert reached(f"{title}ApiFunction", "s3:GetObject") == models | catalogue
-    assert reached(f"{title}ApiFunction", "s3:PutObject") == catalogue
+    assert reached(f"{title}ApiFunction", "s3:PutObject") == (catalogue if job == "recommendations" else set())
     assert reached(f"{title}BatchFunction", "s3:GetObject") == models | inbox | results | catalogue
     assert reached(f"{title}BatchFunction", "s3:PutObject") == results | catalogue
     assert reached(f"{title}BatchFunction", "sqs:ReceiveMessage") == {f"arn:aws:sqs:us-east-1:123456789012:shop-{title}Queue"}
@@ -77,8 +78,16 @@ def test_only_the_events_function_erases_state():
 
 
 @pytest.mark.parametrize("function", JOB_API)
-def test_a_request_for_an_answer_writes_no_state(function):
-    assert {a for s in statements(function) for a in s["Action"] if a.startswith("dynamodb:")} == {"dynamodb:Query"}
+def test_a_request_for_an_answer_writes_no_state_but_what_an_ad_uses_up(function):
+    counting = {"dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"} if function == "AdsApiFunction" else set()
+    actions = {a for s in statements(function) for a in s["Action"] if a.startswith("dynamodb:")}
+    assert actions == {"dynamodb:Query"} | counting
+
+
+@pytest.mark.parametrize("function", ["AdsApiFunction", "EventsApiFunction"])
+def test_what_counts_money_may_read_and_write_its_counters(function):
+    actions = {a for s in statements(function) for a in s["Action"]}
+    assert {"dynamodb:Query", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"} <= actions
 
 
 def test_queues_take_messages_from_their_own_rule_alone():

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from personalization import cells
 from personalization.advertising.describing import LIST_SEPARATOR, TERMS, Ads, split
+from personalization.advertising.rows import Columns
 from personalization.encoder import TableEncoder
 from personalization.errors import InvalidInput
 from personalization.events import Events, empty_events
@@ -23,7 +24,7 @@ from training.ads.heads import Tasks
 from training.ads.impressions import DAY_MS, Impressions, attribution_window, read_impressions
 from training.ads.model import Place, places_of, tasks_of
 from training.ads.options import AdData
-from training.ads.rows import Columns, Histories, described
+from training.ads.rows import Histories, described
 from training.ads.splits import Split
 from training.ads.splits import split as split_log
 from training.bundling import fingerprint

@@ -21,6 +21,7 @@ from training.ads.model import TARGET, AdModel, base_rates, examples_of, refit_n
 from training.ads.options import BASE_RATE, TABULAR, AdData, AdTraining
 from training.ads.prepare import Prepared, Rows, prepare_ads
 from training.ads.report import ad_report
+from training.background import write_background
 from training.bundling import REPORT_HTML, rows_per_second, start_bundle, write_bundle
 from training.evaluation.importance import Importance, permutation_importance
 from training.export import constant_model, export, open_session
@@ -87,6 +88,10 @@ def _write(
     if learnt is not None and learnt.tried:
         evaluation.metrics["tuning"] = learnt.tried
     importance = _importance(path, prepared, parts.valid, data.seed) if learnt else []
+    files = [REPORT_HTML]
+    if learnt is not None:
+        said = run(path, parts.train)[prepared.tasks.outputs[0]]
+        files.append(write_background(directory, parts.train.inputs, said))
     speed = rows_per_second(path, sample)
     (directory / REPORT_HTML).write_text(ad_report(prepared, learnt, evaluation, importance, speed), encoding="utf-8")
     content = bundle_content(prepared, learnt, rates, importance, data, training)
@@ -98,6 +103,7 @@ def _write(
         encoder=prepared.encoder,
         metrics=evaluation.metrics,
         started=started,
+        files=files,
         content=content | {"rows_per_second_per_core": speed, "export_difference": parity},
     )
 

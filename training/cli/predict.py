@@ -10,6 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from personalization.errors import InvalidInput
+from personalization.schema import IMPRESSIONS
 from training.cli.train import mapping
 
 
@@ -22,6 +23,11 @@ def add(commands: Any) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="F", help="JSON Lines; - for standard output")
     parser.add_argument("--as-of", metavar="DATE", help="date or time; default: the newest of the file")
     parser.add_argument("--k", type=int, default=20, metavar="N", help="items for each history")
+    parser.add_argument("--ads", type=Path, metavar="F", help="table of ads: what a file for ads does not say of them itself")
+    parser.add_argument(
+        "--interactions", type=Path, metavar="F", action="append", help="what the users of a file for ads did before"
+    )
+    parser.add_argument("--impressions", type=Path, metavar="F", help="a log: what those users had to do with ads before")
     parser.add_argument("--map", type=mapping, metavar="OURS=THEIRS,…", help="other column names, or a JSON file with them")
 
 
@@ -37,6 +43,14 @@ def run(arguments: argparse.Namespace) -> None:
         raise InvalidInput(f"expected --k of at least 1, received {arguments.k}")
     bundle = load_bundle(arguments.directory)
     as_of = None if arguments.as_of is None else moment(arguments.as_of, str(bundle.manifest.get("timezone", "UTC")))
+    around = None
+    if arguments.ads or arguments.interactions or arguments.impressions:
+        if bundle.kind != IMPRESSIONS.kind:
+            options = "--ads, --interactions and --impressions"
+            raise InvalidInput(f"expected {options} with a model of impressions, received one of {bundle.kind}")
+        from training.ads.known import surroundings
+
+        around = surroundings(arguments.ads, arguments.interactions or [], arguments.impressions, bundle.encoder.zone)
     with ExitStack() as stack:
         if str(arguments.out) == "-":
             stream = sys.stdout.buffer
@@ -47,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
             stream = stack.enter_context(part.open("wb"))
         tally = score_file(
             bundle, arguments.source, StreamOutput(stream), mapping=arguments.map, on_bad_row="missing", as_of=as_of,
-            k=arguments.k,
+            k=arguments.k, surroundings=around,
         )  # fmt: skip
         stream.flush()
         if str(arguments.out) != "-":

@@ -9,7 +9,7 @@ from personalization.advertising.eligibility import Limits, refusals
 from personalization.advertising.exploration import Exploration, generator, seed_of
 from personalization.advertising.pacing import Pace, Traffic, pace
 from personalization.advertising.slots import PositionModel, Slot
-from personalization.advertising.worth import Chances, Worth, own_worth, paid_worth
+from personalization.advertising.worth import Chances, Worth, own_worth, paid_worth, unpriced, worth_of
 
 __all__ = [
     "Candidates",
@@ -30,4 +30,6 @@ __all__ = [
     "paid_worth",
     "refusals",
     "seed_of",
+    "unpriced",
+    "worth_of",
 ]

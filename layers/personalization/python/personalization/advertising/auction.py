@@ -94,9 +94,7 @@ def decide(
     seen = (positions or PositionModel()).seen_all(slots)
     for index in sorted(range(len(slots)), key=lambda i: -seen[i]):
         house.fill(index, float(seen[index]), slots[index].floor / 1000)
-    won = {win.candidate for win in house.wins}
-    losses = {row: refusal or house.loss(row) for row, refusal in enumerate(refused) if row not in won}
-    return Decision(house.wins, losses, house.chances, house.worlds.draws)
+    return Decision(house.wins, house.losses(), house.chances, house.worlds.draws)
 
 
 @dataclass
@@ -162,17 +160,31 @@ class _House:
             return len(self.rounds) % len(self.worlds.present)  # one for each slot, or one for all where nothing is drawn
         return int(self.random.integers(len(self.worlds.present)))
 
-    def loss(self, row: int) -> Refusal:
-        """Why an eligible candidate got no slot."""
-        entered = [one for one in self.rounds if one.entered[row]]
-        best = max((float(one.expected[row]) for one in entered or self.rounds), default=0.0) * 1000
-        if not entered:
-            return Refusal(BELOW_FLOOR, f"expected value {best:.6g} for 1,000 impressions")
-        if any(one.expected[row] > one.to_beat and not one.unhindered[row] for one in entered):
-            return Refusal(PACED, "its campaign is ahead of its spending plan")
-        if any(one.expected[row] >= one.to_beat for one in entered):
-            return Refusal(OUTSCORED, "another ad was tried in its place")
-        return Refusal(OUTSCORED, f"expected value {best:.6g} for 1,000 impressions")
+    def losses(self) -> dict[int, Refusal]:
+        """Why each of the others got no slot."""
+        lost = np.ones(len(self.refused), dtype=bool)
+        lost[[win.candidate for win in self.wins]] = False
+        entered, paced, tried = (np.zeros(len(lost), dtype=bool) for _ in range(3))
+        best = np.full(len(lost), -np.inf)
+        for one in self.rounds:
+            entered |= one.entered
+            paced |= one.entered & ~one.unhindered & (one.expected > one.to_beat)
+            tried |= one.entered & (one.expected >= one.to_beat)
+            best = np.maximum(best, one.expected)
+        thousand = (np.where(np.isfinite(best), best, 0.0) * 1000).tolist()
+        out: dict[int, Refusal] = {}
+        for row in np.flatnonzero(lost).tolist():
+            refusal = self.refused[row]
+            if refusal is not None:
+                out[row] = refusal
+            elif paced[row]:
+                out[row] = Refusal(PACED, "its campaign is ahead of its spending plan")
+            elif tried[row]:
+                out[row] = Refusal(OUTSCORED, "another ad was tried in its place")
+            else:
+                detail = f"expected value {thousand[row]:.6g} for 1,000 impressions"
+                out[row] = Refusal(OUTSCORED if entered[row] else BELOW_FLOOR, detail)
+        return out
 
     def _chances(self, rows: NDArray[np.int64], seen: float, scores: Numbers, world: int) -> tuple[Numbers, Numbers]:
         """Probability of each choice over all worlds, and in the one that was picked."""

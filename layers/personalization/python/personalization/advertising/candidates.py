@@ -11,13 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization import cells
-from personalization.advertising.names import BILLINGS, CPA, CPC
+from personalization.advertising.names import BILLINGS, CPA, CPC, MAX_MONEY
+from personalization.encoder import TableColumns
 from personalization.errors import Fault, InvalidInput
 from personalization.events import Interner
+from personalization.schema import MAX_ID_LENGTH
 
 _MONEY: Final = ("bid", "value", "cost", "discount", "budget", "frequency_cap", "evidence")
 _TIMES: Final = ("starts_at", "ends_at")
+_WORDS: Final = ("ad_id", "campaign_id", "billing", "budget_period", "channel", "creative")
 _PERIODS: Final = (None, "day", "flight")
+_KNOWN: Final = frozenset({*_MONEY, *_TIMES, *_WORDS})
+_CODE_OF: Final[dict[str, int]] = {word: code for code, word in enumerate(BILLINGS)}
 
 
 @dataclass(frozen=True)
@@ -55,14 +60,20 @@ class Candidates:
     ends_at: NDArray[np.int64]
     channel: list[str | None]
     creative: list[str | None]
-    attributes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    attributes: TableColumns = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ad_id)
 
     @classmethod
     def from_rows(cls, rows: Sequence[Mapping[str, Any]], zone: tzinfo = UTC) -> Candidates:
-        """Candidates from rows of the ads table.
+        """Candidates from rows of the ads table; see `from_columns`."""
+        names = dict.fromkeys(name for row in rows for name in row)
+        return cls.from_columns({name: [row.get(name) for row in rows] for name in names}, len(rows), zone)
+
+    @classmethod
+    def from_columns(cls, table: TableColumns, rows: int, zone: tzinfo = UTC) -> Candidates:
+        """Candidates from columns of the ads table, `rows` long each.
 
         zone   of times without an offset
 
@@ -70,45 +81,46 @@ class Candidates:
         ``/candidates/<row>/<column>`` for each cell that is not what its column holds, and for an ad that comes twice.
         """
         faults: list[Fault] = []
-        columns: dict[str, Any] = {}
-        for name in _MONEY:
-            content = [row.get(name) for row in rows]
+        columns: dict[str, Any] = {name: np.full(rows, np.nan) for name in _MONEY}
+        columns |= {name: np.full(rows, cells.MISSING_TIME) for name in _TIMES}
+        for name in (name for name in _MONEY if name in table):
+            content = table[name]
             columns[name], bad = cells.numbers(content)
             faults += [_fault(row, name, "a number", content[row]) for row in bad]
-            negative = np.flatnonzero(columns[name] < 0)
-            faults += [_fault(int(row), name, "no less than 0", content[row]) for row in negative]
-        for name in _TIMES:
-            content = [row.get(name) for row in rows]
+            beyond = np.flatnonzero((columns[name] < 0) | (columns[name] > MAX_MONEY)).tolist()
+            faults += [_fault(row, name, f"0 to {MAX_MONEY:g}", content[row]) for row in beyond]
+        for name in (name for name in _TIMES if name in table):
+            content = table[name]
             columns[name], bad = cells.timestamps(content, zone)
             faults += [_fault(row, name, "a date or time", content[row]) for row in bad]
-        ad_id = cells.words([row.get("ad_id") for row in rows])
-        campaign = cells.words([row.get("campaign_id") for row in rows])
-        faults += _identities(ad_id, campaign)
-        period = cells.words([row.get("budget_period") for row in rows])
+        words: dict[str, list[str | None]] = {
+            name: cells.words(table[name]) if name in table else [None] * rows for name in _WORDS
+        }
+        faults += _identities(words["ad_id"], words["campaign_id"])
         faults += [
-            _fault(row, "budget_period", "day or flight", word) for row, word in enumerate(period) if word not in _PERIODS
+            _fault(row, "budget_period", "day or flight", word)
+            for row, word in enumerate(words["budget_period"])
+            if word not in _PERIODS
         ]
-        billing = np.zeros(len(rows), dtype=np.int8)
-        for row, word in enumerate(cells.words([row.get("billing") for row in rows])):
-            named = (CPA if np.isnan(columns["bid"][row]) else CPC) if word is None else word.lower()
-            if named in BILLINGS:
-                billing[row] = BILLINGS.index(named)
-            else:
-                faults.append(_fault(row, "billing", f"one of {', '.join(BILLINGS)}", word))
+        billing = np.where(np.isnan(columns["bid"]), _CODE_OF[CPA], _CODE_OF[CPC]).astype(np.int8)
+        for row, word in enumerate(words["billing"]):
+            if word is not None:
+                code = _CODE_OF.get(word.lower(), -1)
+                billing[row] = code
+                if code < 0:
+                    faults.append(_fault(row, "billing", f"one of {', '.join(BILLINGS)}", word))
         if faults:
             raise InvalidInput(f"{len(faults)} cells of the candidates are not what they should be", faults)
         campaigns = Interner()
-        known = {"ad_id", "campaign_id", "billing", "budget_period", "channel", "creative", *_MONEY, *_TIMES}
-        others = dict.fromkeys(name for row in rows for name in row if name not in known)
         return cls(
-            ad_id=[str(word) for word in ad_id],
-            campaign=campaigns.codes(campaign),
+            ad_id=[str(word) for word in words["ad_id"]],
+            campaign=campaigns.codes(words["campaign_id"]),
             campaigns=campaigns.words,
             billing=billing,
-            daily=np.array([word == "day" for word in period], dtype=bool),
-            channel=cells.words([row.get("channel") for row in rows]),
-            creative=cells.words([row.get("creative") for row in rows]),
-            attributes={name: [row.get(name) for row in rows] for name in others},
+            daily=np.array([word == "day" for word in words["budget_period"]], dtype=bool),
+            channel=words["channel"],
+            creative=words["creative"],
+            attributes={name: content for name, content in table.items() if name not in _KNOWN},
             **columns,
         )
 
@@ -152,12 +164,12 @@ def _identities(ad_ids: Sequence[str | None], campaigns: Sequence[str | None]) -
     faults: list[Fault] = []
     first: dict[str, int] = {}
     for row, (ad_id, campaign) in enumerate(zip(ad_ids, campaigns, strict=True)):
-        if ad_id is None:
-            faults.append(_fault(row, "ad_id", "the id of an ad", None))
+        if ad_id is None or len(ad_id) > MAX_ID_LENGTH:
+            faults.append(_fault(row, "ad_id", f"the id of an ad, at most {MAX_ID_LENGTH} characters", ad_id))
         elif first.setdefault(ad_id, row) != row:
             faults.append(Fault(f"/candidates/{row}/ad_id", f"the ad is candidate {first[ad_id]} already"))
-        if campaign is None:
-            faults.append(_fault(row, "campaign_id", "the id of a campaign", None))
+        if campaign is None or len(campaign) > MAX_ID_LENGTH:
+            faults.append(_fault(row, "campaign_id", f"the id of a campaign, at most {MAX_ID_LENGTH} characters", campaign))
     return faults
 
 

@@ -118,8 +118,8 @@ class Ads:
                 columns[AD_PREFIX + name] = content
         return cls(
             cells.words(table.get("ad_id", empty)),
-            [split(cell) for cell in table.get("category", empty)],
-            [split(cell) for cell in table.get("item_id", empty)],
+            [split(cell) for cell in table["category"]] if "category" in table else [()] * rows,
+            [split(cell) for cell in table["item_id"]] if "item_id" in table else [()] * rows,
             cells.timestamps(table.get("starts_at", empty), zone)[0],
             cells.timestamps(table.get("ends_at", empty), zone)[0],
             columns,
@@ -129,7 +129,9 @@ class Ads:
 def split(cell: Any) -> list[str]:
     """The words of a cell that may be a list."""
     word = cells.word(cell)
-    return [] if word is None else [part for part in (text.strip() for text in word.split(LIST_SEPARATOR)) if part]
+    if word is None or LIST_SEPARATOR not in word:
+        return [] if word is None else [word]
+    return [part for text in word.split(LIST_SEPARATOR) if (part := text.strip())]
 
 
 def views(

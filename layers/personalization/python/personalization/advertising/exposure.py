@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,10 @@ class Exposure:
         """Of users who never saw an ad."""
         zeros = np.zeros(rows)
         return cls(zeros, zeros, zeros, np.full(rows, MISSING_TIME), zeros, zeros, zeros)
+
+    def take(self, rows: NDArray[Any]) -> Exposure:
+        """The rows at these indices."""
+        return Exposure(**{name: getattr(self, name)[rows] for name in self.__dataclass_fields__})
 
     def columns(self, moments: NDArray[np.int64]) -> dict[str, Numbers]:
         """The model's columns, asked at `moments` (N,)."""

@@ -28,5 +28,6 @@ REASONS: Final = (INELIGIBLE, OUT_OF_FLIGHT, FREQUENCY_CAP, BUDGET_SPENT, BELOW_
 
 MAX_SLOTS: Final = 20
 MAX_DRAWS: Final = 5_000
+MAX_MONEY: Final = 1e12  # of a bid, a value, a budget: sums of them stay numbers, and fit a counter of billionths
 MAX_PLAN_CELLS: Final = 5_000
 MAX_PLAN_ROWS: Final = 50_000

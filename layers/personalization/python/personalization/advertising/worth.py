@@ -5,6 +5,7 @@ With e = P(seen), p = P(click | seen), c = P(conversion | click):
     paid, cpm    bid / 1000                 paid, cpc   bid × e p           paid, cpa   bid × e p c
     paid, value  value × e p c              (no bid: the worth of a conversion stands for it, whatever is billed)
     own          e × (value × effect − discount × p c) − cost
+    unpriced     e × p (or e × p c where the model knows no clicks): no ad states money, so chances are counted
 
 `effect` is what the ad changes: P(conversion | shown) − P(conversion | not shown). To pay those who would have bought anyway is
 waste, so an own campaign is ranked by it; without a model of the effect it is p c, the response, and the answer says so.
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.advertising.candidates import Candidates
-from personalization.advertising.names import BILLINGS, CPC, CPM
+from personalization.advertising.names import BILLINGS, CPC, CPM, Objective
 
 Numbers = NDArray[np.float64]
 
@@ -88,6 +89,36 @@ class Worth:
         """Expected value if the deciding probabilities were these, (…, N)."""
         gain = self.gain + self.slope * (probability - self.probability)
         return gain * np.where(self.scaled, seen, 1.0) - self.cost
+
+
+def unpriced(candidates: Candidates) -> bool:
+    """Whether no ad states what it pays."""
+    return not (np.isfinite(candidates.bid).any() or np.isfinite(candidates.value).any())
+
+
+def worth_of(objective: Objective, candidates: Candidates, chances: Chances) -> Worth:
+    """By what ads are ranked."""
+    if objective == "own":
+        return own_worth(candidates, chances)
+    return chance_worth(candidates, chances) if unpriced(candidates) else paid_worth(candidates, chances)
+
+
+def chance_worth(candidates: Candidates, chances: Chances) -> Worth:
+    """By the first chance that the model knows; nobody pays."""
+    chance = chances.both if np.isnan(chances.click).all() else chances.click
+    rows = len(candidates)
+    return Worth(
+        gain=chance,
+        slope=np.ones(rows),
+        probability=np.nan_to_num(chance),
+        scaled=np.ones(rows, dtype=bool),
+        cost=np.zeros(rows),
+        unit=np.ones(rows),
+        unit_scaled=np.zeros(rows, dtype=bool),
+        paid=False,
+        evidence=np.nan_to_num(candidates.evidence),
+        missing="the model says nothing of it",
+    )
 
 
 def paid_worth(candidates: Candidates, chances: Chances) -> Worth:

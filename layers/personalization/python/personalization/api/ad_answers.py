@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,26 +11,28 @@ import numpy as np
 import orjson
 
 from personalization import cells
-from personalization.advertising import Candidates, Chances, Limits, PositionModel, Traffic, own_worth, paid_worth, seed_of
+from personalization.advertising import Candidates, Limits, PositionModel, Traffic, unpriced, worth_of
 from personalization.advertising.catalogue import AdCatalogueStore
 from personalization.advertising.describing import Ads, describe
 from personalization.advertising.engine import Answer as Decided
 from personalization.advertising.engine import Question, answer
-from personalization.advertising.names import BILLINGS
-from personalization.advertising.scoring import UNTREATED, chances_of, tasks_of, told
+from personalization.advertising.scoring import UNTREATED, chances_of, tasks_of
 from personalization.api.ad_requests import ScoreRequest
+from personalization.api.ad_telling import Telling
 from personalization.api.ad_viewers import Known, know
 from personalization.api.problems import pointer
 from personalization.api.rows import as_sent, canonical_columns
-from personalization.budgets import Budgets, Repeated, to_money
+from personalization.api.services import Services
+from personalization.budgets import Budgets, Repeated
 from personalization.budgets.exposures import Exposures
+from personalization.budgets.table import CounterTable
 from personalization.bundle import Bundle
 from personalization.encoder import BadCell
 from personalization.errors import Conflict, Fault, InvalidInput, StateUnavailable, TooLarge
+from personalization.explanations import BACKGROUND
 from personalization.schema import MAX_CANDIDATES_PER_CALL
 from personalization.state import StateStore
 
-IMPRESSION: Final = "#"  # between a decision's id and an ad's: what a click or an order brings back as its decision_id
 _REPEATED: Final = "this decision stands already: nothing was counted again"
 
 
@@ -41,6 +44,17 @@ class House:
     budgets: Budgets | None = None
     exposures: Exposures | None = None
     catalogue: AdCatalogueStore | None = None
+
+    @classmethod
+    def of(cls, services: Services) -> House:
+        """What a function's surroundings hold; nobody is asked yet."""
+        settings, clock = services.settings, services.clock
+        catalogue = AdCatalogueStore(services.s3, settings.data_bucket, clock=clock)
+        if services.dynamodb is None:
+            return cls(services.state, catalogue=catalogue)
+        table = CounterTable(services.dynamodb, settings.state_table)
+        budgets = Budgets(services.dynamodb, settings.state_table, clock=clock)
+        return cls(services.state, budgets, Exposures(table, settings.state_ttl_days), catalogue)
 
 
 @dataclass(frozen=True)
@@ -65,8 +79,9 @@ def score(
     sent, failure = _ads_of(request, house)
     candidates, ads = _understood(sent, bundle)
     known = know(request, bundle, candidates.ad_id, now_ms, house.users, house.exposures)
-    chances, bad = _chances(bundle, known, ads, len(candidates), request)
-    worth = own_worth(candidates, chances) if request.objective == "own" else paid_worth(candidates, chances)
+    columns = _described(bundle, known, ads, len(candidates), request)
+    chances, bad = chances_of(bundle, columns, len(candidates))
+    worth = worth_of(request.objective, candidates, chances)
     question = Question(
         decision_id,
         candidates,
@@ -83,19 +98,30 @@ def score(
         zone=bundle.encoder.zone,
         preview=request.preview,
     )
-    telling = _Telling(request, bundle, question, chances)
+    telling = Telling(request, bundle, question, chances, columns)
     because = [part for part in (failure, known.because) if part]
+    contents: dict[int, dict[str, Any]] = {}  # by what was decided; a decision that is refused is made anew
+
+    def record(one: Decided) -> bytes:
+        contents[id(one.decision)] = telling.content(one)
+        return _packed(contents[id(one.decision)])
+
     try:
-        made = answer(question, house.budgets, lambda one: orjson.dumps(telling.content(one)))
+        made = answer(question, house.budgets, record)
     except StateUnavailable as error:
         because.append(f"nothing that is counted takes part: {error.detail}")
         made = answer(question, None)
     if isinstance(made, Repeated):
-        return Scored(
-            orjson.loads(made.answer), "; ".join(because), ("this decision stands already: nothing was counted again",)
-        )
+        return Scored(_repeated(made), "; ".join(because), (_REPEATED,))
     _count(request, made, question, house, now_ms)
-    return Scored(telling.content(made), "; ".join(because), tuple(_warnings(sent, bad, telling)))
+    content = contents.get(id(made.decision)) or telling.content(made)
+    return Scored(content, "; ".join(because), tuple(_warnings(sent, bad, telling)))
+
+
+def without_model(request: ScoreRequest, decision_id: str) -> dict[str, Any]:
+    """The content of an answer that nothing can be said in."""
+    slots = [{"slot_id": slot.slot_id, "winner": None} for slot in request.slots]
+    return {"decision_id": decision_id, "objective": request.objective, "slots": slots, "losers": [], "scores": []}
 
 
 def _ads_of(request: ScoreRequest, house: House) -> tuple[Sequence[Mapping[str, Any]], str]:
@@ -116,12 +142,21 @@ def _ads_of(request: ScoreRequest, house: House) -> tuple[Sequence[Mapping[str, 
 def _understood(sent: Sequence[Mapping[str, Any]], bundle: Bundle) -> tuple[Candidates, Ads]:
     """The ads as they compete, and as the model sees them. Raises `InvalidInput` with the names that were sent."""
     columns = canonical_columns(sent)
-    rows = [{name: content[n] for name, content in columns.items()} for n in range(len(sent))]
+    columns["campaign_id"] = _campaigns(columns, len(sent))
     try:
-        candidates = Candidates.from_rows(rows, bundle.encoder.zone)
+        candidates = Candidates.from_columns(columns, len(sent), bundle.encoder.zone)
     except InvalidInput as error:
         raise InvalidInput(error.detail, [_placed(fault, sent) for fault in error.faults]) from None
     return candidates, Ads.from_table(columns, len(sent), bundle.manifest.get("lists"), bundle.encoder.zone)
+
+
+def _campaigns(columns: Mapping[str, Sequence[Any]], rows: int) -> list[Any]:
+    """An ad that states no campaign is one of its own; but a budget must say whose it is."""
+    ads, campaigns, budgets = (columns.get(name, [None] * rows) for name in ("ad_id", "campaign_id", "budget"))
+    return [
+        (cells.word(ad_id) or "nameless") if cells.is_missing(campaign) and cells.is_missing(budget) else campaign
+        for ad_id, campaign, budget in zip(ads, campaigns, budgets, strict=True)
+    ]
 
 
 def _placed(fault: Fault, sent: Sequence[Mapping[str, Any]]) -> Fault:
@@ -129,18 +164,10 @@ def _placed(fault: Fault, sent: Sequence[Mapping[str, Any]]) -> Fault:
     return Fault(pointer("candidates", int(row), as_sent(sent[int(row)], column)), fault.detail)
 
 
-def _chances(bundle: Bundle, known: Known, ads: Ads, rows: int, request: ScoreRequest) -> tuple[Chances, list[BadCell]]:
-    columns = describe(
-        known.views,
-        ads,
-        np.zeros(rows, np.int64),
-        np.arange(rows),
-        known.exposure,
-        bundle.encoder.zone,
-        [_placement(request)] * rows,
-        [request.channel] * rows,
-    )
-    return chances_of(bundle, columns, rows)
+def _described(bundle: Bundle, known: Known, ads: Ads, rows: int, request: ScoreRequest) -> dict[str, Any]:
+    viewer, every, zone = np.zeros(rows, np.int64), np.arange(rows), bundle.encoder.zone
+    place = [_placement(request)] * rows, [request.channel] * rows
+    return describe(known.views, ads, viewer, every, known.exposure, zone, *place)
 
 
 def _placement(request: ScoreRequest) -> str | None:
@@ -171,86 +198,23 @@ def _recorded(decision_id: str, house: House) -> Repeated | None:
 def _repeated(made: Repeated) -> dict[str, Any]:
     if not made.answer:
         raise Conflict("a decision with this id was made without an answer to repeat; use another id")
-    content: dict[str, Any] = orjson.loads(made.answer)
+    content: dict[str, Any] = orjson.loads(zlib.decompress(made.answer))
     return content
 
 
-@dataclass(frozen=True)
-class _Telling:
-    """How a decision is told."""
-
-    request: ScoreRequest
-    bundle: Bundle
-    question: Question
-    chances: Chances
-
-    def content(self, made: Decided) -> dict[str, Any]:
-        question, decision = self.question, made.decision
-        policy = question.exploration
-        winners = {win.slot: win for win in decision.wins}
-        slots = []
-        for index, slot in enumerate(question.slots):
-            told_: dict[str, Any] = {"slot_id": slot.slot_id, "winner": None}
-            if index in winners:
-                told_["winner"] = self._winner(winners[index], made)
-            if self.request.explain:
-                chances = decision.chances.get(index, np.zeros(0))
-                told_["propensities"] = {
-                    question.candidates.ad_id[row]: round(float(chances[row]), 9) for row in np.flatnonzero(chances)
-                }
-            slots.append(told_)
-        basis = None
-        if self.request.objective == "own":
-            basis = "uplift" if UNTREATED in tasks_of(self.bundle) else "response"
-        return {
-            "decision_id": question.decision_id,
-            "objective": self.request.objective,
-            **({"basis": basis} if basis else {}),
-            "exploration": {
-                "mode": policy.mode,
-                "epsilon": policy.epsilon,
-                "draws": decision.draws,
-                "seed": f"{seed_of(question.decision_id):016x}",
-            },
-            "positions": "known" if question.positions.known else "unknown",
-            "slots": slots,
-            "losers": [self._loser(row, refusal) for row, refusal in sorted(decision.losses.items())],
-        }
-
-    def _winner(self, win: Any, made: Decided) -> dict[str, Any]:
-        candidates, row = self.question.candidates, win.candidate
-        paid = self.question.worth.paid
-        charge = made.charges.get(row)
-        return {
-            "ad_id": candidates.ad_id[row],
-            "campaign_id": candidates.campaigns[candidates.campaign[row]],
-            "impression_id": f"{self.question.decision_id}{IMPRESSION}{candidates.ad_id[row]}",
-            **self._chances(row),
-            "seen": round(win.seen, 6),
-            "expected_value": round(win.expected_value, 9),
-            "price": win.price,
-            "billing": BILLINGS[int(candidates.billing[row])] if paid else None,
-            **({"reserved": round(to_money(charge.expected), 9)} if charge else {}),
-            "propensity": round(win.propensity, 9),
-            "explored": win.explored,
-        }
-
-    def _loser(self, row: int, refusal: Any) -> dict[str, Any]:
-        candidates = self.question.candidates
-        value = float(self.question.worth.expected(1.0)[row])
-        worth = {"expected_value": round(value, 9)} if np.isfinite(value) else {}
-        return {
-            "ad_id": candidates.ad_id[row], "reason": refusal.reason, "detail": refusal.detail, **self._chances(row), **worth
-        }  # fmt: skip
-
-    def _chances(self, row: int) -> dict[str, float]:
-        return {name: round(float(values[row]), 7) for name, values in told(self.chances).items() if np.isfinite(values[row])}
+def _packed(content: Mapping[str, Any]) -> bytes:
+    """An answer as it is kept: 500 losers are repetitive, an item is billed by size and holds 400 KB at most."""
+    return zlib.compress(orjson.dumps(content), 1)
 
 
-def _warnings(sent: Sequence[Mapping[str, Any]], bad: Sequence[BadCell], telling: _Telling) -> list[str]:
+def _warnings(sent: Sequence[Mapping[str, Any]], bad: Sequence[BadCell], telling: Telling) -> list[str]:
     out = [f"{len(bad)} cells of the ads are not what the model knows there: they count as missing"] if bad else []
     if telling.request.objective == "own" and UNTREATED not in tasks_of(telling.bundle):
         out.append("the model knows no impressions that were held back: ads are ranked by response, not by what they change")
+    if telling.request.explain and BACKGROUND not in telling.bundle.manifest["files"]:
+        out.append("explain: the model was written without the rows that it would be explained against")
+    if telling.request.objective == "paid" and unpriced(telling.question.candidates):
+        out.append("no ad states a bid or a value: they are ranked by their chance, and cost nothing")
     if len({slot.placement for slot in telling.request.slots}) > 1:
         out.append("the slots have several placements: what a placement changes is left out of the chances")
     if not telling.question.positions.known and any(slot.position for slot in telling.request.slots):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization import cells
-from personalization.advertising import Candidates, Worth, own_worth, paid_worth
+from personalization.advertising import Candidates, Worth, worth_of
 from personalization.advertising.describing import AD_PREFIX, Ads, Views, describe
 from personalization.advertising.exposure import Exposure
 from personalization.advertising.names import MAX_PLAN_CELLS, MAX_PLAN_ROWS
@@ -115,7 +115,7 @@ class _Scoring:
 
     def _worth(self, chances: Any, rows: int) -> Worth:
         candidates = repeated(self._candidates, rows)
-        return own_worth(candidates, chances) if self._objective == "own" else paid_worth(candidates, chances)
+        return worth_of(self._objective, candidates, chances)
 
 
 def repeated(candidates: Candidates, rows: int) -> Candidates:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from personalization.advertising.exploration import Exploration
-from personalization.advertising.names import MAX_DRAWS, MAX_SLOTS, Auction, Mode, Objective
+from personalization.advertising.names import MAX_DRAWS, MAX_MONEY, MAX_SLOTS, Auction, Mode, Objective
 from personalization.advertising.slots import Slot
 from personalization.api.calls import Body
 from personalization.schema import (
@@ -33,7 +33,7 @@ class SlotBody(Body):
     slot_id: Id
     placement: Id | None = None
     position: Annotated[int, Field(ge=1, le=1_000)] | None = None
-    floor: Annotated[float, Field(ge=0)] = 0.0
+    floor: Annotated[float, Field(ge=0, le=MAX_MONEY)] = 0.0
 
     def slot(self) -> Slot:
         return Slot(self.slot_id, self.placement, self.position, self.floor)

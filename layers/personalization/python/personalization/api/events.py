@@ -1,4 +1,7 @@
-"""``POST /v1/events``: what shoppers just did, stored one by one and counted from the next question on."""
+"""``POST /v1/events``: what shoppers just did, stored one by one and counted from the next question on.
+
+A click or an order whose `decision_id` is the `impression_id` of an ad is charged to the ad's campaign.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,20 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
+from personalization.api.ad_answers import House
 from personalization.api.answers import Answer
 from personalization.api.application import Route
 from personalization.api.calls import Body, Call
 from personalization.api.problems import pointer
 from personalization.api.rows import Columns, Row, as_sent, canonical_columns
 from personalization.api.services import Services
-from personalization.cells import is_missing
+from personalization.budgets import Settlement
+from personalization.budgets.feedback import outcomes, settle
+from personalization.cells import is_missing, words
 from personalization.errors import Fault, InvalidInput
-from personalization.reading.interactions import parse_events
+from personalization.reading.interactions import ParsedEvents, parse_events
 from personalization.schema import MAX_EVENTS_PER_CALL, USER_ID
-from personalization.state.items import Kind
+from personalization.state.items import Kind, partition
 
 _KINDS: Final[tuple[tuple[Kind, bool], ...]] = (("user", False), ("session", True))
 
@@ -29,24 +35,41 @@ class EventsRequest(Body):
 
 
 def routes(services: Services) -> list[Route]:
+    house = House.of(services)
+
     def append(call: Call) -> Answer:
         sent = call.body(EventsRequest).events
-        groups = [(kind, places, parse_events(own, len(places))) for kind, places, own in _by_owner(sent, call.now_ms)]
+        groups = [(kind, places, parse_events(own, len(places)), own) for kind, places, own in _by_owner(sent, call.now_ms)]
         faults = [
             Fault(pointer("events", places[row], *([as_sent(sent[places[row]], column)] if column else [])), reason)
-            for _, places, parsed in groups
+            for _, places, parsed, _ in groups
             for row, column, reason in parsed.faults
         ]
         if faults:
             raise InvalidInput("some events are not valid; none was stored", faults)
         accepted = duplicates = 0
-        for kind, _, parsed in groups:
+        for kind, _, parsed, _ in groups:
             appended = services.users.append_events(parsed.events, parsed.event_ids, parsed.order_ids, kind)
             accepted += appended.accepted
             duplicates += appended.duplicates + len(parsed.duplicates)
-        return Answer({"accepted": accepted, "duplicates": duplicates})
+        content: dict[str, Any] = {"accepted": accepted, "duplicates": duplicates}
+        # Of duplicates too: a call is repeated where it broke off, and each outcome is charged once.
+        settled = [one for kind, _, parsed, own in groups for one in _settled(house, kind, parsed, own, call.now_ms)]
+        if settled:
+            content["settled"] = sum(not one.because and not one.repeated for one in settled)
+        return Answer(content)
 
     return [Route("POST", "/v1/events", append)]
+
+
+def _settled(house: House, kind: Kind, parsed: ParsedEvents, columns: Columns, now_ms: int) -> list[Settlement]:
+    """What became of the ads that these events followed from."""
+    if house.budgets is None or "decision_id" not in columns:
+        return []
+    events, cells = parsed.events, words(columns["decision_id"])
+    told = outcomes([cells[row] for row in parsed.kept.tolist()], events.event_type.tolist())
+    partitions = [partition(kind, events.users[user]) for user in events.user.tolist()]
+    return settle(told, partitions, now_ms, house.budgets, house.exposures)
 
 
 def _by_owner(sent: list[Row], now_ms: int) -> Iterator[tuple[Kind, list[int], Columns]]:

@@ -22,6 +22,7 @@ from personalization.settings import Settings
 from personalization.state import StateStore
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
 
 WRITERS: Final = 16
@@ -33,10 +34,11 @@ TIMEOUTS: Final = {"connect_timeout": 1, "read_timeout": 3}
 class Services:
     """One function's surroundings. Tests build their own.
 
-    models   the stores of the models that this function answers with, by name
-    state    `None` in a function that reads and writes none
-    clock    unix seconds
-    new_id   of a request without an `Idempotency-Key`
+    models     the stores of the models that this function answers with, by name
+    state      `None` where nothing is remembered
+    clock      unix seconds
+    new_id     of a request without an `Idempotency-Key`
+    dynamodb   the state table's client, for what is counted there; `None` like `state`
     """
 
     settings: Settings
@@ -46,9 +48,10 @@ class Services:
     state: StateStore | None = None
     clock: Callable[[], float] = time.time
     new_id: Callable[[], str] = lambda: str(uuid4())
+    dynamodb: DynamoDBClient | None = None
 
     @classmethod
-    def from_environment(cls, service: str, models: tuple[str, ...] = (), *, state: bool = True) -> Services:
+    def from_environment(cls, service: str, models: tuple[str, ...] = ()) -> Services:
         """The real ones. Raises `KeyError` for a missing environment variable; asks nobody anything yet."""
         settings = Settings.from_environment()
         monitor = Monitor(service)
@@ -64,11 +67,9 @@ class Services:
             )
             for name in models
         }
-        store = None
-        if state:
-            dynamodb = boto3.client("dynamodb", config=client_config(WRITERS))
-            store = StateStore(dynamodb, settings.state_table, ttl_days=settings.state_ttl_days, workers=WRITERS)
-        return cls(settings, monitor, s3, stores, store)
+        dynamodb = boto3.client("dynamodb", config=client_config(WRITERS))
+        store = StateStore(dynamodb, settings.state_table, ttl_days=settings.state_ttl_days, workers=WRITERS)
+        return cls(settings, monitor, s3, stores, store, dynamodb=dynamodb)
 
     def model(self, name: str, user_id: str | None = None) -> Served:
         """The bundle for a user, or why there is none."""

@@ -48,9 +48,9 @@ def _score_good(bundle: Bundle, task: ScoringTask, chunk: Chunk) -> None:
     rejects = chunk.rejects + [chunk.reject(row, cell.column, cell.detail) for row, cell in first_fault.items()]
     good = np.ones(len(chunk), dtype=bool)
     good[list(first_fault)] = False
-    positions = tally.rows_in + _positions(chunk)
+    numbers = tally.rows_in + positions(chunk)
     used = int(good.sum())
-    task.output.lines(lines(positions[good], scored.probability[good]), used)
+    task.output.lines(lines(numbers[good], scored.probability[good]), used)
     task.reject(rejects)
     tally.rows_in += len(chunk) + len(chunk.rejects)
     tally.rows_used += used
@@ -59,7 +59,7 @@ def _score_good(bundle: Bundle, task: ScoringTask, chunk: Chunk) -> None:
 def _score_all(bundle: Bundle, task: ScoringTask, chunk: Chunk) -> None:
     tally = task.tally
     rows = len(chunk) + len(chunk.rejects)
-    columns = {name: _spread(cells, _positions(chunk), rows) for name, cells in chunk.columns.items()}
+    columns = {name: spread(cells, positions(chunk), rows) for name, cells in chunk.columns.items()}
     scored = tables.score(bundle, columns, rows)
     task.output.lines(lines(tally.rows_in + np.arange(rows), scored.probability), rows)
     tally.bad_cells += len(scored.bad_cells) + len(chunk.rejects)
@@ -67,19 +67,20 @@ def _score_all(bundle: Bundle, task: ScoringTask, chunk: Chunk) -> None:
     tally.rows_used += rows
 
 
-def _positions(chunk: Chunk) -> NDArray[np.int64]:
+def positions(chunk: Chunk) -> NDArray[np.int64]:
     """Where each row stands among the chunk's rows and rejected lines."""
     before = np.searchsorted([reject.line for reject in chunk.rejects], chunk.lines)
     return np.arange(len(chunk)) + before
 
 
-def _spread(cells: Sequence[Any], positions: NDArray[np.int64], rows: int) -> Sequence[Any]:
+def spread(cells: Sequence[Any], places: NDArray[np.int64], rows: int) -> Sequence[Any]:
+    """The cells at their places among `rows`, `None` at those of rejected lines."""
     if len(cells) == rows:
         return cells
-    spread: list[Any] = [None] * rows
-    for position, cell in zip(positions.tolist(), cells, strict=True):
-        spread[position] = cell
-    return spread
+    out: list[Any] = [None] * rows
+    for place, cell in zip(places.tolist(), cells, strict=True):
+        out[place] = cell
+    return out
 
 
 def lines(rows: NDArray[np.int64], probability: NDArray[np.float64]) -> bytes:

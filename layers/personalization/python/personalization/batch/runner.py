@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+import orjson
 from botocore.exceptions import ClientError
 
 from personalization.batch.jobs import FAILED, MANIFEST, REJECTS, SUCCESS, Job, input_version
@@ -26,6 +27,7 @@ from personalization.batch.task import Surroundings
 from personalization.bundle import Bundle
 from personalization.errors import InvalidInput
 from personalization.reading import parse_mapping
+from personalization.schema import ADS
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -83,17 +85,20 @@ class Runner:
         with TemporaryDirectory(prefix="batch-", dir=self._temp_dir) as name:
             directory = Path(name)
             digest = hashlib.sha256()
-            if not self._download(job.key, directory / "input", digest):
+            dropped_at = self._download(job.key, directory / "input", digest)
+            if dropped_at is None:
                 return Outcome("gone")
             mapping = next((raw for key in job.mapping_keys if (raw := self._read(key)) is not None), None)
             digest.update(mapping or b"")
             version = input_version(digest.hexdigest(), bundle.version)
             prefix = job.results(version)
-            if self._exists(prefix + SUCCESS):
+            if self._exists(prefix + SUCCESS) and not self._replaces(prefix):
                 return Outcome("there", prefix)
-            return self._score(job, bundle, directory, mapping, prefix, digest.hexdigest())
+            return self._score(job, bundle, directory, dropped_at, mapping, prefix, digest.hexdigest())
 
-    def _score(self, job: Job, bundle: Bundle, directory: Path, mapping: bytes | None, prefix: str, sha256: str) -> Outcome:
+    def _score(
+        self, job: Job, bundle: Bundle, directory: Path, dropped_at: int, mapping: bytes | None, prefix: str, sha256: str
+    ) -> Outcome:
         tally = Tally()
         on_events = self._on_events
         (directory / "results").mkdir()
@@ -105,6 +110,7 @@ class Runner:
                     output,
                     mapping=parse_mapping(mapping) if mapping is not None else None,
                     kind=job.table,
+                    dropped_at=dropped_at,
                     max_reject_share=self._max_reject_share,
                     on_events=(lambda share: on_events(bundle, share)) if on_events else None,
                     tally=tally,
@@ -125,19 +131,23 @@ class Runner:
         self._put(prefix + SUCCESS, b"")
         return Outcome("done", prefix, tally)
 
-    def _download(self, key: str, path: Path, digest: Any) -> bool:
-        """Whether the object is there; its bytes go to disk and into the hash."""
+    def _replaces(self, prefix: str) -> bool:
+        """Whether a file that was worked on before takes effect once more: the ads of the day before, dropped again."""
+        return bool(orjson.loads(self._read(prefix + MANIFEST) or b"{}").get("kind") == ADS.kind)
+
+    def _download(self, key: str, path: Path, digest: Any) -> int | None:
+        """When the object was dropped, in milliseconds; its bytes go to disk and into the hash. `None`: it is not there."""
         try:
-            body = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"]
+            answer = self._s3.get_object(Bucket=self._bucket, Key=key)
         except ClientError as error:
             if _is_missing(error):
-                return False
+                return None
             raise
         with path.open("wb") as out:
-            for block in body.iter_chunks(_READ_BYTES):
+            for block in answer["Body"].iter_chunks(_READ_BYTES):
                 digest.update(block)
                 out.write(block)
-        return True
+        return int(answer["LastModified"].timestamp() * 1000)
 
     def _read(self, key: str) -> bytes | None:
         try:

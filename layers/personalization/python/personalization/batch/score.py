@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from personalization.batch import flat, interactions, recommend
+from personalization.batch import flat, impressions, interactions, recommend
 from personalization.batch.output import Output
 from personalization.batch.spill import Share
 from personalization.batch.tally import Tally
 from personalization.batch.task import OnBadRow, ScoringTask, Surroundings
 from personalization.bundle import Bundle
 from personalization.errors import BundleInvalid, InvalidInput
-from personalization.schema import FLAT, INTERACTIONS, ITEMS, JOBS, USERS, job_of
+from personalization.schema import ADS, FLAT, IMPRESSIONS, INTERACTIONS, ITEMS, JOBS, USERS, job_of
 
 Scorer = Callable[[Bundle, ScoringTask], None]
 
@@ -22,9 +22,13 @@ SCORERS: Final[Mapping[tuple[str, str], Scorer]] = {
     **{(job, FLAT): flat.score for job in JOBS},
     ("profiles", INTERACTIONS.kind): interactions.score,
     ("recommendations", INTERACTIONS.kind): recommend.score,
+    ("ads", IMPRESSIONS.kind): impressions.score,
 }
 # Kinds of files besides the bundle's own.
-ALSO: Final[Mapping[str, frozenset[str]]] = {"recommendations": frozenset({ITEMS.kind, USERS.kind})}
+ALSO: Final[Mapping[str, frozenset[str]]] = {
+    "recommendations": frozenset({ITEMS.kind, USERS.kind}),
+    "ads": frozenset({ADS.kind}),
+}
 
 
 def score_file(
@@ -36,6 +40,7 @@ def score_file(
     kind: str | None = None,
     on_bad_row: OnBadRow = "reject",
     as_of: int | None = None,
+    dropped_at: int | None = None,
     max_reject_share: float = 1.0,
     on_events: Callable[[Share], None] | None = None,
     tally: Tally | None = None,
@@ -65,6 +70,7 @@ def score_file(
         mapping=mapping,
         on_bad_row=on_bad_row,
         as_of=as_of,
+        dropped_at=dropped_at,
         max_reject_share=max_reject_share,
         on_events=on_events,
         temp_dir=temp_dir,

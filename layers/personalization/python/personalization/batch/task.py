@@ -6,8 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from personalization.advertising.catalogue import AdCatalogue
+from personalization.advertising.exposure import Exposure
 from personalization.batch.output import Output
 from personalization.batch.spill import Share
 from personalization.batch.tally import Tally
@@ -15,6 +20,7 @@ from personalization.catalogue import Catalogue, Part
 from personalization.events import Events
 from personalization.reading import Reject
 
+Words = Sequence[str | None]
 OnBadRow = Literal["reject", "missing"]
 
 
@@ -25,11 +31,19 @@ class Surroundings:
     catalogue   the items as they are now
     on_items    is given the change that a file of items makes to the catalogue
     read_user   events of a user of whom a file tells nothing but the id
+    ads         the ads as they are now
+    read_exposure   what a user had to do with some ads until now
+    exposure_before   what N users had to do with N ads before N moments, where a log tells
+    on_ads      is given the ads of a file, which are all that the shop runs from now on, and when it was dropped
     """
 
     catalogue: Callable[[], Catalogue | None] = lambda: None
     on_items: Callable[[Part], object] | None = None
     read_user: Callable[[str], Events] | None = None
+    ads: Callable[[], AdCatalogue | None] = lambda: None
+    read_exposure: Callable[[str, Sequence[str]], Exposure] | None = None
+    exposure_before: Callable[[Words, Words, NDArray[np.int64]], Exposure] | None = None
+    on_ads: Callable[[Sequence[Mapping[str, Any]], int], object] | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +56,7 @@ class ScoringTask:
     mapping            our name → their column, or ``=constant``
     on_bad_row         reject a row with a bad cell, or count the cell as missing
     as_of              milliseconds; the newest timestamp of the file where `None`
+    dropped_at         milliseconds, `None` where the file was not dropped
     max_reject_share   above which nothing is scored, or what was scored does not count
     on_events          is given all events of some users at a time, once they are scored
     temp_dir           for events by user; the system's where `None`
@@ -56,6 +71,7 @@ class ScoringTask:
     mapping: Mapping[str, str] | None = None
     on_bad_row: OnBadRow = "reject"
     as_of: int | None = None
+    dropped_at: int | None = None
     max_reject_share: float = 1.0
     on_events: Callable[[Share], None] | None = None
     temp_dir: Path | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,17 +13,21 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from botocore.config import Config
 
+from personalization.advertising.catalogue import AdCatalogueStore, write_catalogue
 from personalization.batch.handler import Answer, BatchHandler
 from personalization.batch.runner import Runner
 from personalization.batch.spill import Share
 from personalization.batch.task import Surroundings
 from personalization.batch.workspace import own_directory
+from personalization.budgets.exposures import Exposures
+from personalization.budgets.table import CounterTable
 from personalization.bundle import Bundle
 from personalization.catalogue import CatalogueStore, CatalogueWriter
 from personalization.model_store import ModelStore
 from personalization.profiles import window_of
 from personalization.settings import Settings
 from personalization.state import StateStore
+from personalization.state.items import partition
 
 _WRITERS: Final = 16
 
@@ -65,6 +69,7 @@ def batch_handler(job: str) -> Callable[[dict[str, Any], Any], Answer]:
     def remember(bundle: Bundle, share: Share) -> None:
         state.write_windows(share.events, share.event_ids, share.order_ids, window_of(bundle).max_events)
 
+    exposures = Exposures(CounterTable(dynamodb, settings.state_table), settings.state_ttl_days)
     runner = Runner(
         s3,
         settings.data_bucket,
@@ -73,9 +78,12 @@ def batch_handler(job: str) -> Callable[[dict[str, Any], Any], Answer]:
         on_events=remember,
         temp_dir=own_directory(cache_dir.parent),
         surroundings=Surroundings(
-            CatalogueStore(s3, settings.data_bucket, ttl=0.0).get,
-            CatalogueWriter(s3, settings.data_bucket).append,
-            lambda user_id: state.read(user_id).events,
+            catalogue=CatalogueStore(s3, settings.data_bucket, ttl=0.0).get,
+            on_items=CatalogueWriter(s3, settings.data_bucket).append,
+            read_user=lambda user_id: state.read(user_id).events,
+            ads=AdCatalogueStore(s3, settings.data_bucket, ttl=0.0).get,
+            read_exposure=lambda user_id, ads: exposures.read(partition("user", user_id), ads),
+            on_ads=partial(write_catalogue, s3, settings.data_bucket),
         ),
     )
     handler = BatchHandler(job, settings.data_bucket, runner.run, logger, metrics)
