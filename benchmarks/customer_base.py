@@ -33,9 +33,10 @@ from training.evaluation.metrics import log_loss, regression_metrics  # noqa: E4
 from training.fitting import FitOptions  # noqa: E402
 from training.interactions.attributes import partly_hidden  # noqa: E402
 from training.interactions.lifetimes import expected_orders, lifetimes_of  # noqa: E402
-from training.interactions.model import examples_of, targets_of, train_profiles_network  # noqa: E402
+from training.interactions.model import examples_of, train_profiles_network  # noqa: E402
 from training.interactions.options import NETWORK, PATIENCE, ProfileData  # noqa: E402
 from training.interactions.prepare import Prepared, prepare_profiles  # noqa: E402
+from training.interactions.train import targets_for  # noqa: E402
 
 NAME: Final = "customer_base"
 WEEKS: Final = 39
@@ -73,9 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
 def network(prepared: Prepared, seed: int) -> tuple[Floats, Floats]:
     """P(at least one order) and expected orders, (N,) each."""
     assert prepared.test is not None
-    question = prepared.question
-    kinds = lifetimes_of(prepared.latest.columns, prepared.encoder, seed)
-    targets = targets_of(prepared.train, question.days, question.horizon, question.categories, kinds)
+    targets = targets_for(prepared, prepared.train, seed)
     train, valid, test = (
         examples_of(prepared.encoder, sample, targets) for sample in (prepared.train, prepared.valid, prepared.test)
     )

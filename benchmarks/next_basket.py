@@ -85,8 +85,11 @@ def tifu_knn() -> dict[str, dict[str, float]]:
     prepared = prepare_recommendations(
         RecommendationData((found.interactions,), found.items, cutoff=date.fromisoformat(CUT), timezone=TIMEZONE)
     )
-    model = TIFUKNN(n_neighbors=NEIGHBOURS, alpha=ALPHA)
-    model.total_items = prepared.log.items
+
+    class Vectors(TIFUKNN):  # type: ignore[misc]
+        total_items = prepared.log.items  # else it asks the data set that it was fitted to
+
+    model = Vectors(n_neighbors=NEIGHBOURS, alpha=ALPHA)
     targets = prepared.split.test
     assert targets is not None
     everything = Window(1_000_000, 1_000_000)

@@ -38,9 +38,10 @@ from training.fitting import FitOptions  # noqa: E402
 from training.interactions.attributes import partly_hidden  # noqa: E402
 from training.interactions.baselines import purchase_baselines  # noqa: E402
 from training.interactions.labels import bought_within  # noqa: E402
-from training.interactions.model import examples_of, targets_of, train_profiles_network  # noqa: E402
+from training.interactions.model import examples_of, train_profiles_network  # noqa: E402
 from training.interactions.options import NETWORK, PATIENCE, ProfileData  # noqa: E402
 from training.interactions.prepare import prepare_profiles  # noqa: E402
+from training.interactions.train import targets_for  # noqa: E402
 
 NAME: Final = "profiles_tasks"
 RESAMPLES: Final = 1_000
@@ -93,8 +94,7 @@ def tasks_of(data: ProfileData, questions: dict[str, tuple[int, bool]], seeds: r
     """Train on one set of events, once for each seed, and answer some questions: days, and whether it is not buying."""
     prepared = prepare_profiles(data)
     assert prepared.test is not None
-    question = prepared.question
-    targets = targets_of(prepared.train, question.days, question.horizon, question.categories)
+    targets = targets_for(prepared, prepared.train, 0)
     samples = (prepared.train, prepared.valid, prepared.test)
     train, valid, test = (examples_of(prepared.encoder, rows, targets) for rows in samples)
     tasks = []

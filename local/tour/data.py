@@ -27,10 +27,15 @@ class Tables:
     interactions: Path
     items: Path
     users: Path
+    ads: Path
+    impressions: Path
     flat: dict[str, Path]
 
     def all(self) -> list[Path]:
-        return [self.interactions, self.items, self.users, *self.flat.values()]
+        return [*self.raw(), *self.flat.values()]
+
+    def raw(self) -> list[Path]:
+        return [self.interactions, self.items, self.users, self.ads, self.impressions]
 
 
 def tables(directory: Path = DATA) -> Tables:
@@ -39,6 +44,8 @@ def tables(directory: Path = DATA) -> Tables:
         interactions=directory / "interactions.csv.gz",
         items=directory / "items.csv.gz",
         users=directory / "users.csv.gz",
+        ads=directory / "ads.csv.gz",
+        impressions=directory / "impressions.csv.gz",
         flat={job: directory / f"{name}.csv" for job, name in flat.items()},
     )
 
@@ -46,7 +53,7 @@ def tables(directory: Path = DATA) -> Tables:
 def prepare(log: Path, directory: Path = DATA) -> Tables:
     """Write the tables where they are not there yet. Raises `CommandFailed`."""
     found = tables(directory)
-    if not all(path.is_file() for path in (found.interactions, found.items, found.users)):
+    if not all(path.is_file() for path in found.raw()):
         run_module("training.data.complete_journey", ["--out", str(directory), "--format", "csv.gz"], log)
     if not all(path.is_file() for path in found.flat.values()):
         run_module("training.data.flat_files", ["--out", str(directory)], log)

@@ -41,6 +41,10 @@ class Tour:
         told = "" if body is None else f" --json '{json.dumps(body)}'"
         verb = f"-X {method} " if method == "DELETE" else ""
         self.show.call(f"curl {verb}{self.stack.url}{path}{told}")
+        return self.quietly(method, path, body)
+
+    def quietly(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        """`ask` without showing the call."""
         content = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(  # noqa: S310 - the stack's own address
             self.stack.url + path, content, {"Content-Type": "application/json"}, method=method

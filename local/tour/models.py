@@ -30,7 +30,8 @@ def models(tables: Tables, bundles: Path = BUNDLES) -> list[Model]:
     """In the order in which the tour trains them; each bundle goes into a directory of `bundles`."""
     # Without the users table: what is asked for by id comes from state, which holds events and no attributes.
     raw = (tables.interactions, tables.items)
-    options = [part for path in raw for part in (f"--{path.name.split('.')[0]}", str(path))]
+    options = _named(raw)
+    log = (tables.impressions, tables.ads, tables.users, tables.interactions)
 
     def model(name: str, data: Sequence[Path], *arguments: str) -> Model:
         return Model(name, tuple(data), arguments, bundles / name)
@@ -41,8 +42,14 @@ def models(tables: Tables, bundles: Path = BUNDLES) -> list[Model]:
             model("recommendations", raw, "recommendations", *options, "--cutoff", "2017-10-01", "--timezone", TIMEZONE),
             headline=("ndcg_at_10", "recall_at_10"),
         ),
+        model("ads", log, "ads", *_named(log), "--timezone", TIMEZONE),
         *(model(f"{job}-table", [path], job, "--table", str(path), "--label", "label") for job, path in tables.flat.items()),
     ]
+
+
+def _named(files: Sequence[Path]) -> list[str]:
+    """``--interactions F …``: the tables' files go by their names."""
+    return [part for path in files for part in (f"--{path.name.split('.')[0]}", str(path))]
 
 
 def fingerprint(model: Model) -> str:

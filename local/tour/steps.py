@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from local import REPOSITORY
 from local.inbox import Inbox
-from local.tour import recommending
+from local.tour import advertising, recommending
 from local.tour.data import DATA, prepare, spoilt_file
 from local.tour.guide import Tour, UnexpectedAnswer, purchase
 from local.tour.models import against_baselines, metrics, models, train
@@ -114,7 +114,7 @@ def what_answers(tour: Tour) -> None:
 
 STEPS: Final[list[tuple[str, Callable[[Tour], None]]]] = [
     ("Real shop data", shop_data),
-    ("Training: raw events to profiles and recommendations, and three flat tables", train_models),
+    ("Training: raw events to profiles, recommendations and ads, and three flat tables", train_models),
     ("The stack", start),
     ("A file dropped in the inbox, with a few bad rows", drop_a_file),
     ("Who is this customer, and what will they do?", profile_of_a_customer),
@@ -122,6 +122,9 @@ STEPS: Final[list[tuple[str, Callable[[Tour], None]]]] = [
     ("What to show a customer next, and why", recommending.next_items),
     ("Something was bought: the next list knows it", recommending.after_a_purchase),
     ("Somebody new, and an item that nobody had yet", recommending.cold_starts),
+    ("Which coupon for whom: expected value, and why the others lost", advertising.coupons),
+    ("An auction before and after a budget runs out", advertising.budget),
+    ("When and how to send it: a plan", advertising.plan),
     ("Flat tables: one probability a row", flat_tables),
     ("An event arrives, and the next answer knows it", an_event_changes_the_profile),
     ("A customer asks to be forgotten, and gets a receipt", forget_a_customer),

@@ -19,6 +19,7 @@ from local.tour.commands import CommandFailed, run_module
 from local.tour.data import Tables, spoilt_file
 from local.tour.models import fingerprint, models
 from local.tour.show import WIDTH, Show, pretty, short
+from tests.ads_bundle import ads_bundle
 from tests.bundles import expected_probability, flat_bundle, profiles_bundle
 from tests.recommending import recommendations_bundle
 
@@ -154,7 +155,7 @@ def test_the_whole_tour_with_models_that_are_there_already(
     monkeypatch.setattr(steps, "prepare", lambda log: tables)
     bundles = tmp_path / "bundles"
     for model in models(tables, bundles):
-        own = {"profiles": profiles_bundle, "recommendations": recommendations_bundle}
+        own = {"profiles": profiles_bundle, "recommendations": recommendations_bundle, "ads": ads_bundle}
         own.get(model.name, partial(flat_bundle, name=model.name))(model.directory)
         metrics = {"test": {"auc": 0.75, "log_loss": 0.5}, "baselines": {"base_rate": {"auc": 0.5, "log_loss": 0.625}}}
         (model.directory / "metrics.json").write_text(json.dumps(metrics))
@@ -176,6 +177,10 @@ def test_the_whole_tour_with_models_that_are_there_already(
     assert re.search(r"1 +Mug \(mug\) +popular in kitchen", printed.out), printed.out
     assert re.search(r"before +after\n +1 +Mug \(mug\) +Teapot \(teapot\)", printed.out)
     assert "It is like: " in printed.out
+    # A bid of 400 for a thousand is .4 for one, which a budget of 2 bears five times.
+    assert re.search(r"( +\d +paid-2 +400 +paid-1 +outscored\n){5} +6 +paid-1 +250 +paid-2 +budget_spent\n", printed.out), (
+        printed.out
+    )
     # The household is user 20: thirty purchases a day apart, none spoilt; one more on the way, and one is added here.
     assert re.search(r"orders +31 +32\n", printed.out)
     with pytest.raises(running.NotRunning):
@@ -186,7 +191,14 @@ def _small_shop(directory: Path) -> Tables:
     directory.mkdir()
     tables = data.tables(directory)
     _interactions(tables.interactions)
-    for path, content in ((tables.items, "item_id\nitem-1\n"), (tables.users, "user_id\n10\n")):
+    ads = "ad_id,campaign_id,creative,channel,products\n1,1,red,mail,9\n2,2,blue,mail,5\n"
+    contents = {
+        tables.items: "item_id\nitem-1\n",
+        tables.users: "user_id\n10\n",
+        tables.ads: ads,
+        tables.impressions: "user_id\n",
+    }
+    for path, content in contents.items():
         with gzip.open(path, "wt") as stream:
             stream.write(content)
     for path in tables.flat.values():

@@ -23,7 +23,8 @@ from training.networks.tabular import TabularConfig, TabularNetwork, build_tabul
 SPEND_WEIGHT: Final = 0.3
 CATEGORY_WEIGHT: Final = 0.3
 ORDERS_WEIGHT: Final = 0.1
-# With fewer customers than this the network starts from what their histories say by themselves; with more it knows better.
+# With fewer customers than this, and no label as long as the question, the network starts from what their histories say by
+# themselves. Else it knows better: customers of a grocer come more regularly than such a mixture has it.
 FEW_USERS: Final = 10_000
 
 _PREFERRED: Final = "preferred_category"
@@ -42,6 +43,7 @@ class Targets:
     spend_scale mean spend of a buyer up to the horizon; 0 where values are not known
     users       that training rows are about
     lifetimes   kinds of customers that the shop has, None where they cannot be told
+    short       no label was seen for the whole horizon: the data is shorter than the question
     """
 
     days: tuple[int, ...]
@@ -51,6 +53,7 @@ class Targets:
     spend_scale: float
     users: int
     lifetimes: Lifetimes | None = None
+    short: bool = False
 
     @property
     def never(self) -> float:
@@ -79,8 +82,9 @@ class ProfileModel:
 
 
 def targets_of(
-    train: Sample, days: Sequence[int], horizon: int, categories: Sequence[str], lifetimes: Lifetimes | None = None
-) -> Targets:
+    train: Sample, days: Sequence[int], horizon: int, categories: Sequence[str], lifetimes: Lifetimes | None = None,
+    short: bool = False,
+) -> Targets:  # fmt: skip
     """What these training rows can teach."""
     labels = train.labels
     enough = (labels.exposure.sum(axis=0) >= _LEAST_SEEN) & (labels.event.sum(axis=0) >= _LEAST_BOUGHT)
@@ -89,7 +93,7 @@ def targets_of(
     seen = np.minimum(1.0, labels.seen_days[buyers] / horizon)
     scale = float(labels.spend[buyers].sum() / seen.sum()) if buyers.any() else 0.0
     baskets, users = train.baskets.any(), len(np.unique(train.user))
-    return Targets(tuple(days), observed, horizon, tuple(categories) if baskets else (), scale, users, lifetimes)
+    return Targets(tuple(days), observed, horizon, tuple(categories) if baskets else (), scale, users, lifetimes, short)
 
 
 def examples_of(encoder: TableEncoder, sample: Sample, targets: Targets) -> Examples:
@@ -153,8 +157,8 @@ def refit_profiles_network(
 
 
 def _heads(encoder: TableEncoder, targets: Targets) -> tuple[HazardHead, dict[str, Head]]:
-    few = targets.users < FEW_USERS
-    hazard = HazardHead(targets.days, targets.observed, targets.never, lifetimes=targets.lifetimes, trusted=few)
+    trusted = targets.short and targets.users < FEW_USERS
+    hazard = HazardHead(targets.days, targets.observed, targets.never, lifetimes=targets.lifetimes, trusted=trusted)
     heads: dict[str, Head] = {hazard.name: hazard, "orders": OrdersHead(hazard, targets.interval, ORDERS_WEIGHT)}
     if targets.spend_scale:
         heads["spend"] = SpendHead(hazard, targets.interval, targets.spend_scale, SPEND_WEIGHT)

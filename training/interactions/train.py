@@ -62,10 +62,15 @@ def train_profiles(data: ProfileData, training: ProfileTraining) -> str:
     return version
 
 
-def _learn(prepared: Prepared, training: ProfileTraining) -> Outcome:
+def targets_for(prepared: Prepared, train: Sample, seed: int) -> Targets:
+    """What these training rows can teach, with the kinds of customers that there are by the latest histories."""
     question = prepared.question
-    kinds = lifetimes_of(prepared.latest.columns, prepared.encoder, training.fit.seed)
-    targets = targets_of(prepared.train, question.days, question.horizon, question.categories, kinds)
+    kinds = lifetimes_of(prepared.latest.columns, prepared.encoder, seed)
+    return targets_of(train, question.days, question.horizon, question.categories, kinds, prepared.cuts.extrapolated)
+
+
+def _learn(prepared: Prepared, training: ProfileTraining) -> Outcome:
+    targets = targets_for(prepared, prepared.train, training.fit.seed)
     rates = base_rates(prepared.train, targets)
     if training.model == BASE_RATE:
         return Outcome(prepared, targets, None, rates, training.config, training.fit, [])
@@ -175,8 +180,7 @@ def _refit(outcome: Outcome, data: ProfileData, training: ProfileTraining) -> No
     latest = replace(data, no_test=True, cutoff=None)
     prepared = prepare_profiles(latest)
     everything: Sample = prepared.train if prepared.cuts.by_user else stack([prepared.train, prepared.valid])
-    kinds = lifetimes_of(prepared.latest.columns, prepared.encoder, training.fit.seed)
-    targets = targets_of(everything, prepared.question.days, data.horizon, prepared.question.categories, kinds)
+    targets = targets_for(prepared, everything, training.fit.seed)
     rows = partly_hidden(prepared.encoder, examples_of(prepared.encoder, everything, targets), training.fit.seed)
     _log.info("training once more, on all %d rows", len(rows))
     model = refit_profiles_network(prepared.encoder, targets, rows, outcome.model, outcome.config, outcome.fit)
