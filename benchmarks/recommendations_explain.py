@@ -43,11 +43,26 @@ def walk(here: Assortment, length: int, seed: int) -> Histories:
     return from_items([items], here.recommender.pace, length)
 
 
-def agreement(found: Explanations, reference: Explanations) -> tuple[float, float]:
-    """Mean correlation over the items of a list, and the share of items with the same three largest contributions."""
+def agreement(found: Explanations, reference: Explanations) -> tuple[float, float, float]:
+    """Mean correlation over the items of a list; the share of items with the same three largest contributions, and with
+    three that the answer's own standard errors (two of them) do not tell from those of the reference."""
     pairs = list(zip(found.contributions, reference.contributions, strict=True))
     same = [set(_largest(a)) == set(_largest(b)) for a, b in pairs]
-    return float(np.mean([np.corrcoef(a, b)[0, 1] for a, b in pairs])), float(np.mean(same))
+    alike = [
+        same[row] or _undecided(found.contributions[row], found.standard_error[row], _largest(b))
+        for row, (_, b) in enumerate(pairs)
+    ]
+    return float(np.mean([np.corrcoef(a, b)[0, 1] for a, b in pairs])), float(np.mean(same)), float(np.mean(alike))
+
+
+def _undecided(values: NDArray[np.float64], errors: NDArray[np.float64], wanted: list[int]) -> bool:
+    """Whether each of the wanted that is missing from the top is as large as the least of the top, as far as errors tell."""
+    top = _largest(values)
+    least = top[-1]
+    missing = [place for place in wanted if place not in top]
+    return all(
+        abs(values[least]) - abs(values[place]) <= 2 * float(np.hypot(errors[least], errors[place])) for place in missing
+    )
 
 
 def _largest(contributions: NDArray[np.float64]) -> list[int]:
@@ -78,6 +93,7 @@ def main(directory: str | None = None, pairs: int = REFERENCE_PAIRS) -> None:
                         "correlation": float(np.mean([each[0] for each in agreed])),
                         "least correlation": float(np.min([each[0] for each in agreed])),
                         "same top 3": float(np.mean([each[1] for each in agreed])),
+                        "or within its errors": float(np.mean([each[2] for each in agreed])),
                     }
                 )
     report.publish(

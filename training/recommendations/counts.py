@@ -145,12 +145,14 @@ def _product(left: sp.csr_matrix, right: sp.csr_matrix) -> sp.csr_matrix:
 
 
 def _best(block: sp.csr_matrix, first: int) -> sp.csr_matrix:
+    """The largest `NEIGHBOURS` of each row that are above 0 and not on the diagonal; `first` is the number of the first row."""
     place = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
     keep = (block.indices != place + first) & (block.data > 0)
-    place, column, value = place[keep], block.indices[keep], block.data[keep]
-    order = np.lexsort((column, -value, place))
-    place, column, value = place[order], column[order], value[order]
-    counts = np.bincount(place, minlength=block.shape[0])
-    within = np.arange(len(place)) - (np.cumsum(counts) - counts)[place]
-    few = within < NEIGHBOURS
-    return sp.csr_matrix((value[few], (place[few], column[few])), block.shape)
+    column, value = block.indices[keep], block.data[keep]
+    ends = np.cumsum(np.bincount(place[keep], minlength=block.shape[0]))
+    few = np.ones(len(value), bool)
+    for row in np.flatnonzero(np.diff(ends, prepend=0) > NEIGHBOURS).tolist():
+        start = ends[row - 1] if row else 0
+        few[start + np.argpartition(-value[start : ends[row]], NEIGHBOURS - 1)[NEIGHBOURS:]] = False
+    kept = np.concatenate([[0], np.cumsum(few)])[np.concatenate([[0], ends])]
+    return sp.csr_matrix((value[few], column[few], kept), block.shape)

@@ -82,7 +82,7 @@ class Log:
         basket = np.repeat(self.basket[newest], lengths) - self.basket[rows]
         whole = Histories(self.item[rows], offsets, basket.astype(np.int32), age, self.event[rows])
         young = age < window.max_days
-        return whole if young.all() else _under(whole, young)
+        return whole if young.all() else under(whole, young)
 
 
 def make_log(events: Events, code_of_item: NDArray[np.int32], items: int) -> Log:
@@ -118,7 +118,8 @@ def _changes(*columns: NDArray[np.int64] | NDArray[np.int32]) -> NDArray[np.bool
     return new
 
 
-def _under(histories: Histories, keep: NDArray[np.bool_]) -> Histories:
+def under(histories: Histories, keep: NDArray[np.bool_]) -> Histories:
+    """The histories' items under this mask; baskets and ages stay what they were."""
     kept = np.concatenate([[0], np.cumsum(keep)]).astype(np.int64)
     return Histories(
         histories.item[keep], kept[histories.offsets], histories.basket[keep], histories.age[keep], histories.event[keep]

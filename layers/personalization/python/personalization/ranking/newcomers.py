@@ -40,7 +40,7 @@ def newcomers(bundle: Bundle, recommender: Recommender, catalogue: Catalogue, ro
     places = np.array(rows, np.int64)
     table = {c.name: catalogue.columns[c.name].take(places).cells() for c in columns if c.name in catalogue.columns}
     features = item_features(columns, table, len(rows))
-    vectors = content_vectors(features, _array(bundle, "content_table.npy"))
+    vectors = content_vectors(features, _array(bundle, "content_table.npy")) * np.float32(recommender.mix.newcomer)
     if not any(recommender.mix.matrices.get("alike", ())):
         return Newcomers(vectors, None)
     others = Neighbours(*(_array(bundle, f"content_{part}.npy") for part in ("indptr", "indices", "values")))

@@ -19,6 +19,7 @@ class Mix:
     cold       the same for users without one: nothing else speaks for them
     matrices   for each neighbour matrix: weight by the rank of the history item's basket, 0 the newest
     repeat     of each of `components.REPEAT_FEATURES`; empty where the training data shows no repeat buying
+    newcomer   factor of the vectors of items that nobody had in training
     slope, intercept
                of `relevance`
     """
@@ -28,6 +29,7 @@ class Mix:
     cold: Mapping[str, float] = field(default_factory=dict)
     matrices: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     repeat: Mapping[str, float] = field(default_factory=dict)
+    newcomer: float = 1.0
     slope: float = 1.0
     intercept: float = 0.0
 
