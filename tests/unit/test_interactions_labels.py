@@ -7,7 +7,15 @@ import pytest
 
 from tests.diary import CUT, diary
 from training.interactions.cuts import DAY_MS, Cut
-from training.interactions.labels import Labels, bought_within, first_baskets, frequent_categories, label, purchases_of
+from training.interactions.labels import (
+    Labels,
+    bought_within,
+    first_baskets,
+    frequent_categories,
+    label,
+    orders_seen,
+    purchases_of,
+)
 
 DAYS = (7, 14, 30, 90)
 
@@ -39,6 +47,18 @@ def test_a_window_that_ends_early_is_seen_in_part() -> None:
     np.testing.assert_allclose(labels.exposure, [[1, 1, 0.25, 0], [1, 1, 0.25, 0]])
     assert not labels.event.any()
     assert labels.seen_days.tolist() == [18.0, 18.0]
+
+
+def test_orders_are_counted_up_to_the_longest_interval_that_was_seen_whole() -> None:
+    rows = [
+        ("ann", -1.0, "purchase"), ("ann", 2.0, "purchase"), ("ann", 2.0, "purchase"), ("ann", 10.0, "purchase"),
+        ("ann", 20.0, "purchase"), ("bob", -1.0, "purchase"), ("bob", 6.9, "view_item"),
+    ]  # fmt: skip
+    labels = labels_of(rows, limit_days=35.0)
+    assert labels.orders.tolist() == [[1, 2, 3, 3], [0, 0, 0, 0]]  # two lines of one moment are one order
+    assert orders_seen(labels, DAYS).tolist() == [[3, 2], [0, 2]]  # 35 days: up to 30, the third interval
+    assert orders_seen(labels_of(rows, limit_days=15.0), DAYS).tolist() == [[2, 1], [0, 1]]
+    assert orders_seen(labels_of(rows, limit_days=3.0), DAYS).tolist() == [[0, -1], [0, -1]]
 
 
 def test_nobody_counts_as_seen_where_the_window_ended_earlier() -> None:
