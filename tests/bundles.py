@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from personalization.bundle import MODEL_ONNX
 from personalization.encoder import Column, TableEncoder
+from training.background import add_background, unsealed
 from training.bundling import start_bundle, write_bundle
 from training.export import IR_VERSION, OPSET
 
@@ -32,8 +33,13 @@ CHANNEL: Final = {None: 0.0, "?": -0.25, "web": 0.25, "app": 0.75}
 HAZARD_DAYS: Final = (7, 14, 30, 90)
 
 
-def flat_bundle(directory: Path, name: str = "profiles-table", bias: float = BIAS) -> str:
-    """Write a flat bundle with the columns `click_count`, `view_duration` and `channel`; its version."""
+def flat_bundle(
+    directory: Path, name: str = "profiles-table", bias: float = BIAS, background: Mapping[str, list[Any]] | None = None
+) -> str:
+    """Write a flat bundle with the columns `click_count`, `view_duration` and `channel`; its version.
+
+    background   rows, by column, that its answers are explained against
+    """
     encoder = TableEncoder(
         (
             Column("click_count", "numeric"),
@@ -65,7 +71,7 @@ def flat_bundle(directory: Path, name: str = "profiles-table", bias: float = BIA
         {"probability": ()},
         constants,
     )
-    return _seal(directory, name, "table", encoder, {"fallback": {"probability": 0.25}})
+    return _seal(directory, name, "table", encoder, {"fallback": {"probability": 0.25}}, background)
 
 
 def expected_probability(click_count: float | None, view_duration: float | None, channel: str | None) -> float:
@@ -76,7 +82,9 @@ def expected_probability(click_count: float | None, view_duration: float | None,
     return 1 / (1 + math.exp(-logit))
 
 
-def profiles_bundle(directory: Path, *, max_events: int = 100, timezone: str = "UTC") -> str:
+def profiles_bundle(
+    directory: Path, *, max_events: int = 100, timezone: str = "UTC", background: Mapping[str, list[Any]] | None = None
+) -> str:
     """Write a profiles bundle for interactions; its version.
 
     For a user of n events and a net value of v it answers: P(buys within the k-th of `HAZARD_DAYS`) = nk / (1 + nk), and an
@@ -113,7 +121,7 @@ def profiles_bundle(directory: Path, *, max_events: int = 100, timezone: str = "
         "history_window": {"max_events": max_events, "max_days": 365},
         "timezone": timezone,
     }
-    return _seal(directory, "profiles", "interactions", encoder, content)
+    return _seal(directory, "profiles", "interactions", encoder, content, background)
 
 
 def _write_graph(
@@ -136,8 +144,19 @@ def _write_graph(
     (directory / MODEL_ONNX).write_bytes(model.SerializeToString())
 
 
-def _seal(directory: Path, name: str, kind: str, encoder: TableEncoder, content: dict[str, Any]) -> str:
+def _seal(
+    directory: Path,
+    name: str,
+    kind: str,
+    encoder: TableEncoder,
+    content: dict[str, Any],
+    background: Mapping[str, list[Any]] | None = None,
+) -> str:
     (directory / "report.html").write_text("<p>by hand</p>")
+    files = ["report.html"]
+    if background:
+        rows = len(next(iter(background.values())))
+        files += add_background(unsealed(directory, kind, encoder, content), encoder.encode(background, rows).inputs)
     return write_bundle(
         directory,
         name=name,
@@ -147,5 +166,6 @@ def _seal(directory: Path, name: str, kind: str, encoder: TableEncoder, content:
         started=0.0,
         encoder=encoder,
         content=content,
+        files=files,
         created_at=CREATED_AT,
     )
