@@ -19,6 +19,7 @@ from training.evaluation.importance import Importance, permutation_importance
 from training.export import constant_model, export, open_session
 from training.fitting import Examples, FitOptions
 from training.interactions.attributes import has_attributes, partly_hidden, without_attributes
+from training.interactions.behaviour import behaviour_thresholds
 from training.interactions.describe import Outcome, bundle_content, notes_of
 from training.interactions.evaluate import Judge, evaluate, headline
 from training.interactions.examples import Sample, stack
@@ -116,6 +117,7 @@ def _write(outcome: Outcome, data: ProfileData, training: ProfileTraining, direc
     speed = rows_per_second(path, sample)
     content = bundle_content(outcome, data, importance) | {"rows_per_second_per_core": speed, "export_difference": parity}
     asked = unsealed(directory, KIND, prepared.encoder, content)
+    content["behaviour"] = behaviour_thresholds(asked, prepared.latest)
     files = [REPORT_HTML, *add_background(asked, train.inputs)]
     if prepared.category_of_item:
         (directory / ITEM_CATEGORIES).write_bytes(orjson.dumps({"category_of_item": prepared.category_of_item}))

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization import cells, features
+from personalization.behaviour import Thresholds, Traits, behaviour
 from personalization.bundle import Bundle
 from personalization.contributions import Explainer
 from personalization.encoder import BadCell, Encoded, TableColumns
@@ -130,6 +131,7 @@ def _profiles(
     }  # fmt: skip
     quintiles = Quintiles.from_manifest(bundle.manifest) if bundle else None
     rfm = [columns.get(name, np.full(rows, np.nan)) for name in ("recency_purchase_days", "orders", "monetary")]
+    thresholds = Thresholds.from_manifest(bundle.manifest) if bundle else None
     profiles = []
     for row, user_id in enumerate(user_ids):
         profile: dict[str, Any] = {} if user_id is None else {"user_id": user_id}
@@ -139,10 +141,27 @@ def _profiles(
         profile["segment"] = (
             segment(float(rfm[0][row]), float(rfm[1][row]), float(rfm[2][row]), quintiles) if quintiles else None
         )
+        profile["behaviour"] = _behaviour(profile, columns, row, thresholds) if thresholds else None
         if explainer and encoded:
             profile["explanation"] = explainer.told(encoded.inputs, row, columns)
         profiles.append(profile)
     return profiles
+
+
+def _behaviour(profile: Mapping[str, Any], columns: TableColumns, row: int, thresholds: Thresholds) -> dict[str, str]:
+    def known(name: str) -> float:
+        return float(columns[name][row]) if name in columns else math.nan
+
+    traits = Traits(
+        profile["probability"],
+        profile["churn_risk"],
+        known("orders"),
+        known("monetary"),
+        known("tenure_days"),
+        known("recency_purchase_days"),
+    )
+    found = behaviour(traits, thresholds)
+    return {"name": found.name, "action": found.action}
 
 
 def _forecasts(bundle: Bundle, outputs: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:
