@@ -11,6 +11,7 @@ from personalization.api.application import Route
 from personalization.api.calls import Body, Call, moment_ms
 from personalization.api.describing import Asked, describe_all
 from personalization.api.explaining import Explained
+from personalization.api.segments import segment_routes
 from personalization.api.services import Services
 from personalization.api.tables import table_routes
 from personalization.errors import NotFound
@@ -85,5 +86,6 @@ def routes(services: Services) -> list[Route]:
     return [
         Route("POST", "/v1/profiles", post),
         Route("GET", "/v1/profiles/{user_id}", get),
+        *segment_routes(services),
         *table_routes(services, NAME),
     ]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from personalization.batch.output import Output
 from personalization.batch.spill import Share
@@ -44,6 +44,7 @@ class ScoringTask:
     as_of              milliseconds; the newest timestamp of the file where `None`
     max_reject_share   above which nothing is scored, or what was scored does not count
     on_events          is given all events of some users at a time, once they are scored
+    on_profiles        is given the profiles of some users at a time, as they are answered
     temp_dir           for events by user; the system's where `None`
     kind               of table that somebody says this is, `None` where the columns tell
     k                  items for each user, where items are answered
@@ -58,6 +59,7 @@ class ScoringTask:
     as_of: int | None = None
     max_reject_share: float = 1.0
     on_events: Callable[[Share], None] | None = None
+    on_profiles: Callable[[list[dict[str, Any]]], None] | None = None
     temp_dir: Path | None = None
     kind: str | None = None
     k: int = 20
