@@ -31,6 +31,8 @@ WEIGHT: Final = {"click_count": 0.5, "view_duration": -0.05}
 CHANNEL: Final = {None: 0.0, "?": -0.25, "web": 0.25, "app": 0.75}
 
 HAZARD_DAYS: Final = (7, 14, 30, 90)
+# Of `profiles_bundle`, by n events: ready from 5 on (10/11), cooling up to 2 (1/9), lapse at 1 (1/5).
+THRESHOLDS: Final = {"ready": 0.9, "cooling": 0.1, "lapse": 0.15, "value": 50.0, "new_days": 10.0}
 
 
 def flat_bundle(
@@ -83,12 +85,20 @@ def expected_probability(click_count: float | None, view_duration: float | None,
 
 
 def profiles_bundle(
-    directory: Path, *, max_events: int = 100, timezone: str = "UTC", background: Mapping[str, list[Any]] | None = None
+    directory: Path,
+    *,
+    max_events: int = 100,
+    timezone: str = "UTC",
+    background: Mapping[str, list[Any]] | None = None,
+    content: Mapping[str, Any] | None = None,
 ) -> str:
     """Write a profiles bundle for interactions; its version.
 
     For a user of n events and a net value of v it answers: P(buys within the k-th of `HAZARD_DAYS`) = nk / (1 + nk), and an
     expected spend of v.
+
+    background   rows, by column, that its answers are explained against
+    content      further keys of bundle.json
     """
     encoder = TableEncoder((Column("events", "numeric"), Column("monetary", "numeric")))
     nodes = [
@@ -114,14 +124,15 @@ def profiles_bundle(
         {"probability_within": (len(HAZARD_DAYS),), "expected_spend": ()},
         constants,
     )
-    content = {
+    described = {
         "hazard_days": list(HAZARD_DAYS),
         "horizon": 14,
         "churn_horizon": 90,
         "history_window": {"max_events": max_events, "max_days": 365},
         "timezone": timezone,
+        **(content or {}),
     }
-    return _seal(directory, "profiles", "interactions", encoder, content, background)
+    return _seal(directory, "profiles", "interactions", encoder, described, background)
 
 
 def _write_graph(

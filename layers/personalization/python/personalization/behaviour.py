@@ -42,10 +42,13 @@ class Thresholds:
     @classmethod
     def from_manifest(cls, manifest: Mapping[str, Any]) -> Thresholds | None:
         """Of a bundle; `None` where its model tells no two users apart, or where it says too little of its data."""
-        days = {"horizon": int(manifest["horizon"]), "churn": int(manifest["churn_horizon"])}
+        horizon, churn = int(manifest["horizon"]), int(manifest["churn_horizon"])
         if "behaviour" in manifest:
             stored = manifest["behaviour"]
-            return cls(**{name: float(value) for name, value in stored.items()}, **days) if stored else None
+            if not stored:
+                return None
+            numbers: dict[str, Any] = {name: float(value) for name, value in stored.items()}
+            return cls(**numbers, horizon=horizon, churn=churn)
         rfm, fallback = manifest.get("rfm"), manifest.get("fallback", {})
         within = fallback.get("probability_within")
         if not rfm or not within:
@@ -57,7 +60,8 @@ class Thresholds:
             lapse=1 - _LAPSE_TIMES * returns,
             value=float(rfm["monetary"][-1]),
             new_days=_NEW_DAYS,
-            **days,
+            horizon=horizon,
+            churn=churn,
         )
 
 
