@@ -84,7 +84,7 @@ def test_what_is_told_of_a_segment_is_counted_by_hand(shop: Shop, runner: Runner
     assert (steady["size"], steady["share"]) == (2, pytest.approx(2 / 9, abs=1e-6))
     assert (steady["mean_probability"], steady["mean_expected_spend"]) == (pytest.approx(6 / 7, abs=1e-6), 16.5)
     cooling = next(segment for segment in told["segments"] if segment["name"] == "High value, cooling")
-    assert cooling["rule"] == "a net value of at least 50, and a churn risk over 90 days of at least 0.100"
+    assert cooling["rule"] == "a net value of at least 50, and a churn risk over 90 days of at least 0.1"
     assert cooling["action"] == "win back"
     assert "80.0% are expected to buy within 14 days" in cooling["evidence"]
     assert "to spend 50.00 each" in cooling["evidence"]

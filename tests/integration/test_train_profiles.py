@@ -103,6 +103,12 @@ def test_the_bundle_says_what_its_readers_ask(trained: tuple[Path, Path]) -> Non
     assert set(bundle.output_names) == {"probability_within", "expected_spend", "next_category"}
     assert {column["name"] for column in manifest["columns"]} >= {"recency_days", "orders_28d", "user.age", "user.region"}
     assert all(edges == sorted(edges) and len(edges) == 4 for edges in manifest["rfm"].values())
+    limits = manifest["behaviour"]
+    assert set(limits) == {"ready", "cooling", "lapse", "value", "new_days"}
+    assert 0 < limits["ready"] < 1
+    assert 0 <= limits["cooling"] <= limits["lapse"] <= 1
+    assert limits["value"] == pytest.approx(manifest["rfm"]["monetary"][-1])  # a fifth of the buyers spent more
+    assert 7 <= limits["new_days"] <= 30
     assert manifest["fallback"]["probability"] == pytest.approx(manifest["fallback"]["probability_within"][1])
 
 

@@ -58,7 +58,7 @@ def test_everybody_is_in_a_segment_and_each_can_be_reached() -> None:
 
 
 def test_a_rule_says_its_numbers() -> None:
-    assert module.COOLING.rule_with(LIMITS) == "a net value of at least 200, and a churn risk over 90 days of at least 0.300"
+    assert module.COOLING.rule_with(LIMITS) == "a net value of at least 200, and a churn risk over 90 days of at least 0.3"
     assert module.COOLING.slug == "high-value-cooling"
     for segment in SEGMENTS:
         assert "{" not in segment.rule_with(LIMITS)
@@ -80,8 +80,8 @@ def test_an_older_bundle_is_read_by_its_rates() -> None:
     )
     found = Thresholds.from_manifest(older)
     assert found is not None
-    # half as likely again to buy; four fifths, and half, of the rate of those who come again
-    assert (found.ready, found.cooling, found.lapse) == (pytest.approx(0.3), pytest.approx(0.6), pytest.approx(0.75))
+    # odds of 1 to 2 instead of 1 to 4 to buy; four fifths, and half, of the rate of those who come again
+    assert (found.ready, found.cooling, found.lapse) == (pytest.approx(1 / 3), pytest.approx(0.6), pytest.approx(0.75))
     assert (found.value, found.new_days) == (90, 30)
     assert Thresholds.from_manifest(manifest()) is None
 

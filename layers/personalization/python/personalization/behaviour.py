@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-# Without what training would have measured: so much likelier than the shop's rate to buy, so much less likely to come again.
-_READY_TIMES: Final = 1.5
+# Without what training would have measured: twice the odds of the shop's rate to buy, so much less likely to come again.
+_READY_ODDS: Final = 2.0
 _LAPSE_TIMES: Final = 0.5
 _COOLING_TIMES: Final = 0.8
 _NEW_DAYS: Final = 30.0
@@ -53,9 +53,10 @@ class Thresholds:
         within = fallback.get("probability_within")
         if not rfm or not within:
             return None
+        rate = float(fallback["probability"])
         returns = float(within[list(manifest["hazard_days"]).index(manifest["churn_horizon"])])
         return cls(
-            ready=min(0.99, _READY_TIMES * float(fallback["probability"])),
+            ready=_READY_ODDS * rate / (1 - rate + _READY_ODDS * rate),
             cooling=1 - _COOLING_TIMES * returns,
             lapse=1 - _LAPSE_TIMES * returns,
             value=float(rfm["monetary"][-1]),
@@ -122,27 +123,29 @@ COOLING: Final = Segment(
     "High value, cooling",
     "a net value of at least {value}, and a churn risk over {churn} days of at least {cooling}",
     "win back",
-    "they spent more than four in five buyers and are less likely than half of them to come again",
+    "they spent more than four in five buyers, and are likelier than usual to stay away",
 )
 LAPSED: Final = Segment(
     "Lapsed",
     "no purchase for more than {churn} days, and a churn risk of at least {lapse}",
     "leave alone",
-    "few of them will come again, whatever is spent on it",
+    "they have been away for long and are far likelier than usual to stay so: whoever can still be kept comes first",
 )
 LAPSING: Final = Segment(
     "About to lapse",
     "a purchase within the last {churn} days, and a churn risk of at least {lapse}",
     "win back",
-    "they bought lately enough to be reached and are likely not to come again by themselves",
+    "they bought lately enough to be reached, and are far likelier than usual to stay away",
 )
 LOYAL: Final = Segment(
     "High value, steady",
     "a net value of at least {value}, and a churn risk below {cooling}",
     "reward",
-    "they spend more than four in five buyers and keep coming",
+    "they spend more than four in five buyers, and nothing says that they stop",
 )
-STEADY: Final = Segment("Steady", "all other buyers", "cross-sell", "they will come again, and what they buy beside it is open")
+STEADY: Final = Segment(
+    "Steady", "all other buyers", "cross-sell", "nothing says that they stop, and what else they may like is open"
+)
 SEGMENTS: Final = (NEW, READY, PROSPECTS, COOLING, LAPSED, LAPSING, LOYAL, STEADY)
 
 
@@ -164,4 +167,4 @@ def behaviour(traits: Traits, thresholds: Thresholds) -> Segment:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.3f}" if abs(value) < 1 else f"{value:,.2f}".removesuffix(".00")
+    return f"{value:.3g}" if abs(value) < 1 else f"{value:,.2f}".removesuffix(".00")
