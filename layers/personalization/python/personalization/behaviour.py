@@ -144,7 +144,10 @@ LOYAL: Final = Segment(
     "they spend more than four in five buyers, and nothing says that they stop",
 )
 STEADY: Final = Segment(
-    "Steady", "all other buyers", "cross-sell", "nothing says that they stop, and what else they may like is open"
+    "Steady",
+    "all other buyers",
+    "cross-sell",
+    "nothing says that they stop, and what else they may like is open",
 )
 SEGMENTS: Final = (NEW, READY, PROSPECTS, COOLING, LAPSED, LAPSING, LOYAL, STEADY)
 
