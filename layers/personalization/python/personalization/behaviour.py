@@ -129,7 +129,7 @@ LAPSED: Final = Segment(
     "Lapsed",
     "no purchase for more than {churn} days, and a churn risk of at least {lapse}",
     "leave alone",
-    "they have been away for long and are far likelier than usual to stay so: whoever can still be kept comes first",
+    "they have been away for long and are far likelier than usual to stay so, money is better spent on others",
 )
 LAPSING: Final = Segment(
     "About to lapse",
