@@ -15,6 +15,7 @@ SCRIPTS: Final = (
     "ads_policies",
     "ads_auctions",
     "cold_start",
+    "profiles_explain",
     "recommendations_explain",
     "recommendations_retrieval",
     "batch_rows",

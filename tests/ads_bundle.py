@@ -78,7 +78,7 @@ def ads_bundle(
     if background:  # two rows of which nothing is known
         rows = {"numeric": np.full((2, len(WEIGHT)), np.nan, np.float32), "categorical": np.zeros((2, 2), np.int64)}
         write_background(directory, rows, np.zeros(2))
-    return _seal(directory, "ads", "impressions", encoder, whole, ["background.npz"] if background else [])
+    return _seal(directory, "ads", "impressions", encoder, whole, files=["background.npz"] if background else [])
 
 
 def click(channel: str | None = None, creative: str | None = None, **columns: float) -> float:

@@ -89,6 +89,8 @@ def job_of_path(path: str) -> str:
         return parts[3].removesuffix("-table")
     if parts[2] in ("rankings", "items"):
         return "recommendations"
+    if parts[2] == "segments":
+        return "profiles"
     return parts[2] if parts[2] in ("profiles", "recommendations", "ads") else "events"
 
 

@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from personalization.bundle import MODEL_ONNX
 from personalization.encoder import Column, TableEncoder
+from training.background import add_background, unsealed
 from training.bundling import start_bundle, write_bundle
 from training.export import IR_VERSION, OPSET
 
@@ -30,10 +31,17 @@ WEIGHT: Final = {"click_count": 0.5, "view_duration": -0.05}
 CHANNEL: Final = {None: 0.0, "?": -0.25, "web": 0.25, "app": 0.75}
 
 HAZARD_DAYS: Final = (7, 14, 30, 90)
+# Of `profiles_bundle`, by n events: ready from 5 on (10/11), cooling up to 2 (1/9), lapse at 1 (1/5).
+THRESHOLDS: Final = {"ready": 0.9, "cooling": 0.1, "lapse": 0.15, "value": 50.0, "new_days": 10.0}
 
 
-def flat_bundle(directory: Path, name: str = "profiles-table", bias: float = BIAS) -> str:
-    """Write a flat bundle with the columns `click_count`, `view_duration` and `channel`; its version."""
+def flat_bundle(
+    directory: Path, name: str = "profiles-table", bias: float = BIAS, background: Mapping[str, list[Any]] | None = None
+) -> str:
+    """Write a flat bundle with the columns `click_count`, `view_duration` and `channel`; its version.
+
+    background   rows, by column, that its answers are explained against
+    """
     encoder = TableEncoder(
         (
             Column("click_count", "numeric"),
@@ -65,7 +73,7 @@ def flat_bundle(directory: Path, name: str = "profiles-table", bias: float = BIA
         {"probability": ()},
         constants,
     )
-    return _seal(directory, name, "table", encoder, {"fallback": {"probability": 0.25}})
+    return _seal(directory, name, "table", encoder, {"fallback": {"probability": 0.25}}, background)
 
 
 def expected_probability(click_count: float | None, view_duration: float | None, channel: str | None) -> float:
@@ -76,11 +84,21 @@ def expected_probability(click_count: float | None, view_duration: float | None,
     return 1 / (1 + math.exp(-logit))
 
 
-def profiles_bundle(directory: Path, *, max_events: int = 100, timezone: str = "UTC") -> str:
+def profiles_bundle(
+    directory: Path,
+    *,
+    max_events: int = 100,
+    timezone: str = "UTC",
+    background: Mapping[str, list[Any]] | None = None,
+    content: Mapping[str, Any] | None = None,
+) -> str:
     """Write a profiles bundle for interactions; its version.
 
     For a user of n events and a net value of v it answers: P(buys within the k-th of `HAZARD_DAYS`) = nk / (1 + nk), and an
     expected spend of v.
+
+    background   rows, by column, that its answers are explained against
+    content      further keys of bundle.json
     """
     encoder = TableEncoder((Column("events", "numeric"), Column("monetary", "numeric")))
     nodes = [
@@ -106,14 +124,15 @@ def profiles_bundle(directory: Path, *, max_events: int = 100, timezone: str = "
         {"probability_within": (len(HAZARD_DAYS),), "expected_spend": ()},
         constants,
     )
-    content = {
+    described = {
         "hazard_days": list(HAZARD_DAYS),
         "horizon": 14,
         "churn_horizon": 90,
         "history_window": {"max_events": max_events, "max_days": 365},
         "timezone": timezone,
+        **(content or {}),
     }
-    return _seal(directory, "profiles", "interactions", encoder, content)
+    return _seal(directory, "profiles", "interactions", encoder, described, background)
 
 
 def _write_graph(
@@ -137,9 +156,19 @@ def _write_graph(
 
 
 def _seal(
-    directory: Path, name: str, kind: str, encoder: TableEncoder, content: dict[str, Any], files: Sequence[str] = ()
+    directory: Path,
+    name: str,
+    kind: str,
+    encoder: TableEncoder,
+    content: dict[str, Any],
+    background: Mapping[str, list[Any]] | None = None,
+    files: Sequence[str] = (),
 ) -> str:
     (directory / "report.html").write_text("<p>by hand</p>")
+    names = ["report.html", *files]
+    if background:
+        rows = len(next(iter(background.values())))
+        names += add_background(unsealed(directory, kind, encoder, content), encoder.encode(background, rows).inputs)
     return write_bundle(
         directory,
         name=name,
@@ -148,7 +177,7 @@ def _seal(
         metrics={"test": {}},
         started=0.0,
         encoder=encoder,
-        files=("report.html", *files),
+        files=names,
         content=content,
         created_at=CREATED_AT,
     )

@@ -1,4 +1,4 @@
-"""POST /v1/profiles, GET /v1/profiles/{user_id}, POST /v1/tables/profiles-table."""
+"""POST /v1/profiles, GET /v1/profiles/{user_id}, GET /v1/segments, POST /v1/tables/profiles-table."""
 
 from personalization.api import Handler, Services, application, profiles
 

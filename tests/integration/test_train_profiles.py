@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from personalization.bundle import load_bundle
+from personalization.contributions import Explainer
 from training.cli import main
 from training.evaluation.metrics import binary_metrics
 from training.interactions.cuts import midnight
@@ -102,7 +103,32 @@ def test_the_bundle_says_what_its_readers_ask(trained: tuple[Path, Path]) -> Non
     assert set(bundle.output_names) == {"probability_within", "expected_orders", "expected_spend", "next_category"}
     assert {column["name"] for column in manifest["columns"]} >= {"recency_days", "orders_28d", "user.age", "user.region"}
     assert all(edges == sorted(edges) and len(edges) == 4 for edges in manifest["rfm"].values())
+    limits = manifest["behaviour"]
+    assert set(limits) == {"ready", "cooling", "lapse", "value", "new_days"}
+    assert 0 < limits["ready"] < 1
+    assert 0 <= limits["cooling"] <= limits["lapse"] <= 1
+    assert limits["value"] == pytest.approx(manifest["rfm"]["monetary"][-1])  # a fifth of the buyers spent more
+    assert 7 <= limits["new_days"] <= 30
     assert manifest["fallback"]["probability"] == pytest.approx(manifest["fallback"]["probability_within"][1])
+
+
+def test_the_bundle_explains_its_answers(trained: tuple[Path, Path]) -> None:
+    _, directory = trained
+    bundle = load_bundle(directory)
+    explainer = Explainer.of(bundle, rounds=2)
+    assert explainer is not None
+    assert bundle.background is not None
+    assert {len(values) for values in bundle.background.values()} == {64}
+    within = bundle.run(bundle.background)["probability_within"][:, bundle.manifest["hazard_days"].index(14)]
+    assert (np.diff(within) >= -1e-6).all()  # from the least to the most likely: spread over the whole range
+    found = explainer.told(bundle.background, 63)
+    total = sum(part["contribution"] for part in found["contributions"]) + found["others"]
+    assert total == pytest.approx(found["logit"] - found["base"], abs=1e-4)
+    assert found["logit"] == pytest.approx(float(np.log(within[63] / (1 - within[63]))), abs=1e-4)
+    assert found["base"] == pytest.approx(float(np.log(within / (1 - within)).mean()), abs=1e-4)
+    page = (directory / "report.html").read_text()
+    assert "Three rows, explained" in page
+    assert page.count("moves the logit by") == 3
 
 
 def test_no_user_is_in_the_bundle(trained: tuple[Path, Path]) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from personalization import tables
 from personalization.bundle import load_bundle
+from personalization.contributions import Explainer
 from training.cli import main
 
 BINARY = {"auc", "log_loss", "average_precision", "smooth_ece", "calibration_slope", "accuracy", "precision", "recall", "f1"}
@@ -108,6 +109,27 @@ def test_the_bundle_says_what_it_is(messy: tuple[Path, Path, dict[str, Any]]) ->
     assert manifest["rows_per_second_per_core"] > 1000
     assert manifest["export_difference"] < 1e-4
     assert "mail3@example.org" not in (messy[1] / "bundle.json").read_text()
+
+
+def test_the_bundle_explains_its_answers(messy: tuple[Path, Path, dict[str, Any]]) -> None:
+    bundle = load_bundle(messy[1])
+    explainer = Explainer.of(bundle, rounds=2)
+    assert explainer is not None
+    cells = {"消费 金额": ["85"], "channel": ["app"], "since": ["2026-03-11"]}
+    sent = {name: cells.get(name, [None]) for name in (column.name for column in bundle.encoder.columns)}
+    found = explainer.told(bundle.encoder.encode(sent, 1).inputs, 0, sent)
+    assert found["target"] == "bought is yes"
+    total = sum(part["contribution"] for part in found["contributions"]) + found["others"]
+    assert total == pytest.approx(found["logit"] - found["base"], abs=1e-4)
+    values = {part["feature"]: part["value"] for part in found["contributions"]}
+    assert {name: values[name] for name in cells if name in values} == {
+        name: value
+        for name, value in {"消费 金额": 85, "channel": "app", "since": "2026-03-11T00:00"}.items()
+        if name in values
+    }
+    page = (messy[1] / "report.html").read_text()
+    assert page.count("moves the logit by") == 3
+    assert "@example.org" not in page
 
 
 def test_the_reported_metrics_are_those_of_the_bundle(messy: tuple[Path, Path, dict[str, Any]]) -> None:

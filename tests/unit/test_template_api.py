@@ -17,6 +17,7 @@ API = plan().api
 ROUTES = {
     ("POST", "/v1/profiles"): "ProfilesApiFunction",
     ("GET", "/v1/profiles/{user_id}"): "ProfilesApiFunction",
+    ("GET", "/v1/segments"): "ProfilesApiFunction",
     ("POST", "/v1/recommendations"): "RecommendationsApiFunction",
     ("POST", "/v1/rankings"): "RecommendationsApiFunction",
     ("GET", "/v1/items/{item_id}/similar"): "RecommendationsApiFunction",

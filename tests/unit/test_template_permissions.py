@@ -54,14 +54,16 @@ def test_a_job_reaches_only_its_own_objects(job):
     kept = {"recommendations": {"catalogue/*"}, "ads": {"catalogue/ads/*"}}.get(job, set())
     catalogue = {f"arn:aws:s3:::shop-databucket/{prefix}" for prefix in kept}
 
+    segments = {"arn:aws:s3:::shop-databucket/segments/current.json"} if job == "profiles" else set()
+
     def reached(function: str, action: str) -> set[str]:
         return {r for s in statements(function) if action in s["Action"] for r in s["Resource"]}
 
     title = job.capitalize()
-    assert reached(f"{title}ApiFunction", "s3:GetObject") == models | catalogue
+    assert reached(f"{title}ApiFunction", "s3:GetObject") == models | catalogue | segments
     assert reached(f"{title}ApiFunction", "s3:PutObject") == (catalogue if job == "recommendations" else set())
     assert reached(f"{title}BatchFunction", "s3:GetObject") == models | inbox | results | catalogue
-    assert reached(f"{title}BatchFunction", "s3:PutObject") == results | catalogue
+    assert reached(f"{title}BatchFunction", "s3:PutObject") == results | catalogue | segments
     assert reached(f"{title}BatchFunction", "sqs:ReceiveMessage") == {f"arn:aws:sqs:us-east-1:123456789012:shop-{title}Queue"}
 
 

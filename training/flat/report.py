@@ -18,8 +18,8 @@ _COUNTS = {
 }
 
 
-def table_report(outcome: Outcome, source: TableOptions, options: TrainOptions, speed: int) -> str:
-    """The whole page."""
+def table_report(outcome: Outcome, source: TableOptions, options: TrainOptions, speed: int, examples: str = "") -> str:
+    """The whole page. `examples` is the section of explained rows."""
     prepared, metrics = outcome.prepared, outcome.metrics
     label = prepared.label
     where = "test" if len(prepared.test) else "validation"
@@ -40,7 +40,7 @@ def table_report(outcome: Outcome, source: TableOptions, options: TrainOptions, 
     ]
     if "folds" in metrics:
         parts.append(_folds(outcome, own))
-    parts += [_columns(outcome), _rows(outcome), _network(outcome, speed)]
+    parts += [_columns(outcome), examples, _rows(outcome), _network(outcome, speed)]
     return page(f"{options.job}: a table with a label", lead, prepared.warnings, parts)
 
 

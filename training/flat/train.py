@@ -12,6 +12,7 @@ import numpy as np
 
 from personalization.bundle import MODEL_ONNX
 from personalization.schema import FLAT, TABLE_SUFFIX
+from training.background import add_background, unsealed
 from training.bundling import REPORT_HTML, rows_per_second, start_bundle, write_bundle
 from training.export import constant_model, export
 from training.fitting import Examples
@@ -20,6 +21,7 @@ from training.flat.model import TARGET, refit_binary
 from training.flat.options import BASE_RATE, TABULAR, TableOptions, TrainOptions
 from training.flat.prepare import Prepared, prepare_table
 from training.flat.report import table_report
+from training.report import explained_rows
 
 _PARITY_ROWS = 512
 _REFIT = "refit"
@@ -54,7 +56,11 @@ def _write(outcome: Outcome, source: TableOptions, options: TrainOptions, direct
     else:
         parity = export(model.network.serving, path, sample)
     speed = rows_per_second(path, sample) if sample else 0
-    (directory / REPORT_HTML).write_text(table_report(outcome, source, options, speed), encoding="utf-8")
+    content = _content(outcome, source, options) | {"rows_per_second_per_core": speed, "export_difference": parity}
+    asked = unsealed(directory, FLAT, prepared.encoder, content)
+    files = [REPORT_HTML, *add_background(asked, prepared.train.inputs)]
+    examples = explained_rows(asked, outcome.judged.inputs) if model else ""
+    (directory / REPORT_HTML).write_text(table_report(outcome, source, options, speed, examples), encoding="utf-8")
     return write_bundle(
         directory,
         name=options.job + TABLE_SUFFIX,
@@ -63,7 +69,8 @@ def _write(outcome: Outcome, source: TableOptions, options: TrainOptions, direct
         encoder=prepared.encoder,
         metrics=outcome.metrics,
         started=started,
-        content=_content(outcome, source, options) | {"rows_per_second_per_core": speed, "export_difference": parity},
+        files=files,
+        content=content,
     )
 
 

@@ -21,8 +21,9 @@ def profile_report(
     importance: Sequence[Importance],
     data: ProfileData,
     speed: int,
+    examples: str = "",
 ) -> str:
-    """The whole page."""
+    """The whole page. `examples` is the section of explained rows."""
     metrics, report = evaluation.metrics, prepared.report
     where = "test" if prepared.test is not None else "validation"
     lead = (
@@ -36,7 +37,7 @@ def profile_report(
         versus = ("LightGBM", probabilities["lightgbm"]) if "lightgbm" in probabilities else None
         curves = binary_charts(evaluation.labels, probabilities["model"], versus)
         parts.insert(1, section(f"Curves: buys within {targets.horizon} days", curves))
-    parts += [_intervals(metrics["intervals"]), _cuts(metrics["cuts"]), _features(prepared, importance)]
+    parts += [_intervals(metrics["intervals"]), _cuts(metrics["cuts"]), _features(prepared, importance), examples]
     parts += [_data(report), _network(prepared, model, speed)]
     warnings = [*metrics["notes"], *([report["warning"]] if "warning" in report else [])]
     return page("profiles: who is this customer, and what will they do", lead, warnings, parts)

@@ -13,11 +13,13 @@ import orjson
 from numpy.typing import NDArray
 
 from personalization.bundle import ITEM_CATEGORIES, MODEL_ONNX
+from training.background import add_background, unsealed
 from training.bundling import REPORT_HTML, rows_per_second, start_bundle, write_bundle
 from training.evaluation.importance import Importance, permutation_importance
 from training.export import constant_model, export, open_session
 from training.fitting import Examples, FitOptions
 from training.interactions.attributes import has_attributes, partly_hidden, without_attributes
+from training.interactions.behaviour import behaviour_thresholds
 from training.interactions.describe import Outcome, bundle_content, notes_of
 from training.interactions.evaluate import Judge, evaluate, headline
 from training.interactions.examples import Sample, stack
@@ -36,6 +38,7 @@ from training.interactions.options import BASE_RATE, TABULAR, ProfileData, Profi
 from training.interactions.prepare import Prepared, prepare_profiles
 from training.interactions.report import profile_report
 from training.networks.tabular import TabularConfig
+from training.report import explained_rows
 from training.tuning import tune
 
 NAME: Final = "profiles"
@@ -120,11 +123,14 @@ def _write(outcome: Outcome, data: ProfileData, training: ProfileTraining, direc
         evaluation.metrics["test_without_attributes"] = headline(judge, bare)
     speed = rows_per_second(path, sample)
     content = bundle_content(outcome, data, importance) | {"rows_per_second_per_core": speed, "export_difference": parity}
-    files = [REPORT_HTML]
+    asked = unsealed(directory, KIND, prepared.encoder, content)
+    content["behaviour"] = behaviour_thresholds(asked, prepared.latest)
+    files = [REPORT_HTML, *add_background(asked, train.inputs)]
     if prepared.category_of_item:
         (directory / ITEM_CATEGORIES).write_bytes(orjson.dumps({"category_of_item": prepared.category_of_item}))
         files.append(ITEM_CATEGORIES)
-    page = profile_report(prepared, targets, outcome.model, evaluation, importance, data, speed)
+    examples = explained_rows(asked, (valid if test is None else test).inputs) if outcome.model else ""
+    page = profile_report(prepared, targets, outcome.model, evaluation, importance, data, speed, examples)
     (directory / REPORT_HTML).write_text(page, encoding="utf-8")
     return write_bundle(
         directory,

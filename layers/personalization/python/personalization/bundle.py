@@ -27,6 +27,7 @@ from personalization.errors import BundleInvalid
 BUNDLE_JSON: Final = "bundle.json"
 MODEL_ONNX: Final = "model.onnx"
 ITEM_CATEGORIES: Final = "item_categories.json"
+BACKGROUND: Final = "background.npz"  # training rows that stand for everybody, encoded: by input name
 FORMAT: Final = 1
 
 
@@ -82,6 +83,14 @@ class Bundle:
             return {}
         content: dict[str, dict[str, str]] = orjson.loads(self.file(ITEM_CATEGORIES).read_bytes())
         return content["category_of_item"]
+
+    @cached_property
+    def background(self) -> Mapping[str, NDArray[Any]] | None:
+        """Inputs of the rows that answers are explained against; `None` where the bundle was written without them."""
+        if BACKGROUND not in self.manifest["files"]:
+            return None
+        with np.load(self.file(BACKGROUND), allow_pickle=False) as content:
+            return {name: content[name] for name in content.files}
 
     def file(self, name: str) -> Path:
         """Path of a file of the bundle. Raises `BundleInvalid` for one that bundle.json does not list."""

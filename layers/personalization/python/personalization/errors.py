@@ -72,6 +72,12 @@ class StateUnavailable(PersonalizationError):
     status, code, title = 503, "state-unavailable", "User state is not available"
 
 
+class ResultsUnavailable(PersonalizationError):
+    """What jobs left behind cannot be read now; the call may be repeated."""
+
+    status, code, title = 503, "results-unavailable", "Results are not available"
+
+
 class CatalogueUnavailable(PersonalizationError):
     """The catalogue cannot be changed now; nothing of the call was taken, it may be repeated."""
 

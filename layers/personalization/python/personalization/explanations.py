@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from personalization.bundle import Bundle
 from personalization.encoder import DATE_PARTS, TableEncoder
 
-BACKGROUND: Final = "background.npz"  # 64 stratified training rows, encoded: `numeric` and `categorical`
 _FLOOR: Final = 1e-7  # probabilities of 0 and 1 have no logit
 
 Inputs = Mapping[str, NDArray[Any]]
@@ -43,12 +42,6 @@ class Explanation:
     contributions: NDArray[np.float64]
     standard_error: NDArray[np.float64]
     rows: int
-
-
-def load_background(bundle: Bundle) -> dict[str, NDArray[Any]]:
-    """The bundle's background rows by input name. Raises `BundleInvalid` where it was written without."""
-    with np.load(bundle.file(BACKGROUND), allow_pickle=False) as content:
-        return {name: content[name] for name in content.files}
 
 
 def explain(

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization import cells, features
+from personalization.behaviour import Thresholds, Traits, behaviour
 from personalization.bundle import Bundle
+from personalization.contributions import Explainer
 from personalization.encoder import BadCell, Encoded, TableColumns
 from personalization.errors import Fault, InvalidInput
 from personalization.events import Events
@@ -44,12 +46,14 @@ def describe(
     as_of_ms: int,
     evicted: Lifetime | None = None,
     attributes: TableColumns | None = None,
+    explainer: Explainer | None = None,
 ) -> list[dict[str, Any]]:
     """One profile for each user of `events.users`, in that order, as things were known at `as_of_ms`.
 
     events       events of U users; later ones are not looked at
     evicted      sums over older events that state no longer holds, (U,) each
     attributes   columns of the users table, (U,) each, by their names there
+    explainer    where each profile is to say why its probability is what it is
     """
     events = events.with_categories(bundle.category_of_item) if bundle else events
     window = window_of(bundle)
@@ -58,7 +62,7 @@ def describe(
     columns |= {ATTRIBUTE_PREFIX + name: content for name, content in (attributes or {}).items()}
     recent = features.truncate(features.visible(events, as_of_ms), as_of_ms, window)
     liked = _liked(features.category_shares(recent), events.categories)
-    return _profiles(bundle, columns, events.users, as_of_ms, liked)
+    return _profiles(bundle, columns, events.users, as_of_ms, liked, explainer=explainer)
 
 
 def describe_features(
@@ -67,6 +71,7 @@ def describe_features(
     rows: int,
     as_of_ms: int,
     user_ids: Sequence[str | None] | None = None,
+    explainer: Explainer | None = None,
 ) -> list[dict[str, Any]]:
     """Profiles from ready features (`features.FEATURES` and the bundle's attributes), `rows` of each column.
 
@@ -87,7 +92,7 @@ def describe_features(
         [{"category": word, "share": _number(share)}] if word else []
         for word, share in zip(ready.get("preferred_category", [None] * rows), shares, strict=True)
     ]
-    return _profiles(bundle, ready, user_ids or [None] * rows, as_of_ms, liked, encoded)
+    return _profiles(bundle, ready, user_ids or [None] * rows, as_of_ms, liked, encoded, explainer)
 
 
 def predictions(bundle: Bundle, columns: TableColumns, rows: int, encoded: Encoded | None = None) -> dict[str, NDArray[Any]]:
@@ -110,11 +115,13 @@ def _profiles(
     as_of_ms: int,
     liked: Sequence[list[dict[str, Any]]],
     encoded: Encoded | None = None,
+    explainer: Explainer | None = None,
 ) -> list[dict[str, Any]]:
     rows = len(user_ids)
     if not rows:
         return []
     as_of = datetime.fromtimestamp(as_of_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    encoded = encoded or (bundle.encoder.encode(columns, rows) if bundle else None)
     forecast = _forecasts(bundle, predictions(bundle, columns, rows, encoded)) if bundle else [{}] * rows
     groups = {
         name: _group(columns, members, rows)
@@ -124,6 +131,7 @@ def _profiles(
     }  # fmt: skip
     quintiles = Quintiles.from_manifest(bundle.manifest) if bundle else None
     rfm = [columns.get(name, np.full(rows, np.nan)) for name in ("recency_purchase_days", "orders", "monetary")]
+    thresholds = Thresholds.from_manifest(bundle.manifest) if bundle else None
     profiles = []
     for row, user_id in enumerate(user_ids):
         profile: dict[str, Any] = {} if user_id is None else {"user_id": user_id}
@@ -133,8 +141,27 @@ def _profiles(
         profile["segment"] = (
             segment(float(rfm[0][row]), float(rfm[1][row]), float(rfm[2][row]), quintiles) if quintiles else None
         )
+        profile["behaviour"] = _behaviour(profile, columns, row, thresholds) if thresholds else None
+        if explainer and encoded:
+            profile["explanation"] = explainer.told(encoded.inputs, row, columns)
         profiles.append(profile)
     return profiles
+
+
+def _behaviour(profile: Mapping[str, Any], columns: TableColumns, row: int, thresholds: Thresholds) -> dict[str, str]:
+    def known(name: str) -> float:
+        return float(columns[name][row]) if name in columns else math.nan
+
+    traits = Traits(
+        profile["probability"],
+        profile["churn_risk"],
+        known("orders"),
+        known("monetary"),
+        known("tenure_days"),
+        known("recency_purchase_days"),
+    )
+    found = behaviour(traits, thresholds)
+    return {"name": found.name, "action": found.action}
 
 
 def _forecasts(bundle: Bundle, outputs: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:

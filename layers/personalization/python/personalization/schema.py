@@ -136,6 +136,7 @@ MAX_BODY_BYTES: Final = 5 * 1024 * 1024
 MAX_USERS_PER_CALL: Final = 100
 MAX_EVENTS_PER_CALL: Final = 5_000
 MAX_ROWS_PER_CALL: Final = 5_000
+MAX_EXPLAINED_PER_CALL: Final = 10  # users or rows: each costs thousands of rows through the graph
 MAX_ITEMS_PER_ANSWER: Final = 200
 MAX_CANDIDATES_PER_CALL: Final = 500
 MAX_ITEMS_PER_CALL: Final = 1_000

@@ -29,7 +29,6 @@ from personalization.budgets.table import CounterTable
 from personalization.bundle import Bundle
 from personalization.encoder import BadCell
 from personalization.errors import Conflict, Fault, InvalidInput, StateUnavailable, TooLarge
-from personalization.explanations import BACKGROUND
 from personalization.schema import MAX_CANDIDATES_PER_CALL
 from personalization.state import StateStore
 
@@ -211,7 +210,7 @@ def _warnings(sent: Sequence[Mapping[str, Any]], bad: Sequence[BadCell], telling
     out = [f"{len(bad)} cells of the ads are not what the model knows there: they count as missing"] if bad else []
     if telling.request.objective == "own" and UNTREATED not in tasks_of(telling.bundle):
         out.append("the model knows no impressions that were held back: ads are ranked by response, not by what they change")
-    if telling.request.explain and BACKGROUND not in telling.bundle.manifest["files"]:
+    if telling.request.explain and telling.bundle.background is None:
         out.append("explain: the model was written without the rows that it would be explained against")
     if telling.request.objective == "paid" and unpriced(telling.question.candidates):
         out.append("no ad states a bid or a value: they are ranked by their chance, and cost nothing")

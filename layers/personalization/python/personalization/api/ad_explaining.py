@@ -12,7 +12,7 @@ from personalization import features
 from personalization.advertising.describing import BETWEEN, CONTEXT
 from personalization.advertising.scoring import tasks_of
 from personalization.bundle import Bundle
-from personalization.explanations import BACKGROUND, explain, load_background
+from personalization.explanations import explain
 
 TOLD: Final = 10  # contributions in an answer; the others are summed up
 BUDGET_SECONDS: Final = 0.25  # for one ad
@@ -25,9 +25,10 @@ def explained(bundle: Bundle, columns: Mapping[str, Any], rows: Sequence[int], s
 
     ``base`` is the mean logit of the background, and base + all contributions (``others`` included) is the ad's logit.
     """
-    if BACKGROUND not in bundle.manifest["files"] or not bundle.encoder.columns:
+    background = bundle.background
+    if background is None or not bundle.encoder.columns:
         return {}
-    background, task = load_background(bundle), tasks_of(bundle)[0]
+    task = tasks_of(bundle)[0]
 
     def probability(outputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         return outputs[task]

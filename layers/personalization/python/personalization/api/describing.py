@@ -16,6 +16,7 @@ from personalization.api.problems import pointer
 from personalization.api.rows import Row, as_sent, canonical_columns, columns_of
 from personalization.bundle import Bundle
 from personalization.cells import MISSING_TIME
+from personalization.contributions import Explainer
 from personalization.errors import Fault, InvalidInput, TooLarge
 from personalization.events import Events, Interner, concatenate
 from personalization.features import Lifetime
@@ -42,14 +43,16 @@ class Asked(NamedTuple):
 class _Question:
     bundle: Bundle | None
     as_of_ms: int
+    explainer: Explainer | None
 
 
 def describe_all(
-    bundle: Bundle | None, asked: Sequence[Asked], as_of_ms: int, read: Read | None
+    bundle: Bundle | None, asked: Sequence[Asked], as_of_ms: int, read: Read | None, explainer: Explainer | None = None
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """A profile for each user, in order, and warnings.
 
     read   state of a user who is told by nothing; where it is `None`, such a user is answered as one without a history
+    explainer   where each profile is to be explained
 
     Raises `InvalidInput` with pointers, `TooLarge`, and `StateUnavailable`: a profile of somebody known that pretends to
     know nothing would be worse than none.
@@ -59,7 +62,7 @@ def describe_all(
     for n, user in enumerate(asked):
         told = "features" if user.features is not None else "events" if user.events is not None else ""
         groups[told or ("state" if read and user.user_id is not None else "none")].append(n)
-    question = _Question(bundle, as_of_ms)
+    question = _Question(bundle, as_of_ms, explainer)
     answered: list[dict[str, Any]] = [{}] * len(asked)
     for source, members in groups.items():
         if members:
@@ -103,7 +106,9 @@ def _by_features(question: _Question, users: Sequence[Asked]) -> list[dict[str, 
     prefix = profiles.ATTRIBUTE_PREFIX
     rows = [(user.features or {}) | {prefix + name: value for name, value in (user.attributes or {}).items()} for user in users]
     try:
-        return profiles.describe_features(question.bundle, columns_of(rows), len(rows), question.as_of_ms)
+        return profiles.describe_features(
+            question.bundle, columns_of(rows), len(rows), question.as_of_ms, explainer=question.explainer
+        )
     except InvalidInput as error:
         raise InvalidInput(error.detail, [_placed(fault, users) for fault in error.faults]) from None
 
@@ -123,7 +128,7 @@ def _by_state(question: _Question, users: Sequence[Asked], read: Read) -> list[d
     known = [states[user_id] for user_id in ids]
     evicted = _stacked([state.evicted for state in known])
     events = concatenate([state.events for state in known])
-    return profiles.describe(question.bundle, events, question.as_of_ms, evicted, _attributes(users))
+    return profiles.describe(question.bundle, events, question.as_of_ms, evicted, _attributes(users), question.explainer)
 
 
 def _by_events(question: _Question, users: Sequence[Asked]) -> list[dict[str, Any]]:
@@ -151,7 +156,8 @@ def _by_events(question: _Question, users: Sequence[Asked]) -> list[dict[str, An
     faults += [Fault(at(row, column), reason) for row, column, reason in parsed.faults]
     if faults:
         raise InvalidInput("some events are not valid", faults)
-    return profiles.describe(question.bundle, _with_users(parsed.events, names), question.as_of_ms, None, _attributes(users))
+    known = _with_users(parsed.events, names)
+    return profiles.describe(question.bundle, known, question.as_of_ms, None, _attributes(users), question.explainer)
 
 
 def _of_others(owners: Sequence[Any], users: Sequence[Asked], ends: Sequence[int]) -> list[int]:

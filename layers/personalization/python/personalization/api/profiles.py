@@ -10,6 +10,8 @@ from personalization.api.answers import Answer
 from personalization.api.application import Route
 from personalization.api.calls import Body, Call, moment_ms
 from personalization.api.describing import Asked, describe_all
+from personalization.api.explaining import Explained
+from personalization.api.segments import segment_routes
 from personalization.api.services import Services
 from personalization.api.tables import table_routes
 from personalization.errors import NotFound
@@ -34,7 +36,7 @@ class User(Body):
         return self
 
 
-class ProfilesRequest(User):
+class ProfilesRequest(Explained, User):
     """A list of users, or one user's fields at the top.
 
     as_of             RFC 3339 or unix time; events after it are not looked at; now where it is not given
@@ -44,7 +46,6 @@ class ProfilesRequest(User):
     users: Annotated[list[User], Field(min_length=1, max_length=MAX_USERS_PER_CALL)] | None = None
     as_of: str | float | None = None
     personalization: Literal["on", "off"] = "on"
-    explain: bool = False
 
     @model_validator(mode="after")
     def _list_or_one(self) -> Self:
@@ -57,6 +58,7 @@ def routes(services: Services) -> list[Route]:
     def post(call: Call) -> Answer:
         request = call.body(ProfilesRequest)
         as_of_ms = moment_ms(request.as_of, call.now_ms)
+        request.check_explained("/users", 1 if request.users is None else len(request.users))
         # A model on trial gets its share of users; a call with several is answered by the champion.
         served = services.model(NAME, request.user_id if request.users is None else None)
         if request.users is None:
@@ -67,10 +69,9 @@ def routes(services: Services) -> list[Route]:
                 for n, user in enumerate(request.users)
             ]
         read = services.users.read if request.personalization == "on" else None
-        profiles, warnings = describe_all(served.bundle, asked, as_of_ms, read)
-        if request.explain:
-            warnings.append("explain: explanations of profiles are not answered")
-        return Answer({"profiles": profiles}, served.bundle, served.variant, served.because, warnings)
+        explainer, unexplained = request.explainer(served.bundle, len(asked))
+        profiles, warnings = describe_all(served.bundle, asked, as_of_ms, read, explainer)
+        return Answer({"profiles": profiles}, served.bundle, served.variant, served.because, warnings + unexplained)
 
     def get(call: Call) -> Answer:
         user_id = call.path_id("user_id")
@@ -85,5 +86,6 @@ def routes(services: Services) -> list[Route]:
     return [
         Route("POST", "/v1/profiles", post),
         Route("GET", "/v1/profiles/{user_id}", get),
+        *segment_routes(services),
         *table_routes(services, NAME),
     ]

@@ -10,7 +10,8 @@ from pydantic import Field
 from personalization import tables
 from personalization.api.answers import Answer
 from personalization.api.application import Route
-from personalization.api.calls import Body, Call
+from personalization.api.calls import Call
+from personalization.api.explaining import Explained
 from personalization.api.problems import pointer
 from personalization.api.rows import canonical, columns_of
 from personalization.api.services import Services
@@ -19,7 +20,7 @@ from personalization.errors import BundleInvalid, Fault, InvalidInput
 from personalization.schema import MAX_ROWS_PER_CALL, TABLE_SUFFIX, USER_ID
 
 
-class TableRequest(Body):
+class TableRequest(Explained):
     """Rows of the table that the model was trained with, by its own column names."""
 
     rows: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_ROWS_PER_CALL)]
@@ -30,7 +31,9 @@ def table_routes(services: Services, job: str) -> list[Route]:
     name = job + TABLE_SUFFIX
 
     def answer(call: Call) -> Answer:
-        rows = call.body(TableRequest).rows
+        request = call.body(TableRequest)
+        rows = request.rows
+        request.check_explained("/rows", len(rows))
         served = services.model(name)
         bundle = served.required()
         columns = columns_of(rows)
@@ -40,8 +43,16 @@ def table_routes(services: Services, job: str) -> list[Route]:
             raise InvalidInput("some cells are not what their columns hold", faults)
         if not np.isfinite(scored.probability).all():
             raise BundleInvalid("the graph answered a probability that is no number")
-        results = [{"row": row, "probability": p} for row, p in enumerate(scored.probability.round(7).tolist())]
-        return Answer({"results": results}, bundle, served.variant, served.because, _warnings(bundle, set(columns)))
+        results: list[dict[str, Any]] = [
+            {"row": row, "probability": p} for row, p in enumerate(scored.probability.round(7).tolist())
+        ]
+        explainer, unexplained = request.explainer(bundle, len(rows))
+        if explainer:
+            inputs = bundle.encoder.encode(columns, len(rows)).inputs
+            for result in results:
+                result["explanation"] = explainer.told(inputs, result["row"], columns)
+        warnings = _warnings(bundle, set(columns)) + unexplained
+        return Answer({"results": results}, bundle, served.variant, served.because, warnings)
 
     return [Route("POST", f"/v1/tables/{name}", answer)]
 

@@ -35,7 +35,7 @@ def _later(results_days: int, now: float) -> list[dict[str, Any]]:
     files = rfc3339(now + (results_days + LIFECYCLE_SLACK_DAYS) * _DAY)
     return [
         {"store": "inbox", "what": "dropped files that name the user", "gone_by": files},
-        {"store": "results", "what": "results of dropped files", "gone_by": files},
+        {"store": "results", "what": "results of dropped files, exports of segments among them", "gone_by": files},
         {
             "store": "table backups",
             "what": "point-in-time recovery of the state table",

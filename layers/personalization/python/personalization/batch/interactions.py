@@ -37,7 +37,14 @@ Answer = Callable[[Events, int], list[dict[str, Any]]]
 
 def score(bundle: Bundle, task: ScoringTask) -> None:
     """One line for each user: the profile as of `task.as_of`, or of the newest timestamp in the file."""
-    score_users(bundle, task, lambda events, as_of: profiles.describe(bundle, events, as_of))
+
+    def answer(events: Events, as_of: int) -> list[dict[str, Any]]:
+        found = profiles.describe(bundle, events, as_of)
+        if task.on_profiles:
+            task.on_profiles(found)
+        return found
+
+    score_users(bundle, task, answer)
 
 
 def score_users(bundle: Bundle, task: ScoringTask, answer: Answer) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,9 +19,10 @@ import orjson
 from botocore.exceptions import ClientError
 
 from personalization.batch.jobs import FAILED, MANIFEST, REJECTS, SUCCESS, Job, input_version
-from personalization.batch.manifest import manifest
+from personalization.batch.manifest import manifest, moment
 from personalization.batch.output import PartsOutput
 from personalization.batch.score import score_file
+from personalization.batch.segmenting import CURRENT_SEGMENTS, SEGMENTS_JSON, SegmentExports
 from personalization.batch.spill import Share
 from personalization.batch.tally import Tally
 from personalization.batch.task import Surroundings
@@ -100,10 +102,11 @@ class Runner:
         self, job: Job, bundle: Bundle, directory: Path, dropped_at: int, mapping: bytes | None, prefix: str, sha256: str
     ) -> Outcome:
         tally = Tally()
-        on_events = self._on_events
-        (directory / "results").mkdir()
+        on_events, results = self._on_events, directory / "results"
+        results.mkdir()
+        segments = SegmentExports.of(results, bundle)
         try:
-            with PartsOutput(directory / "results") as output:
+            with PartsOutput(results) as output, segments or nullcontext():
                 score_file(
                     bundle,
                     directory / "input",
@@ -113,19 +116,22 @@ class Runner:
                     dropped_at=dropped_at,
                     max_reject_share=self._max_reject_share,
                     on_events=(lambda share: on_events(bundle, share)) if on_events else None,
+                    on_profiles=segments.add if segments else None,
                     tally=tally,
                     temp_dir=directory,
                     surroundings=self._surroundings,
                 )
         except InvalidInput as error:
-            self._put_file(prefix, directory / "results" / REJECTS)
+            self._put_file(prefix, results / REJECTS)
             self._put(prefix + MANIFEST, manifest(job, bundle, sha256, tally, because=error.detail))
             self._put(prefix + FAILED, b"")
             return Outcome("failed", prefix, tally, error.detail)
         for part in output.parts:
-            self._put_file(prefix, directory / "results" / part.name)
-        self._put_file(prefix, directory / "results" / REJECTS)
+            self._put_file(prefix, results / part.name)
+        self._put_file(prefix, results / REJECTS)
         self._put(prefix + MANIFEST, manifest(job, bundle, sha256, tally, output.parts))
+        if segments and tally.users:
+            self._put_segments(job, bundle, tally, segments, prefix, results)
         if self._exists(prefix + FAILED):  # of a try under a stricter limit
             self._s3.delete_object(Bucket=self._bucket, Key=prefix + FAILED)
         self._put(prefix + SUCCESS, b"")
@@ -134,6 +140,21 @@ class Runner:
     def _replaces(self, prefix: str) -> bool:
         """Whether a file that was worked on before takes effect once more: the ads of the day before, dropped again."""
         return bool(orjson.loads(self._read(prefix + MANIFEST) or b"{}").get("kind") == ADS.kind)
+
+    def _put_segments(
+        self, job: Job, bundle: Bundle, tally: Tally, segments: SegmentExports, prefix: str, results: Path
+    ) -> None:
+        """The exports, what is told of them, and the same once more where `GET /v1/segments` looks: the newest job counts."""
+        for name in segments.files:
+            self._put_file(prefix, results / name)
+        about = {
+            "of_model": {"name": bundle.name, "version": bundle.version},
+            "of_file": job.file,
+            "as_of": None if tally.as_of is None else moment(tally.as_of),
+        }
+        told = segments.told(about, prefix)
+        self._put(prefix + SEGMENTS_JSON, told)
+        self._put(CURRENT_SEGMENTS, told)
 
     def _download(self, key: str, path: Path, digest: Any) -> int | None:
         """When the object was dropped, in milliseconds; its bytes go to disk and into the hash. `None`: it is not there."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from personalization.batch import flat, impressions, interactions, recommend
 from personalization.batch.output import Output
@@ -43,6 +43,7 @@ def score_file(
     dropped_at: int | None = None,
     max_reject_share: float = 1.0,
     on_events: Callable[[Share], None] | None = None,
+    on_profiles: Callable[[list[dict[str, Any]]], None] | None = None,
     tally: Tally | None = None,
     temp_dir: Path | None = None,
     k: int = 20,
@@ -73,6 +74,7 @@ def score_file(
         dropped_at=dropped_at,
         max_reject_share=max_reject_share,
         on_events=on_events,
+        on_profiles=on_profiles,
         temp_dir=temp_dir,
         kind=kind,
         k=k,

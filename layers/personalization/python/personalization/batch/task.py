@@ -59,6 +59,7 @@ class ScoringTask:
     dropped_at         milliseconds, `None` where the file was not dropped
     max_reject_share   above which nothing is scored, or what was scored does not count
     on_events          is given all events of some users at a time, once they are scored
+    on_profiles        is given the profiles of some users at a time, as they are answered
     temp_dir           for events by user; the system's where `None`
     kind               of table that somebody says this is, `None` where the columns tell
     k                  items for each user, where items are answered
@@ -74,6 +75,7 @@ class ScoringTask:
     dropped_at: int | None = None
     max_reject_share: float = 1.0
     on_events: Callable[[Share], None] | None = None
+    on_profiles: Callable[[list[dict[str, Any]]], None] | None = None
     temp_dir: Path | None = None
     kind: str | None = None
     k: int = 20

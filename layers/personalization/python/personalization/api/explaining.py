@@ -1,0 +1,38 @@
+"""``explain: true`` of profiles and flat tables: why is this probability what it is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from personalization.api.calls import Body
+from personalization.bundle import Bundle
+from personalization.contributions import Explainer
+from personalization.errors import Fault, InvalidInput
+from personalization.schema import MAX_EXPLAINED_PER_CALL
+
+
+class Explained(Body):
+    """Fields of a request whose answers can be explained.
+
+    explain_budget_ms   for all that is explained in the call, in equal parts; each gets a first round, however small its part
+    """
+
+    explain: bool = False
+    explain_budget_ms: Annotated[int, Field(ge=1, le=10_000)] = 250
+
+    def check_explained(self, pointer: str, count: int) -> None:
+        """Raises `InvalidInput` where more are to be explained than a call may ask for."""
+        if self.explain and count > MAX_EXPLAINED_PER_CALL:
+            detail = f"expected at most {MAX_EXPLAINED_PER_CALL} with explain, received {count}"
+            raise InvalidInput("too many to explain in one call", [Fault(pointer, detail)])
+
+    def explainer(self, bundle: Bundle | None, count: int) -> tuple[Explainer | None, list[str]]:
+        """For `count` answers, and what is to be said where there can be none."""
+        if not self.explain or bundle is None:  # without a model nothing is predicted, and the answer says why
+            return None, []
+        found = Explainer.of(bundle, budget_seconds=self.explain_budget_ms / 1e3 / max(count, 1))
+        if found is None:
+            return None, ["explain: this model was trained without the rows that answers are explained against; train it again"]
+        return found, []
