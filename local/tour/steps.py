@@ -69,11 +69,21 @@ def profile_of_a_customer(tour: Tour) -> None:
     tour.show.value(_profile(tour.ask("GET", f"/v1/profiles/{tour.planted.household}")))
 
 
+def segments(tour: Tour) -> None:
+    tour.show.note(
+        "The job also told everybody's segment by what they are predicted to do; each is exported as a file of users:"
+    )
+    found = tour.ask("GET", "/v1/segments")["segments"]
+    tour.show.table([["segment", "users", "what to do"], *([s["name"], f"{s['size']:,}", s["action"]] for s in found)])
+
+
 def profile_of_events(tour: Tour) -> None:
     tour.show.note("A shopper that nobody knows, from the events in the request; nothing is stored:")
     events = [purchase(days, item) for days, item in ((40, "1082185"), (12, "1029743"), (3, "1082185"))]
-    answer = tour.ask("POST", "/v1/profiles", {"users": [{"user_id": "a-visitor", "events": events}]})
+    answer = tour.ask("POST", "/v1/profiles", {"users": [{"user_id": "a-visitor", "events": events}], "explain": True})
     tour.show.value(_profile(answer))
+    tour.show.note("Why so likely to buy, or not: contributions to the logit, each with its sampling error")
+    tour.show.value(answer["profiles"][0].get("explanation"))
 
 
 def flat_tables(tour: Tour) -> None:
@@ -118,7 +128,8 @@ STEPS: Final[list[tuple[str, Callable[[Tour], None]]]] = [
     ("The stack", start),
     ("A file dropped in the inbox, with a few bad rows", drop_a_file),
     ("Who is this customer, and what will they do?", profile_of_a_customer),
-    ("The same for somebody unknown", profile_of_events),
+    ("Which segments are there, and what to do with them?", segments),
+    ("The same for somebody unknown, and why", profile_of_events),
     ("What to show a customer next, and why", recommending.next_items),
     ("Something was bought: the next list knows it", recommending.after_a_purchase),
     ("Somebody new, and an item that nobody had yet", recommending.cold_starts),

@@ -20,7 +20,7 @@ from local.tour.data import Tables, spoilt_file
 from local.tour.models import fingerprint, models
 from local.tour.show import WIDTH, Show, pretty, short
 from tests.ads_bundle import ads_bundle
-from tests.bundles import expected_probability, flat_bundle, profiles_bundle
+from tests.bundles import THRESHOLDS, expected_probability, flat_bundle, profiles_bundle
 from tests.recommending import recommendations_bundle
 
 
@@ -154,8 +154,9 @@ def test_the_whole_tour_with_models_that_are_there_already(
     tables = _small_shop(tmp_path / "data")
     monkeypatch.setattr(steps, "prepare", lambda log: tables)
     bundles = tmp_path / "bundles"
+    with_thresholds = partial(profiles_bundle, content={"behaviour": THRESHOLDS})
     for model in models(tables, bundles):
-        own = {"profiles": profiles_bundle, "recommendations": recommendations_bundle, "ads": ads_bundle}
+        own = {"profiles": with_thresholds, "recommendations": recommendations_bundle, "ads": ads_bundle}
         own.get(model.name, partial(flat_bundle, name=model.name))(model.directory)
         metrics = {"test": {"auc": 0.75, "log_loss": 0.5}, "baselines": {"base_rate": {"auc": 0.5, "log_loss": 0.625}}}
         (model.directory / "metrics.json").write_text(json.dumps(metrics))
