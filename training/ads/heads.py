@@ -16,8 +16,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from training.networks.crosses import CrossConfig, crosses
 from training.networks.heads import MeanHead
 from training.networks.layers import LogitCalibration, Squeeze
+from training.networks.statistics import TableStatistics
 
 CLICK: Final = "click"
 CONVERSION: Final = "conversion"
@@ -59,19 +61,30 @@ class AdHead(MeanHead):
     P(conversion | not shown), (N,) each.
     """
 
-    def __init__(self, tasks: Tasks) -> None:
+    def __init__(self, tasks: Tasks, statistics: TableStatistics | None = None, crossed: CrossConfig | None = None) -> None:
+        """`crossed`: with products of columns beside what the members say; `statistics` of the table then."""
         super().__init__("ads")
         self.tasks = tasks
+        self._statistics, self._crossed = statistics, crossed
+        self._beside: Any = None
         self.size = len(tasks.outputs)
         self.calibration = LogitCalibration(name="ads_calibration")
         self._places = Places(tasks.first, name="places") if tasks.places else None
 
+    def connect(self, inputs: dict[str, Any]) -> None:
+        if self._crossed is not None and self._statistics is not None:
+            self._beside = crosses(inputs, self._statistics, self.size, self._crossed)
+
     def raw(self, hidden: Any) -> Any:
         logits = super().raw(hidden)
+        if self._beside is not None:
+            logits = logits + ops.expand_dims(self._beside, 1)
         return logits if self._places is None else self._places(logits)
 
     def merged(self, hidden: Any) -> Any:
         logits = super().merged(hidden)
+        if self._beside is not None:
+            logits = logits + self._beside
         return logits if self._places is None else self._places(logits)
 
     def begin(self, logits: Sequence[float]) -> None:

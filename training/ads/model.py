@@ -15,6 +15,7 @@ from training.ads.heads import CLICK, CONVERSION, UNTREATED, AdHead, Tasks
 from training.ads.impressions import Impressions
 from training.calibration import PRIOR_DEVIATION
 from training.fitting import Examples, FitOptions, FitReport, fit
+from training.networks.crosses import CrossConfig, worth_crossing
 from training.networks.tabular import TabularConfig, TabularNetwork, build_tabular, encoder_statistics
 
 TARGET: Final = "ads"
@@ -133,8 +134,8 @@ def base_rates(tasks: Tasks, train: Examples) -> dict[str, float]:
 def _built(
     encoder: TableEncoder, tasks: Tasks, train: Examples, config: TabularConfig, options: FitOptions
 ) -> tuple[AdHead, TabularNetwork]:
-    head = AdHead(tasks)
     statistics = encoder_statistics(encoder, dict(train.inputs), config, options.seed)
+    head = AdHead(tasks, statistics, CrossConfig() if worth_crossing(statistics, len(train)) else None)
     network = build_tabular(encoder, statistics, (head,), config)
     head.begin([float(logit(rate)) for rate in base_rates(tasks, train).values()])
     return head, network

@@ -13,7 +13,7 @@ from personalization.encoder import TableEncoder
 from training.calibration import platt
 from training.evaluation.metrics import best_threshold
 from training.fitting import Examples, FitOptions, FitReport, fit
-from training.networks.heads import BinaryHead
+from training.networks.crosses import CrossedBinaryHead
 from training.networks.tabular import TabularConfig, TabularNetwork, build_tabular, encoder_statistics
 
 TARGET = "label"
@@ -44,8 +44,8 @@ def train_binary(
     encoder: TableEncoder, train: Examples, valid: Examples, config: TabularConfig, options: FitOptions
 ) -> BinaryModel:
     """Train on `train`; `valid` says when to stop, how to calibrate, and where the threshold lies."""
-    head = BinaryHead(TARGET)
     statistics = encoder_statistics(encoder, dict(train.inputs), config, options.seed)
+    head = CrossedBinaryHead(TARGET, statistics, len(train))
     network = build_tabular(encoder, statistics, (head,), config)
     fitted = fit(network, train, valid, options)
     logits = network.raw(dict(valid.inputs))[TARGET][:, 0]
@@ -65,8 +65,9 @@ def refit_binary(
     encoder: TableEncoder, rows: Examples, like: BinaryModel, config: TabularConfig, options: FitOptions
 ) -> BinaryModel:
     """One trained on all rows for as many epochs as were best for `like`, with that one's calibration and threshold."""
-    head = BinaryHead(TARGET)
-    network = build_tabular(encoder, encoder_statistics(encoder, dict(rows.inputs), config, options.seed), (head,), config)
+    statistics = encoder_statistics(encoder, dict(rows.inputs), config, options.seed)
+    head = CrossedBinaryHead(TARGET, statistics, len(rows))
+    network = build_tabular(encoder, statistics, (head,), config)
     fitted = fit(network, rows, None, replace(options, epochs=max(1, like.fitted.best_epoch)))
     head.calibration.settle(like.slope, like.intercept)
     return replace(like, network=network, fitted=fitted)
