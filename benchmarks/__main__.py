@@ -12,6 +12,7 @@ SCRIPTS: Final = (
     "profiles_handler",
     "recommendations_handler",
     "recommendations_batch",
+    "ads_handler",
     "ads_policies",
     "ads_auctions",
     "cold_start",
