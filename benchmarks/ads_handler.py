@@ -1,6 +1,6 @@
 """What a decision about ads costs: one candidate, fifty and five hundred in a call, with the demo's model and no store read.
 
-The user comes with ready features, or with 50 events, and the call is a preview, so that the numbers are of scoring, auction and
+The user comes with ready features, or with 50 events, and the call is a preview: the numbers are of scoring, auction and
 answer; what DynamoDB adds depends on where it stands.
 """
 
