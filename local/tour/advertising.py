@@ -11,7 +11,7 @@ from local.tour.show import pick
 
 _CAMPAIGNS: Final = 4
 _COPIED: Final = ("ad_id", "campaign_id", "creative", "channel", "coupons", "products")
-_WORTH: Final = {"value": 5.0, "cost": 0.5}  # of a redeemed coupon to the shop, and of a letter
+_WORTH: Final = {"value": 5.0, "cost": 0.05}  # of a redeemed coupon to the shop, and of a letter
 _BUDGET: Final = 2.0  # five times the first bid
 _CPM: Final = (400.0, 250.0)  # what the two campaigns of the auction bid for a thousand impressions
 _MOST_CALLS: Final = 12
@@ -27,7 +27,7 @@ def coupons(tour: Tour) -> None:
         tour.show.note("None is worth its letter.")
     told = [] if winner is None else [winner | {"reason": "wins", "detail": ""}]
     rows = [
-        [str(ad["ad_id"]), f"{ad.get('pcvr', ad.get('pctr', 0.0)):.4f}", f"{ad.get('expected_value', 0.0):+.4f}", ad["reason"]]
+        [str(ad["ad_id"]), f"{ad.get('pconversion', 0.0):.4f}", f"{ad.get('expected_value', 0.0):+.4f}", ad["reason"]]
         for ad in [*told, *answer["losers"]]
     ]
     tour.show.table([["campaign", "redeems", "expected value", ""], *rows])

@@ -10,7 +10,7 @@ from local.tour.show import pick
 
 _LIST: Final = 5
 _NEW: Final = "new-arrival"
-_COPIED: Final = ("category", "brand")  # of the item that the new one is made to look like
+_COPIED: Final = ("category",)  # of the item that the new one is made to look like
 
 
 def next_items(tour: Tour) -> None:
@@ -44,7 +44,7 @@ def cold_starts(tour: Tour) -> None:
     liked = tour.ask("POST", "/v1/recommendations", {"user_id": _household(tour), "k": _LIST})["items"]
     looks = pick(liked[0]["metadata"], _COPIED)
     tour.show.note("An item arrives that no model was trained on; its vector comes from what is said of it:")
-    item = {"item_id": _NEW, "title": f"New: {_named(liked[0])}", **looks}
+    item = {"item_id": _NEW, "title": liked[0]["metadata"].get("title") or "Something new", **looks}
     tour.show.value(pick(tour.ask("PUT", "/v1/items", {"items": [item]}), ("stored", "catalogue")))
     alike = tour.ask("GET", f"/v1/items/{_NEW}/similar?k=3")
     tour.show.note(f"It is like: {', '.join(_named(other) for other in alike['items']) or 'nothing so far'}")

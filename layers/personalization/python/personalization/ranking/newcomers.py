@@ -24,7 +24,8 @@ class Newcomers:
     """M new items.
 
     vectors   float32 (M, D), zeros for items of which the model understands nothing
-    alike     neighbours by content: of new items, and of the model's items to new ones; `None` where the mix has none
+    alike     neighbours by content: of new items, and of the model's items to new ones; also where the mix does without, since
+              they tell what a new item is like. `None` without content
     """
 
     vectors: NDArray[np.float32]
@@ -41,8 +42,6 @@ def newcomers(bundle: Bundle, recommender: Recommender, catalogue: Catalogue, ro
     table = {c.name: catalogue.columns[c.name].take(places).cells() for c in columns if c.name in catalogue.columns}
     features = item_features(columns, table, len(rows))
     vectors = content_vectors(features, _array(bundle, "content_table.npy")) * np.float32(recommender.mix.newcomer)
-    if not any(recommender.mix.matrices.get("alike", ())):
-        return Newcomers(vectors, None)
     others = Neighbours(*(_array(bundle, f"content_{part}.npy") for part in ("indptr", "indices", "values")))
     every = _stacked(others, features)
     place, item, value = alike(features, every, _array(bundle, "content_rarity.npy"), _NEIGHBOURS + 1)

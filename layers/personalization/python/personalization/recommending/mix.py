@@ -42,7 +42,8 @@ class Mix:
         return Mix(**{**content, "matrices": matrices})
 
     def rank_weights(self, matrix: str) -> NDArray[np.float32]:
-        return np.array(self.matrices[matrix], np.float32)
+        """By the rank of the history item's basket; nothing for a matrix that the mix does without."""
+        return np.array(self.matrices.get(matrix, (0.0,)), np.float32)
 
     def relevance(self, scores: NDArray[Any], total: NDArray[Any]) -> NDArray[np.float64]:
         """The chance that an item is what the user takes next, 0 … 1.
