@@ -123,6 +123,17 @@ def test_columns_survive_json() -> None:
     assert ContentColumn.from_json(number.to_json()).features(["0", "1", "3", ""]) == [[5], [6], [7], []]
 
 
+def test_comparing_items_leaves_their_features_alone() -> None:
+    """What every item has weighs nothing and is left out of the comparison; the features are used again afterwards."""
+    matrix = np.array([[1, 2, 0], [1, 0, 3], [1, 2, 0]], np.float32)
+    features = sparse(matrix)
+    before = [features.indptr.copy(), features.indices.copy(), features.values.copy()]
+    alike = cosine_alike(features, np.array([0.0, 1.0, 1.0], np.float32)).toarray()
+    np.testing.assert_allclose(alike, [[0, 0, 1], [0, 0, 0], [1, 0, 0]], atol=1e-6)
+    for now, then in zip((features.indptr, features.indices, features.values), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
 def test_content_vectors_and_alike_against_dense_arithmetic() -> None:
     random = np.random.default_rng(1)
     matrix = random.random((6, 5)) * (random.random((6, 5)) < 0.5)

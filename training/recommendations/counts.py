@@ -56,7 +56,9 @@ def transitions(log: Log, steps: int = _STEPS) -> sp.csr_matrix:
 def cosine_alike(features: Neighbours, rarity: NDArray[np.float32]) -> sp.csr_matrix:
     """Sparse (items, items): cosine of two items' content features, weighted by `rarity`; as `content.alike` has it."""
     shape = (len(features.indptr) - 1, len(rarity))
-    matrix = sp.csr_matrix((features.values * rarity[features.indices], features.indices, features.indptr), shape)
+    values = features.values * rarity[features.indices]
+    # A copy: zeros are taken out in place, and the features are still needed as they are.
+    matrix = sp.csr_matrix((values, features.indices, features.indptr), shape, copy=True)
     matrix.eliminate_zeros()
     length = np.sqrt(np.maximum(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel(), 1e-12))
     matrix = (sp.diags((1.0 / length).astype(np.float32)) @ matrix).tocsr()
