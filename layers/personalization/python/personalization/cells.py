@@ -112,6 +112,9 @@ def _milliseconds(cell: Any, zone: tzinfo) -> int | None:
 
 def words(cells: Sequence[Any] | NDArray[Any]) -> list[str | None]:
     """Text as categories are compared: stripped, `None` where missing; 3.0 and 3 and "3" are the same word."""
+    if set(map(type, cells)) <= _TEXT:  # each different text once: columns of many rows hold few
+        found = {cell: word(cell) for cell in dict.fromkeys(cells)}
+        return [found[cell] for cell in cells]
     return [word(cell) for cell in cells]
 
 
