@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.special import expit, logit
 
 from training.runtime import prepare
@@ -65,6 +67,28 @@ def test_each_output_is_near_its_truth(trained: Any, tmp_path: Path, name: str) 
     assert difference < 1e-4
     chances = model.network.raw(dict(valid.inputs))[TARGET]
     assert chances.shape == (len(valid), 6)  # three outputs, three places
+
+
+@pytest.fixture(scope="module")
+def graph(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    model, valid, _ = trained
+    path = tmp_path_factory.mktemp("graph") / "model.onnx"
+    export(model.network.serving, path, dict(valid.inputs))
+    return open_session(path)
+
+
+@settings(max_examples=200, deadline=None)
+@given(cells=st.lists(st.tuples(*[st.floats(width=32, allow_infinity=True) | st.none()] * 2), min_size=1, max_size=5))
+def test_probabilities_stay_within_bounds_on_any_input(graph: Any, cells: list[tuple[float | None, float | None]]) -> None:
+    """As a request's cells reach the graph: NaN, gaps, infinities, the largest and the least of numbers."""
+    columns = {"x": [row[0] for row in cells], "z": [row[1] for row in cells]}
+    answers = graph.run(None, ENCODER.encode(columns, len(cells)).inputs)
+    for chance in answers:
+        assert np.isfinite(chance).all()
+        assert ((chance >= 0) & (chance <= 1)).all()
+    chances = dict(zip((node.name for node in graph.get_outputs()), answers, strict=True))
+    told = chances["click"] * chances["conversion"]  # the whole way from the impression to the order
+    assert (told <= chances["click"]).all()
 
 
 def test_probabilities_are_those_of_the_placed_ad(trained: Any) -> None:
