@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,7 @@ def test_an_ad_is_shown_to_a_user_as_often_as_it_may_be(shop: Shop) -> None:
 
 
 @pytest.mark.usefixtures("model")
-def test_thompson_logs_what_its_propensities_were_drawn_with(shop: Shop) -> None:
+def test_thompson_logs_what_its_propensities_were_drawn_with(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     twins = [CHEAP, CHEAP | {"ad_id": "other", "campaign_id": "c3"}]
     reply = score(shop, "k", candidates=twins, exploration={"mode": "thompson", "draws": 200}, explain=True, preview=True)
     told = reply.body["exploration"]
@@ -111,6 +112,10 @@ def test_thompson_logs_what_its_propensities_were_drawn_with(shop: Shop) -> None
     assert sum(chances.values()) == pytest.approx(1)
     assert chances["cheap"] == pytest.approx(0.5, abs=5 * (0.25 / 200) ** 0.5)  # five standard deviations
     assert winner(reply)["propensity"] == chances[winner(reply)["ad_id"]]
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"decision"' in line]
+    won = {name: winner(reply)[name] for name in ("ad_id", "propensity", "explored")}
+    assert [line["winners"] for line in lines] == [[{"slot_id": "1", **won}]]
+    assert (lines[0]["decision_id"], lines[0]["exploration"]) == (reply.body["decision_id"], told)
     same = score(shop, "k", candidates=twins, exploration={"mode": "thompson", "draws": 200}, explain=True, preview=True)
     assert same.body["slots"] == reply.body["slots"]
 

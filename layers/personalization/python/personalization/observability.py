@@ -1,8 +1,9 @@
-"""What is told of each request: one JSON line, and metrics in the embedded metric format. Never an id, a path or a body."""
+"""What is told of each request: one JSON line, and metrics in the embedded metric format. Never a user, a path or a body."""
 
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,21 @@ class Monitor:
         if what.model_age_days is not None:
             self._count("ModelAgeDays", what.model_age_days)
         self._metrics.flush_metrics()
+
+    def decided(self, decision: Mapping[str, Any]) -> None:
+        """What was shown, and with what chance: what an off-policy evaluation needs of it. Nothing says for whom."""
+        winners = {slot["slot_id"]: slot["winner"] for slot in decision["slots"] if slot["winner"]}
+        self.logger.info(
+            "decision",
+            extra={
+                "decision_id": decision["decision_id"],
+                "exploration": decision["exploration"],
+                "winners": [
+                    {"slot_id": slot, **{name: winner[name] for name in ("ad_id", "propensity", "explored")}}
+                    for slot, winner in winners.items()
+                ],
+            },
+        )
 
     def failed(self, route: str, request_id: str, error: BaseException) -> None:
         """An error that nobody expected, without its words: they may quote data."""

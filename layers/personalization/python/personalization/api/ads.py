@@ -24,9 +24,9 @@ def routes(services: Services) -> list[Route]:
         if served.bundle is None:
             return Answer(ad_answers.without_model(request, call.request_id), because=served.because)
         repeatable = bool(header(call.event, "idempotency-key").strip())
-        return _answered(
-            ad_answers.score(request, served.bundle, call.request_id, moment, house, repeatable=repeatable), served
-        )
+        scored = ad_answers.score(request, served.bundle, call.request_id, moment, house, repeatable=repeatable)
+        services.monitor.decided(scored.content)
+        return _answered(scored, served)
 
     def plan(call: Call) -> Answer:
         request = call.body(PlanRequest)
