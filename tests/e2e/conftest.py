@@ -11,7 +11,7 @@ import pytest
 from personalization.model_store import promote, publish
 from personalization.schema import JOBS, TABLE_SUFFIX
 from tests.ads_bundle import ads_bundle
-from tests.bundles import flat_bundle, profiles_bundle
+from tests.bundles import THRESHOLDS, flat_bundle, profiles_bundle
 from tests.e2e.account import Account
 from tests.e2e.building import Build, Runtime, build, runtime
 from tests.e2e.emulator import Emulator
@@ -65,7 +65,7 @@ def _bundles(directory: Path) -> Iterator[tuple[Path, str]]:
     for job in JOBS:
         flat_bundle(directory / f"{job}-table", f"{job}{TABLE_SUFFIX}")
         yield directory / f"{job}-table", f"{job}{TABLE_SUFFIX}"
-    profiles_bundle(directory / "profiles")
+    profiles_bundle(directory / "profiles", content={"behaviour": THRESHOLDS})
     yield directory / "profiles", "profiles"
     recommendations_bundle(directory / "recommendations")
     yield directory / "recommendations", "recommendations"

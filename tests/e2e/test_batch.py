@@ -121,3 +121,25 @@ def test_rows_are_scored_in_order_and_the_same_file_gives_the_same_bytes_once(
 
     assert function.invoke(event) == {"batchItemFailures": []}
     assert unchecked(lambda: results_of(account, bucket, key)) == files
+
+
+def test_a_job_of_profiles_leaves_segments_that_can_be_asked_for(account: Account, emulator: Invoker, unchecked: Any):
+    bucket = account.plan.resolver.name("DataBucket")
+    key = "inbox/profiles/segments.csv"
+    content = "".join(line + "\n" for line in INTERACTIONS.splitlines()[:-1])  # without the bad line
+    unchecked(lambda: account.client("s3").put_object(Bucket=bucket, Key=key, Body=content.encode()))
+    event = message(ROOT / "events/sqs_profiles_eventbridge.json")
+    body = json.loads(event["Records"][0]["body"])
+    body["detail"]["object"]["key"] = key
+    event["Records"][0]["body"] = json.dumps(body)
+    function = emulator("ProfilesBatchFunction")
+    assert function.invoke(event) == {"batchItemFailures": []}, function.log()[-3000:]
+    files = unchecked(lambda: results_of(account, bucket, key))
+    exported = {name for name in files if name.startswith("segment-")}
+    assert exported
+
+    answer = emulator("ProfilesApiFunction").invoke(message(ROOT / "events/rest_get_segments.json"))
+    assert answer["statusCode"] == 200, answer
+    told = json.loads(answer["body"])
+    assert sum(segment["size"] for segment in told["segments"]) == told["users"] == 2
+    assert sum(len(files[name].splitlines()) for name in exported) == 2
