@@ -84,7 +84,8 @@ def main(arguments: list[str] | None = None) -> None:
         found: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
         for _ in range(options.turns):
             for what, command in commands.items():
-                found[what] += _epochs(command)[1:]
+                # RecBole leaves logs where it runs.
+                found[what] += _epochs(command, name if command[0] == str(options.recbole) else None)[1:]
     rows = []
     for what, epochs in found.items():
         targets, seconds = epochs[0][0], median(spent for _, spent in epochs)
@@ -106,9 +107,9 @@ def write_atomic(source: Path, target: Path) -> None:
         out.writelines(f"{row['user_id']}\t{row['item_id']}\t{row['timestamp']}\n" for row in csv.DictReader(stream))
 
 
-def _epochs(command: list[str]) -> list[tuple[int, float]]:
+def _epochs(command: list[str], directory: str | None = None) -> list[tuple[int, float]]:
     """Targets and seconds of each epoch that a process tells of."""
-    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    told = subprocess.run(command, check=True, capture_output=True, text=True, cwd=directory).stdout
     lines = [line.split() for line in told.splitlines() if line.startswith("epoch ")]
     return [(int(line[1]), float(line[2])) for line in lines]
 
