@@ -60,7 +60,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Train both for some epochs, in turns, and publish."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{NAME}")
     parser.add_argument("--data", type=Path, default=os.environ.get("BEAUTY_DATA"), metavar="DIR")
-    parser.add_argument("--recbole", type=Path, default=os.environ.get("RECBOLE_PYTHON"), metavar="PYTHON")
+    parser.add_argument(
+        "--recbole", type=lambda text: Path(text).absolute(), default=os.environ.get("RECBOLE_PYTHON"), metavar="PYTHON"
+    )
     parser.add_argument("--epochs", type=int, default=3, help="of each turn, the first of which warms up")
     parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--ours", type=Path, help=argparse.SUPPRESS)  # a turn of ours, in a process of its own
