@@ -66,25 +66,20 @@ class AdHead(MeanHead):
         super().__init__("ads")
         self.tasks = tasks
         self._statistics, self._crossed = statistics, crossed
-        self._beside: Any = None
         self.size = len(tasks.outputs)
         self.calibration = LogitCalibration(name="ads_calibration")
         self._places = Places(tasks.first, name="places") if tasks.places else None
 
     def connect(self, inputs: dict[str, Any]) -> None:
         if self._crossed is not None and self._statistics is not None:
-            self._beside = crosses(inputs, self._statistics, self.size, self._crossed)
+            self.beside = crosses(inputs, self._statistics, self.size, self._crossed)
 
     def raw(self, hidden: Any) -> Any:
         logits = super().raw(hidden)
-        if self._beside is not None:
-            logits = logits + ops.expand_dims(self._beside, 1)
         return logits if self._places is None else self._places(logits)
 
     def merged(self, hidden: Any) -> Any:
         logits = super().merged(hidden)
-        if self._beside is not None:
-            logits = logits + self._beside
         return logits if self._places is None else self._places(logits)
 
     def begin(self, logits: Sequence[float]) -> None:

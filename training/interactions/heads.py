@@ -199,21 +199,12 @@ class CategoryHead(MeanHead):
         self.size = categories
         self.calibration = LogitCalibration(name="category_calibration")
         self._preferred, self._codes = preferred, codes
-        self._shortcut: Any = None
 
     def connect(self, inputs: dict[str, Any]) -> None:
         if self._preferred is not None:
             code = inputs[CATEGORICAL][:, self._preferred]
             table = keras.layers.Embedding(self._codes, self.size, embeddings_initializer="zeros", name="category_shortcut")
-            self._shortcut = table(code)
-
-    def raw(self, hidden: Any) -> Any:
-        raw = super().raw(hidden)
-        return raw if self._shortcut is None else raw + ops.expand_dims(self._shortcut, 1)
-
-    def merged(self, hidden: Any) -> Any:
-        merged = super().merged(hidden)
-        return merged if self._shortcut is None else merged + self._shortcut
+            self.beside = table(code)
 
     def outputs(self, merged: Any) -> dict[str, Any]:
         return {"next_category": keras.layers.Softmax(name="next_category")(self.calibration(merged))}

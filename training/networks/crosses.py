@@ -62,19 +62,10 @@ class CrossedBinaryHead(BinaryHead):
     def __init__(self, name: str, statistics: TableStatistics, rows: int) -> None:
         super().__init__(name)
         self._statistics, self._worth = statistics, worth_crossing(statistics, rows)
-        self._beside: Any = None
 
     def connect(self, inputs: dict[str, Any]) -> None:
         if self._worth:
-            self._beside = crosses(inputs, self._statistics, self.size, CrossConfig())
-
-    def raw(self, hidden: Any) -> Any:
-        raw = super().raw(hidden)
-        return raw if self._beside is None else raw + ops.expand_dims(self._beside, 1)
-
-    def merged(self, hidden: Any) -> Any:
-        merged = super().merged(hidden)
-        return merged if self._beside is None else merged + self._beside
+            self.beside = crosses(inputs, self._statistics, self.size, CrossConfig())
 
 
 class HeldBack(keras.layers.Layer):

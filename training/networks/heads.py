@@ -46,9 +46,13 @@ class Head(Protocol):
 
 
 class MeanHead:
-    """What heads with linear raw values share; a subclass gives `size`, `outputs` and `loss`."""
+    """What heads with linear raw values share; a subclass gives `size`, `outputs` and `loss`.
+
+    A head with a shorter way from the inputs sets `beside` (N, size) in `connect`: it is added to what every member says.
+    """
 
     size = 1
+    beside: Any = None
 
     def __init__(self, name: str, weight: float = 1.0) -> None:
         self.name, self.weight = name, weight
@@ -59,12 +63,14 @@ class MeanHead:
 
     def raw(self, hidden: Any) -> Any:
         self._layer = MemberHead(self.size, name=f"{self.name}_members")
-        return self._layer(hidden)
+        raw = self._layer(hidden)
+        return raw if self.beside is None else raw + ops.expand_dims(self.beside, 1)
 
     def merged(self, hidden: Any) -> Any:
         if self._layer is None:
             raise ValueError("call raw() before merged(): they share their weights")
-        return MeanOfMembers(self._layer, name=f"{self.name}_merged")(hidden)
+        merged = MeanOfMembers(self._layer, name=f"{self.name}_merged")(hidden)
+        return merged if self.beside is None else merged + self.beside
 
 
 class BinaryHead(MeanHead):
