@@ -167,12 +167,12 @@ def test_a_winner_explains_itself(tmp_path: Path, house: House, bundle: Bundle) 
     found = ask(explaining, house, candidates=[BIG | {"creative": "blue"}], channel="app", explain=True)
     because = found.content["slots"][0]["winner"]["because"]
     # the model is a sum, so each column adds what it adds, whatever the order
-    told = {one["column"]: one["contribution"] for one in because["contributions"]}
-    expected = {"ad.size": 1.0, "hour": 1.2, "channel": 0.7, "ad.creative": 0.4, "orders": 0.0, "pair.seen": 0.0}
-    assert told == pytest.approx(expected | {"pair.category_share": 0.0}, abs=1e-5)
-    assert (because["of"], because["base"]) == ("click", -2.0)
+    told = {one["feature"]: one["contribution"] for one in because["contributions"]}
+    assert told == pytest.approx({"ad.size": 1.0, "hour": 1.2, "channel": 0.7, "ad.creative": 0.4}, abs=1e-5)
+    assert (because["target"], because["base"], because["others"]) == ("click", -2.0, 0.0)
+    assert {one["feature"]: one["value"] for one in because["contributions"]}["ad.creative"] == "blue"
     assert because["logit"] == pytest.approx(-2.0 + 3.3, abs=1e-5)
-    assert because["contributions"][0]["means"] == "hour of the day, in the shop's zone"
+    assert because["contributions"][0]["name"] == "hour of the day, in the shop's zone"
     assert found.warnings == ()
     silent = ask(bundle, house, candidates=[BIG], explain=True)
     assert "because" not in silent.content["slots"][0]["winner"]

@@ -38,8 +38,7 @@ class Telling:
         winners = {win.slot: win for win in decision.wins}
         because: dict[int, dict[str, Any]] = {}
         if self.request.explain:
-            rows, seed = [win.candidate for win in decision.wins], seed_of(question.decision_id)
-            because = explained(self.bundle, self.columns, rows, seed)
+            because = explained(self.bundle, self.columns, [win.candidate for win in decision.wins])
         slots = []
         for index, slot in enumerate(question.slots):
             told_: dict[str, Any] = {"slot_id": slot.slot_id, "winner": None}
