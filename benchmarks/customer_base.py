@@ -4,7 +4,8 @@
 
 All are fitted to what was bought before 1997-10-01 and know nothing of what came after: the network trains on shorter
 windows inside that time, through the command line, with its defaults. The fitters are those of the package lifetimes, in
-weeks as its examples have it; a customer who is expected to buy more is ranked as more likely to buy at all.
+weeks as its examples have it. Who buys at all is ranked twice, by P(at least one order) and by the expected orders, so that
+each model is compared with what another says of the same thing.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
     if kinds is not None:
         within, expected = expected_orders(prepared.test.columns, kinds.mixture, [DAYS])
         rows.append(_row("its mixture of customers alone", orders, within[:, 0], expected[:, 0]))
-    rows += [_row(name, orders, None, expected) for name, expected in fitters(prepared.test.columns).items()]
+    rows += [_row(name, orders, *answer) for name, answer in fitters(prepared.test.columns).items()]
     publish(NAME, f"CDNOW, {len(orders):,} customers, the {WEEKS} weeks from 1997-10-01", rows)
 
 
@@ -87,8 +88,8 @@ def network(prepared: Prepared, seed: int) -> tuple[Floats, Floats]:
     return within, told["expected_orders"].astype(np.float64)
 
 
-def fitters(columns: Mapping[str, NDArray[Any]]) -> dict[str, Floats]:
-    """Expected orders by the package's models; nothing where it cannot be imported."""
+def fitters(columns: Mapping[str, NDArray[Any]]) -> dict[str, tuple[Floats | None, Floats]]:
+    """P(at least one order), where a model has it, and expected orders by the package's; nothing where it cannot be imported."""
     try:
         from lifetimes import BetaGeoFitter, ParetoNBDFitter
     except ImportError as error:
@@ -97,11 +98,14 @@ def fitters(columns: Mapping[str, NDArray[Any]]) -> dict[str, Floats]:
     repeats = columns["orders"].astype(np.float64) - 1.0
     span = repeats * np.nan_to_num(columns["order_gap_days"].astype(np.float64)) / 7
     age = span + columns["recency_purchase_days"].astype(np.float64) / 7
-    found = {}
+    found: dict[str, tuple[Floats | None, Floats]] = {}
     for name, fitter in (("BG/NBD", BetaGeoFitter()), ("Pareto/NBD", ParetoNBDFitter())):
         fitter.fit(repeats, span, age)
         expected = fitter.conditional_expected_number_of_purchases_up_to_time(WEEKS, repeats, span, age)
-        found[name] = np.asarray(expected, np.float64)
+        within = None
+        if isinstance(fitter, ParetoNBDFitter):
+            within = 1.0 - np.asarray(fitter.conditional_probability_of_n_purchases_up_to_time(0, WEEKS, repeats, span, age))
+        found[name] = within, np.asarray(expected, np.float64)
     return found
 
 
@@ -109,7 +113,8 @@ def _row(name: str, orders: Floats, within: Floats | None, expected: Floats) -> 
     amounts = regression_metrics(orders, expected)
     return {
         "model": name,
-        "AUC": float(roc_auc_score(orders > 0, expected if within is None else within)),
+        "AUC by P(order)": None if within is None else float(roc_auc_score(orders > 0, within)),
+        "AUC by expected orders": float(roc_auc_score(orders > 0, expected)),
         "log loss": None if within is None else log_loss(orders > 0, within),
         "correlation": amounts["correlation"],
         "RMSE": amounts["rmse"],
