@@ -89,7 +89,7 @@ def network(prepared: Prepared, seed: int) -> tuple[Floats, Floats]:
 
 
 def fitters(columns: Mapping[str, NDArray[Any]]) -> dict[str, tuple[Floats | None, Floats]]:
-    """P(at least one order), where a model has it, and expected orders by the package's; nothing where it cannot be imported."""
+    """P(at least one order), where a model has it, and expected orders; nothing where the package cannot be imported."""
     try:
         from lifetimes import BetaGeoFitter, ParetoNBDFitter
     except ImportError as error:

@@ -10,9 +10,10 @@ import pytest
 
 from personalization.api.profiles import ProfilesRequest
 from personalization.bundle import load_bundle
-from tests.api_shop import Shop
+from tests.api_shop import Reply, Shop
 from tests.bundles import CHANNEL, FILL, WEIGHT, expected_probability, flat_bundle, profiles_bundle
 from tests.integration.test_api_plumbing import row
+from tests.support import proxy_event
 
 SEEN = {"events": [1, 2, 4, 8], "monetary": [5, 0, 7, 30]}  # who stands for everybody
 ROWS: dict[str, list[Any]] = {
@@ -83,6 +84,20 @@ def test_each_user_has_an_own_explanation_however_told(shop: Shop, profiles: Non
         (part,) = profile["explanation"]["contributions"]
         assert (part["value"], part["direction"]) == (count, direction)
         assert part["contribution"] == pytest.approx(math.log(2 * count) - base, abs=1e-4)
+
+
+def test_a_profile_from_state_is_explained_where_the_query_asks(shop: Shop, profiles: None) -> None:
+    shop.call("events", "POST", "/v1/events", {"events": [row("stored", event_value=v) for v in (1, 2, 3)]})
+
+    def get(**query: str) -> Reply:
+        return shop.invoke("profiles", proxy_event("GET", "/v1/profiles/stored", query=query))
+
+    (plain,), (explained,) = (get(**query).body["profiles"] for query in ({}, {"explain": "true", "explain_budget_ms": "50"}))
+    assert "explanation" not in plain
+    check_sum(explained["explanation"], plain["probability"])
+    wrong = get(explain="perhaps")
+    assert (wrong.status, wrong.body["errors"][0]["pointer"]) == (400, "/explain")
+    assert get(explain="true", explain_budget_ms="0").status == 400
 
 
 def test_a_row_of_a_table_is_explained_by_its_weights(shop: Shop, table: None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,28 @@ def test_what_is_told_of_a_segment_is_counted_by_hand(shop: Shop, runner: Runner
     assert cooling["action"] == "win back"
     assert "80.0% are expected to buy within 14 days" in cooling["evidence"]
     assert "to spend 50.00 each" in cooling["evidence"]
+
+
+def test_how_users_spread_over_the_segments_and_over_those_of_what_they_did(shop: Shop, runner: Runner, tmp_path: Path) -> None:
+    assert json.loads(drop(shop, runner, interactions())["segments.json"])["rfm"] is None  # this bundle has no edges
+    edges = {"recency": [10, 20, 50, 145], "frequency": [2, 3, 4, 5], "monetary": [6, 15, 40, 55]}
+    profiles_bundle(tmp_path / "rfm", content={"behaviour": THRESHOLDS, "rfm": edges})
+    bundle = load_bundle(tmp_path / "rfm")
+    found = drop(shop, Runner(shop.s3, DATA, lambda name: bundle, max_reject_share=0.0), interactions(), "again.csv")
+    told = json.loads(found["segments.json"])
+    # Eight of nine are not prospects; two are steady, one is in each of seven others: exp of the entropy.
+    assert told["coverage"] == pytest.approx(8 / 9, abs=1e-6)
+    entropy = 7 * (1 / 9) * math.log(9) + (2 / 9) * math.log(9 / 2)
+    assert told["diversity"] == pytest.approx(math.exp(entropy), abs=1e-5)
+    profiles = [json.loads(line) for line in found["part-00000.jsonl"].splitlines()]
+    rfm = {segment["name"]: segment for segment in told["rfm"]["segments"]}
+    for name in {profile["segment"]["name"] for profile in profiles}:
+        members = [profile for profile in profiles if profile["segment"]["name"] == name]
+        assert rfm[name]["size"] == len(members)
+        assert rfm[name]["mean_churn_risk"] == pytest.approx(sum(m["churn_risk"] for m in members) / len(members), abs=1e-6)
+    assert sum(segment["size"] for segment in rfm.values()) == 9
+    # Only Ben and Cleo never bought, whatever the model makes of them.
+    assert told["rfm"]["coverage"] == pytest.approx(7 / 9, abs=1e-6)
 
 
 def test_the_route_tells_the_newest_job_without_any_id(shop: Shop, runner: Runner) -> None:

@@ -169,6 +169,27 @@ def test_metrics_of_all_targets_stand_beside_their_baselines(trained: tuple[Path
     assert metrics["targets"]["churn"]["test"] is None
 
 
+def test_metrics_have_intervals_groups_and_what_became_of_the_segments(trained: tuple[Path, Path]) -> None:
+    _, directory = trained
+    metrics = read(directory / "metrics.json")
+    low, high = metrics["uncertainty"]["test"]["auc"]
+    assert low <= metrics["test"]["auc"] <= high
+    assert set(metrics["uncertainty"]["ahead_of"]) == set(metrics["baselines"])
+    low, high = metrics["targets"]["expected_spend"]["uncertainty"]["test"]["mae"]
+    assert low <= metrics["targets"]["expected_spend"]["test"]["mae"] <= high
+    assert any(column.startswith("user.") for column in metrics["groups"])
+    users = metrics["data"]["rows"]["test"]
+    for found in metrics["segments"].values():
+        assert sum(segment["users"] for segment in found["segments"]) == users
+        rate = sum(segment["users"] * segment["rate"] for segment in found["segments"]) / users
+        assert rate == pytest.approx(metrics["test"]["rate"], abs=1e-6)
+        assert 0.1 < found["separation"] < 1  # two kinds of users: those who keep coming and those who do not
+        assert all(segment["churn_rate"] is None for segment in found["segments"])
+    page = (directory / "report.html").read_text()
+    for title in ("Errors by group", "Segments by predicted behaviour", "Segments by recency, frequency and value"):
+        assert title in page
+
+
 def test_the_data_is_accounted_for(trained: tuple[Path, Path]) -> None:
     events, directory = trained
     report = read(directory / "metrics.json")["data"]

@@ -18,7 +18,10 @@ from personalization.bundle import load_bundle
 from personalization.contributions import Explainer
 from training.cli import main
 
-BINARY = {"auc", "log_loss", "average_precision", "smooth_ece", "calibration_slope", "accuracy", "precision", "recall", "f1"}
+BINARY = {
+    "auc", "log_loss", "average_precision", "smooth_ece", "calibration_slope", "predicted_to_observed", "accuracy", "precision",
+    "recall", "f1",
+}  # fmt: skip
 BASELINES = {"base_rate", "logistic_regression", "dense_64_32_1", "lightgbm", "lightgbm_tuned"}
 HEADER = ["user_id", "行号", "消费 金额", "channel", "since", "constant", "empty", "email", "outcome", "bought"]
 
@@ -94,6 +97,48 @@ def test_metrics_have_the_shape_that_scripts_rely_on(messy: tuple[Path, Path, di
     assert metrics["test"]["auc"] > 0.95  # there is a column that gives it away
     assert set(metrics["folds"]["mean"]) == set(metrics["folds"]["standard_error"]) == BINARY
     assert set(metrics["folds"]["baselines"]) == BASELINES
+
+
+def test_metrics_have_intervals_and_are_told_by_group(messy: tuple[Path, Path, dict[str, Any]]) -> None:
+    metrics = messy[2]
+    sure = metrics["uncertainty"]
+    assert set(sure["test"]) == BINARY
+    assert set(sure["ahead_of"]) == BASELINES
+    assert sure["users"] <= metrics["rows"]["test"]
+    for name, ends in sure["test"].items():
+        if ends is not None and name != "smooth_ece":
+            assert ends[0] <= metrics["test"][name] <= ends[1], name
+    assert sure["ahead_of"]["base_rate"]["auc"][0] > 0.4  # there is a column that gives it away
+    for rows in metrics["groups"].values():
+        assert sum(row["rows"] for row in rows) <= metrics["rows"]["test"]
+    assert {"channel", "outcome"} >= set(metrics["groups"])
+    page = (messy[1] / "report.html").read_text()
+    assert "95 % interval, from" in page
+    assert "ahead by, log loss" in page
+
+
+def test_groups_are_those_that_are_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    source = write_csv(tmp_path / "a.csv", messy_rows(1200, 1))
+    metrics = train(tmp_path / "out", "--table", source, "--label", "bought", "--groups", "消费 金额")
+    ((column, rows),) = metrics["groups"].items()
+    assert column == "消费 金额"
+    assert len(rows) >= 4
+    assert "Errors by group" in (tmp_path / "out" / "report.html").read_text()
+    args = [
+        "train",
+        "profiles",
+        "--table",
+        str(source),
+        "--label",
+        "bought",
+        "--groups",
+        "email",
+        "--out",
+        str(tmp_path / "no"),
+    ]
+    assert main([*args, "--quiet"]) == 2  # before anything is trained
+    assert not (tmp_path / "no" / "model.onnx").exists()
+    assert "expected columns of the model to group by, received 'email'" in capfd.readouterr().err
 
 
 def test_the_bundle_says_what_it_is(messy: tuple[Path, Path, dict[str, Any]]) -> None:

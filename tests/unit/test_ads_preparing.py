@@ -23,7 +23,6 @@ from personalization.cells import MISSING_TIME  # noqa: E402
 from personalization.errors import InvalidInput  # noqa: E402
 from training.ads.columns import decide  # noqa: E402
 from training.ads.impressions import DAY_MS, attribution_window, read_impressions  # noqa: E402
-from training.ads.judging import measured  # noqa: E402
 from training.ads.model import Place, places_of, tasks_of  # noqa: E402
 from training.ads.options import AdData  # noqa: E402
 from training.ads.prepare import find_lists, prepare_ads, within  # noqa: E402
@@ -177,11 +176,11 @@ def test_weighted_metrics_are_those_of_repeated_rows() -> None:
     labels = random.integers(0, 2, 60).astype(float)
     probability = np.clip(random.random(60) * 0.6 + labels * 0.2, 0.01, 0.99)
     weight = random.integers(1, 4, 60)
-    found = measured(labels, probability, weight.astype(float), 0.5)
+    found = binary_metrics(labels, probability, 0.5, weight.astype(float))
     repeated = binary_metrics(np.repeat(labels, weight), np.repeat(probability, weight), 0.5)
     for name, value in found.items():
         assert value == pytest.approx(repeated[name]), name
-    assert measured(labels, probability, np.full(60, 2.0), 0.5) == binary_metrics(labels, probability, 0.5)
+    assert binary_metrics(labels, probability, 0.5, np.full(60, 2.0)) == pytest.approx(binary_metrics(labels, probability, 0.5))
 
 
 def shop(directory: Path, users: int = 60, days: int = 40) -> dict[str, Path]:

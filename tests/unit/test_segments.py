@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 
-from personalization.segments import PROSPECT, RULES, Quintiles, segment
+import pytest
+
+from personalization.segments import PROSPECT, RULES, Quintiles, segment, spread
 
 EDGES = Quintiles(recency=(5, 10, 20, 40), frequency=(2, 3, 5, 9), monetary=(10, 50, 100, 500))
 
@@ -31,3 +33,10 @@ def test_the_rules_cover_every_pair_of_scores_once_a_first_match() -> None:
         fits = [name for name, (r0, r1), (w0, w1) in RULES if r0 <= recency <= r1 and w0 <= worth <= w1]
         assert fits, (recency, worth)
     assert len({name for name, _, _ in RULES}) == len(RULES)
+
+
+def test_as_many_effective_segments_as_there_are_of_one_size() -> None:
+    assert spread({"a": 5, "b": 5, "c": 5, "d": 0}) == {"coverage": 1.0, "diversity": pytest.approx(3, abs=1e-5)}
+    assert spread({"a": 9, PROSPECT: 0}) == {"coverage": 1.0, "diversity": 1.0}
+    assert spread({"a": 1, PROSPECT: 3})["coverage"] == 0.25
+    assert spread({"a": 0}) == {"coverage": None, "diversity": None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from training.cli.raw import fit_settings, model_settings
 from training.runtime import prepare
 
 
@@ -25,14 +26,7 @@ def run(arguments: argparse.Namespace) -> None:
         timezone=arguments.timezone,
         seed=arguments.seed,
     )
-    fit = FitOptions(
-        seed=arguments.seed,
-        epochs=arguments.epochs,
-        patience=PATIENCE,
-        quiet=arguments.quiet,
-        tensorboard=arguments.tensorboard,
-        budget=arguments.budget,
-    )
-    training = AdTraining(out=arguments.out, model=arguments.model, tune=arguments.tune, refit=arguments.refit, fit=fit)
+    fit = FitOptions(patience=PATIENCE, **fit_settings(arguments))
+    training = AdTraining(fit=fit, groups=arguments.groups, **model_settings(arguments))
     version = train_ads(data, training)
     print(f"{arguments.out}: ads {version}")

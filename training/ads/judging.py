@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,7 +13,9 @@ from personalization.encoder import TableEncoder
 from training.ads.heads import CLICK, CONVERSION, Tasks
 from training.ads.model import TARGET
 from training.baselines.binary import binary_baselines
-from training.evaluation.metrics import EPSILON, Metrics, best_threshold, binary_metrics
+from training.evaluation.by_group import by_group, groupings
+from training.evaluation.intervals import Resampler, binary_uncertainty
+from training.evaluation.metrics import Metrics, best_threshold, binary_metrics
 from training.fitting import Examples
 
 _BASELINE_BUDGET: Final = 120.0  # seconds of the dense network
@@ -23,10 +24,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Judged:
-    """Rows with the probabilities that a model gave them: P(click) and P(conversion) as placed, by name."""
+    """Rows with the probabilities that a model gave them: P(click) and P(conversion) as placed, by name.
+
+    user   (N,) code of whom the ad was shown to
+    """
 
     rows: Examples
     probabilities: Mapping[str, Floats]
+    user: NDArray[np.int64]
 
     def labels(self, name: str) -> Floats:
         return self.rows.targets[TARGET][:, 0 if name == CLICK else 1].astype(np.float64)
@@ -50,18 +55,21 @@ class Evaluation:
 
 def evaluate(
     encoder: TableEncoder, tasks: Tasks, train: Examples, valid: Judged, test: Judged, stopping: Examples, seed: int, *,
-    with_baselines: bool,
+    with_baselines: bool, group_by: Sequence[str] = (),
 ) -> Evaluation:  # fmt: skip
     """Metrics of each task, on the test rows and on those of validation; the first task's are the headline.
 
     valid      rows that the model was validated on
     test       rows of the test, none where nothing is held out: then baselines are judged on `stopping`
     stopping   validation rows in time, by which baselines stop early
+    group_by   columns, as `groupings` has them
     """
     targets: dict[str, Any] = {}
     headline: tuple[Floats, dict[str, Floats]] | None = None
+    judged = test if len(test.rows) else valid
+    shown = {name: values[judged.shown] for name, values in judged.rows.inputs.items()}
+    groups = groupings(encoder, shown, group_by)
     for name in (name for name in tasks.outputs if name in (CLICK, CONVERSION)):
-        judged = test if len(test.rows) else valid
         threshold = best_threshold(valid.labels(name)[valid.shown], valid.probabilities[name][valid.shown])
         others = _baselines(encoder, name, train, stopping, judged, seed) if with_baselines else {}
         found = {"model": judged.probabilities[name][judged.shown]}
@@ -71,49 +79,26 @@ def evaluate(
             "test": _metrics(test, name, threshold),
             "validation": _metrics(valid, name, threshold),
             "baselines": {
-                label: measured(labels, found[label], weight, answers.threshold) for label, answers in others.items()
+                label: binary_metrics(labels, found[label], answers.threshold, weight) for label, answers in others.items()
             },
             "threshold": threshold,
+            "uncertainty": binary_uncertainty(
+                labels, found, threshold, Resampler.of(len(labels), judged.user[judged.shown], seed=seed), weight
+            ),
+            "groups": by_group(labels, found["model"], threshold, groups, weight),
         }
         headline = headline or (labels, found)
     first = next(iter(targets.values()))
-    metrics = {key: first[key] for key in ("test", "validation", "baselines", "threshold")} | {"targets": targets}
+    metrics = first | {"targets": targets}
     labels, probabilities = headline or (np.zeros(0), {})
     return Evaluation(metrics, labels, probabilities)
-
-
-def measured(labels: Floats, probability: Floats, weight: Floats | None, threshold: float) -> Metrics:
-    """`binary_metrics`, in which a row counts for as many impressions as its weight says.
-
-    Smooth ECE and the slope of calibration have no weighted form here: they are left out of weighted metrics.
-    """
-    if weight is None or not len(labels) or np.ptp(weight) == 0:
-        return binary_metrics(labels, probability, threshold)
-    from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
-
-    said = probability >= threshold
-    both = 0 < labels.sum() < len(labels)
-    p = np.clip(probability, EPSILON, 1 - EPSILON)
-    losses = -(labels * np.log(p) + (1 - labels) * np.log1p(-p))
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        labels, said, average="binary", sample_weight=weight, zero_division=0
-    )
-    found = {
-        "auc": float(roc_auc_score(labels, probability, sample_weight=weight)) if both else math.nan,
-        "log_loss": float(np.average(losses, weights=weight)),
-        "average_precision": float(average_precision_score(labels, probability, sample_weight=weight)) if both else math.nan,
-        "accuracy": float(np.average(said == (labels == 1), weights=weight)),
-        "precision": float(precision),
-        "recall": float(recall),
-        "f1": float(f1),
-    }
-    return {name: value if math.isfinite(value) else None for name, value in found.items()}
 
 
 def _metrics(judged: Judged, name: str, threshold: float) -> Metrics:
     if not len(judged.rows):
         return {}
-    return measured(judged.labels(name)[judged.shown], judged.probabilities[name][judged.shown], _weight(judged), threshold)
+    probability = judged.probabilities[name][judged.shown]
+    return binary_metrics(judged.labels(name)[judged.shown], probability, threshold, _weight(judged))
 
 
 def _weight(judged: Judged) -> Floats | None:

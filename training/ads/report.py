@@ -9,8 +9,9 @@ from training.ads.describe import examination
 from training.ads.judging import Evaluation
 from training.ads.learn import Learnt
 from training.ads.prepare import Prepared
+from training.evaluation.by_group import off
 from training.evaluation.importance import Importance
-from training.report import Cell, binary_charts, metrics_table, page, section, table
+from training.report import Cell, binary_charts, group_section, metrics_table, page, section, table
 
 
 def ad_report(
@@ -25,7 +26,7 @@ def ad_report(
     )
     own = "this model" if learnt else "base rate"
     parts = [
-        section(f"{name}, {where} rows", metrics_table(own, found[where], found["baselines"]))
+        section(f"{name}, {where} rows", metrics_table(own, found[where], found["baselines"], found["uncertainty"]))
         for name, found in metrics["targets"].items()
     ]
     if len(evaluation.labels):
@@ -35,8 +36,8 @@ def ad_report(
         parts.insert(1, section(f"Curves: {next(iter(metrics['targets']))}", charts))
     if learnt is not None and prepared.places:
         parts.append(_places(prepared, learnt))
-    parts += [_columns(prepared, importance), _data(report), _network(learnt, speed)]
-    return page("ads: which ad, to whom, at what worth", lead, prepared.notes, parts)
+    parts += [group_section(metrics["groups"]), _columns(prepared, importance), _data(report), _network(learnt, speed)]
+    return page("ads: which ad, to whom, at what worth", lead, [*prepared.notes, *off(metrics["groups"])], parts)
 
 
 def _places(prepared: Prepared, learnt: Learnt) -> str:

@@ -23,6 +23,7 @@ from training.ads.prepare import Prepared, Rows, prepare_ads
 from training.ads.report import ad_report
 from training.background import write_background
 from training.bundling import REPORT_HTML, rows_per_second, start_bundle, write_bundle
+from training.evaluation.by_group import named_columns
 from training.evaluation.importance import Importance, permutation_importance
 from training.export import constant_model, export, open_session
 from training.fitting import Examples
@@ -50,6 +51,7 @@ def train_ads(data: AdData, training: AdTraining) -> str:
     """
     started = time.perf_counter()
     prepared = prepare_ads(data)
+    named_columns(prepared.encoder, training.groups)
     _announce(prepared)
     start_bundle(training.out)
     parts = _Parts(*(_examples(prepared, rows) for rows in (prepared.train, prepared.valid, prepared.test)))
@@ -72,18 +74,24 @@ def _write(
     path = directory / MODEL_ONNX
     sample = {name: values[:_PARITY_ROWS] for name, values in parts.train.inputs.items()}
     rates = base_rates(prepared.tasks, parts.train)
+    if learnt is not None and learnt.folds:
+        users = np.concatenate([prepared.train.log.user, prepared.valid.log.user])
+    else:
+        users = prepared.valid.log.user
     if learnt is None:
         parity = 0.0
         constant_model(path, {name: (v.shape[1], str(v.dtype)) for name, v in sample.items()}, dict(rates))
-        valid, test = (Judged(rows, _constants(prepared, rates, rows)) for rows in (parts.valid, parts.test))
+        valid = Judged(parts.valid, _constants(prepared, rates, parts.valid), users)
+        test = Judged(parts.test, _constants(prepared, rates, parts.test), prepared.test.log.user)
     else:
         parity = export(learnt.model.network.serving, path, sample)
-        valid = Judged(learnt.rows, probabilities(prepared.tasks, learnt.model, learnt.raw, learnt.rows))
-        test = Judged(parts.test, _served(path, prepared, learnt.model, parts.test))
+        valid = Judged(learnt.rows, probabilities(prepared.tasks, learnt.model, learnt.raw, learnt.rows), users)
+        test = Judged(parts.test, _served(path, prepared, learnt.model, parts.test), prepared.test.log.user)
     _log.info("judging; baselines: base rate, logistic regression, dense 64-32-1, LightGBM")
     evaluation = evaluate(
-        prepared.encoder, prepared.tasks, parts.train, valid, test, parts.valid, data.seed, with_baselines=learnt is not None
-    )
+        prepared.encoder, prepared.tasks, parts.train, valid, test, parts.valid, data.seed,
+        with_baselines=learnt is not None, group_by=training.groups,
+    )  # fmt: skip
     evaluation.metrics |= {"data": prepared.report, "notes": prepared.notes}
     if learnt is not None and learnt.tried:
         evaluation.metrics["tuning"] = learnt.tried

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 # The option that gives the raw events of a job.
 SOURCE: Final = {"profiles": "interactions", "recommendations": "interactions", "ads": "impressions"}
@@ -46,6 +46,16 @@ ADD: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
 
 # Where a job's usual options are not those of the others.
 DEFAULTS: Final[dict[str, dict[str, object]]] = {"recommendations": {"budget": 1200.0}}
+
+
+def fit_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What every network's training is told, by name of the field of its `FitOptions`."""
+    return {name: getattr(arguments, name) for name in ("seed", "epochs", "quiet", "tensorboard", "budget")}
+
+
+def model_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What every job is told of its model, by name of the field of its options."""
+    return {name: getattr(arguments, name) for name in ("out", "model", "tune", "refit")}
 
 
 def _files(group: argparse._ArgumentGroup, *names: str) -> None:

@@ -71,21 +71,12 @@ def _run_table(arguments: argparse.Namespace) -> None:
         timezone=arguments.timezone,
         seed=arguments.seed,
     )
-    fit = FitOptions(
-        seed=arguments.seed,
-        epochs=arguments.epochs,
-        quiet=arguments.quiet,
-        tensorboard=arguments.tensorboard,
-        budget=arguments.budget,
-    )
     options = TrainOptions(
         job=arguments.job,
-        out=arguments.out,
-        model=arguments.model,
         folds=arguments.folds,
-        tune=arguments.tune,
-        refit=arguments.refit,
-        fit=fit,
+        groups=arguments.groups,
+        fit=FitOptions(**raw.fit_settings(arguments)),
+        **raw.model_settings(arguments),
     )
     version = train_table(source, options)
     print(f"{arguments.out}: {arguments.job}-table {version}")
@@ -111,6 +102,9 @@ def _common(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--model", choices=("tabular", "base-rate"), default="tabular", help="base-rate: a constant, to start with"
     )
+    group.add_argument(
+        "--groups", type=_names, default=(), metavar="COL,…", help="judge their groups one by one; else columns of few words"
+    )
     group.add_argument("--map", type=mapping, metavar="OURS=THEIRS,…", help="other column names, or a JSON file with them")
     group.add_argument(
         "--timezone", type=_timezone, default="UTC", metavar="ZONE", help="of times without an offset, and of hours"
@@ -127,6 +121,10 @@ def mapping(text: str) -> dict[str, str]:
         return parse_mapping(Path(text).read_bytes() if text.endswith(".json") else text)
     except (InvalidInput, OSError) as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _count(text: str) -> int:

@@ -17,34 +17,45 @@ EPSILON: Final = 1e-7  # probabilities are held this far from 0 and 1 in logarit
 Metrics = dict[str, float | None]
 
 
-def binary_metrics(labels: NDArray[Any], probability: NDArray[Any], threshold: float = 0.5) -> Metrics:
-    """auc, log_loss, average_precision, smooth_ece, calibration_slope; accuracy, precision, recall, f1 at `threshold`.
+def binary_metrics(
+    labels: NDArray[Any], probability: NDArray[Any], threshold: float = 0.5, weight: NDArray[Any] | None = None
+) -> Metrics:
+    """auc, log_loss, average_precision, smooth_ece, calibration_slope, predicted_to_observed; accuracy, precision, recall, f1
+    at `threshold`.
 
     labels, probability   (N,); a row counts as positive where its probability reaches the threshold
+    weight                (N,) how often a row counts
     """
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     y, p = np.asarray(labels).reshape(-1).astype(np.float64), np.asarray(probability, np.float64).reshape(-1)
     if not len(y):
         return {}
+    w = np.ones(len(y)) if weight is None else np.asarray(weight, np.float64).reshape(-1)
     both = 0 < y.sum() < len(y)
-    said = p >= threshold
-    hits, positives, named = float((said & (y == 1)).sum()), float(y.sum()), float(said.sum())
-    precision = hits / named if named else 0.0
-    recall = hits / positives if positives else 0.0
     return _finite(
         {
-            "auc": float(roc_auc_score(y, p)) if both else math.nan,
-            "log_loss": log_loss(y, p),
-            "average_precision": float(average_precision_score(y, p)) if positives else math.nan,
-            "smooth_ece": smooth_ece(y, p),
-            "calibration_slope": calibration_slope(y, p) if both else math.nan,
-            "accuracy": float((said == (y == 1)).mean()),
-            "precision": precision,
-            "recall": recall,
-            "f1": 2 * hits / (named + positives) if named + positives else 0.0,
+            "auc": float(roc_auc_score(y, p, sample_weight=w)) if both else math.nan,
+            "log_loss": log_loss(y, p, w),
+            "average_precision": float(average_precision_score(y, p, sample_weight=w)) if y.any() else math.nan,
+            "smooth_ece": smooth_ece(y, p, w),
+            "calibration_slope": calibration_slope(y, p, w) if both else math.nan,
+            "predicted_to_observed": float(w @ p / (w @ y)) if y.any() else math.nan,
+            **at_threshold(y, p, threshold, w),
         }
     )
+
+
+def at_threshold(y: NDArray[Any], p: NDArray[Any], threshold: float, weight: NDArray[Any]) -> dict[str, float]:
+    """accuracy, precision, recall and f1, rows counted by weight; what nothing was said of is 0."""
+    said = p >= threshold
+    hits, positives, named = (float(weight[rows].sum()) for rows in (said & (y == 1), y == 1, said))
+    return {
+        "accuracy": float(weight[said == (y == 1)].sum() / weight.sum()),
+        "precision": hits / named if named else 0.0,
+        "recall": hits / positives if positives else 0.0,
+        "f1": 2 * hits / (named + positives) if named + positives else 0.0,
+    }
 
 
 def regression_metrics(actual: NDArray[Any], predicted: NDArray[Any]) -> Metrics:
@@ -62,9 +73,9 @@ def regression_metrics(actual: NDArray[Any], predicted: NDArray[Any]) -> Metrics
     )
 
 
-def log_loss(labels: NDArray[Any], probability: NDArray[Any]) -> float:
+def log_loss(labels: NDArray[Any], probability: NDArray[Any], weight: NDArray[Any] | None = None) -> float:
     """Mean negative log likelihood."""
-    return float(row_log_loss(labels, probability).mean())
+    return float(np.average(row_log_loss(labels, probability), weights=weight))
 
 
 def row_log_loss(labels: NDArray[Any], probability: NDArray[Any]) -> NDArray[np.float64]:
@@ -73,12 +84,12 @@ def row_log_loss(labels: NDArray[Any], probability: NDArray[Any]) -> NDArray[np.
     return np.asarray(-(y * np.log(p) + (1 - y) * np.log1p(-p)))
 
 
-def calibration_slope(labels: NDArray[Any], probability: NDArray[Any]) -> float:
+def calibration_slope(labels: NDArray[Any], probability: NDArray[Any], weight: NDArray[Any] | None = None) -> float:
     """Slope of a logistic regression of the label on the logit of the probability; 1 is calibrated, below 1 overconfident."""
     z = logit(np.clip(np.asarray(probability, np.float64), EPSILON, 1 - EPSILON))
     if np.ptp(z) < 1e-9:
         return math.nan  # a constant has no slope
-    return platt(z, labels, prior=None)[0]
+    return platt(z, labels, weight, prior=None)[0]
 
 
 def best_threshold(labels: NDArray[Any], probability: NDArray[Any]) -> float:

@@ -12,8 +12,10 @@ GRID: Final = 4_000  # cells of [0, 1]
 SMALLEST: Final = 0.001  # of the bandwidth
 
 
-def smooth_ece(labels: NDArray[Any], probability: NDArray[Any]) -> float:
+def smooth_ece(labels: NDArray[Any], probability: NDArray[Any], weight: NDArray[Any] | None = None) -> float:
     """The calibration error at the bandwidth that equals it: no bins to choose. 0 is calibrated; NaN without rows.
+
+    labels, probability, weight   (N,); a row counts as often as its weight says
 
     At bandwidth s the residuals (label − probability) are smoothed over the probability by a Gaussian kernel reflected at
     0 and 1, and the error is the integral of the absolute value; it falls as s grows, so the fixed point is found by
@@ -22,7 +24,8 @@ def smooth_ece(labels: NDArray[Any], probability: NDArray[Any]) -> float:
     y, p = np.asarray(labels, np.float64).reshape(-1), np.clip(np.asarray(probability, np.float64).reshape(-1), 0.0, 1.0)
     if not len(y):
         return float("nan")
-    waves = dct(on_grid(p, y - p) / len(y))
+    w = np.ones(len(y)) if weight is None else np.asarray(weight, np.float64).reshape(-1)
+    waves = dct(on_grid(p, w * (y - p)) / w.sum())
     low, high = SMALLEST, 1.0
     if (smallest := error_at(waves, low)) <= low:
         return smallest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.baselines.binary import binary_baselines
+from training.evaluation.by_group import Grouping, by_group, groupings
 from training.evaluation.importance import Importance
+from training.evaluation.intervals import Resampler, binary_uncertainty
 from training.evaluation.metrics import Metrics, best_threshold, binary_metrics, log_loss
 from training.fitting import Examples, FitOptions
 from training.flat.folds import cross_validate
@@ -47,12 +50,8 @@ class Outcome:
 
     @property
     def judged(self) -> Examples:
-        return judged(self.prepared)
-
-
-def judged(prepared: Prepared) -> Examples:
-    """The rows that headline numbers are about: test, or validation where nothing was held out."""
-    return prepared.test if len(prepared.test) else prepared.valid
+        """The rows that `probabilities` are of."""
+        return self.prepared.judged
 
 
 def learn(prepared: Prepared, options: TrainOptions) -> Outcome:
@@ -60,6 +59,7 @@ def learn(prepared: Prepared, options: TrainOptions) -> Outcome:
     rate = float(prepared.train.targets[TARGET].mean())
     if options.model == BASE_RATE or not prepared.encoder.columns or not 0 < rate < 1:
         return _constant(prepared, rate, options)
+    groups = groupings(prepared.encoder, prepared.judged.inputs, options.groups)  # of columns that may yet be left out
     model, config, fit_options, tried = _model(prepared, options)
     _log.info("trained: the best of %d epochs was %d", len(model.fitted.history), model.fitted.best_epoch)
     importance = importances(model, prepared.encoder, prepared.valid, fit_options.seed)
@@ -69,7 +69,7 @@ def learn(prepared: Prepared, options: TrainOptions) -> Outcome:
         prepared.encoder,
         prepared.train,
         prepared.valid,
-        [prepared.valid, judged(prepared)],
+        [prepared.valid, prepared.judged],
         seed=fit_options.seed,
         budget=_BASELINE_BUDGET,
     )
@@ -80,11 +80,12 @@ def learn(prepared: Prepared, options: TrainOptions) -> Outcome:
         "threshold": model.threshold,
         "rows": prepared.counts,
     }
+    probabilities = {"model": model.probability(prepared.judged)} | {name: both[1] for name, both in answers.items()}
+    metrics |= _how_sure(prepared, probabilities, model.threshold, groups, options.fit.seed)
     if options.folds:
         metrics["folds"] = cross_validate(prepared, options.folds, config, fit_options)
     if tried:
         metrics["tuning"] = tried
-    probabilities = {"model": model.probability(judged(prepared))} | {name: both[1] for name, both in answers.items()}
     return Outcome(prepared, model, rate, metrics, probabilities, importance, config, fit_options)
 
 
@@ -105,17 +106,33 @@ def _constant(prepared: Prepared, rate: float, options: TrainOptions) -> Outcome
     found = {
         "test": metrics(prepared.test),
         "validation": metrics(prepared.valid),
-        "baselines": {"base_rate": metrics(judged(prepared))},
+        "baselines": {"base_rate": metrics(prepared.judged)},
         "threshold": rate,
         "rows": prepared.counts,
     }
-    answers = {"model": np.full(len(judged(prepared)), rate)}
+    answers = {"model": np.full(len(prepared.judged), rate)}
     return Outcome(prepared, None, rate, found, answers, [], options.config, options.fit)
+
+
+def _how_sure(
+    prepared: Prepared,
+    probabilities: dict[str, NDArray[np.float64]],
+    threshold: float,
+    groups: Sequence[Grouping],
+    seed: int,
+) -> dict[str, Any]:
+    """Intervals and errors by group, on the judged rows."""
+    rows = prepared.judged
+    labels, resampler = rows.targets[TARGET], Resampler.of(len(rows), prepared.held_groups, seed=seed)
+    return {
+        "uncertainty": binary_uncertainty(labels, probabilities, threshold, resampler),
+        "groups": by_group(labels, probabilities["model"], threshold, groups),
+    }
 
 
 def _baseline(prepared: Prepared, on_valid: NDArray[np.float64], on_judged: NDArray[np.float64]) -> Metrics:
     """At the threshold that is best for this baseline on the validation rows."""
-    return _metrics(judged(prepared), on_judged, best_threshold(prepared.valid.targets[TARGET], on_valid))
+    return _metrics(prepared.judged, on_judged, best_threshold(prepared.valid.targets[TARGET], on_valid))
 
 
 def _metrics(rows: Examples, probability: NDArray[np.float64], threshold: float) -> Metrics:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -50,6 +50,7 @@ class TrainOptions:
     folds    of a cross-validation, 0 for none
     tune     tries of the network's settings, 0 for none
     refit    also train one on every row, in `out`/refit
+    groups   columns whose groups are judged one by one; those of few words where none is named
     """
 
     job: str
@@ -58,5 +59,6 @@ class TrainOptions:
     folds: int = 0
     tune: int = 0
     refit: bool = False
+    groups: Sequence[str] = ()
     config: TabularConfig = field(default_factory=TabularConfig)
     fit: FitOptions = field(default_factory=FitOptions)

@@ -32,6 +32,8 @@ LEAST_ROWS = 8
 @dataclass(frozen=True)
 class Prepared:
     """groups     (rows of `everything`,) rows that stay on one side
+    held_groups
+               (rows of `judged`,) the same of those
     decisions  one for each column of the table but the label
     counts     of rows: read, rejected, set aside for want of a label, duplicates, train, validation, test
     """
@@ -42,12 +44,18 @@ class Prepared:
     test: Examples
     everything: Examples
     groups: NDArray[np.int64]
+    held_groups: NDArray[np.int64]
     label: Label
     decisions: list[Decision]
     counts: dict[str, int]
     notes: list[str]
     warnings: list[str]
     fingerprint: str
+
+    @property
+    def judged(self) -> Examples:
+        """The rows that headline numbers are about: test, or validation where nothing was held out."""
+        return self.test if len(self.test) else self.valid
 
 
 def prepare_table(options: TableOptions) -> Prepared:
@@ -75,23 +83,35 @@ def prepare_table(options: TableOptions) -> Prepared:
         f"the rows are in the order of {name}, and were split at random all the same: --test takes later rows of their own"
         for name in in_order(encoder, everything)
     ]
-    train, valid, test = (everything.take(part) for part in parts)
+    train, valid, test = (_Held(everything.take(part), groups[part]) for part in parts)
     valid = _other(options.valid, options, encoder, label, counts, "validation") or valid
     test = _other(options.test, options, encoder, label, counts, "test") or test
-    if not len(valid):
+    if not len(valid.rows):
         warnings.append("there are too few rows to validate on: the training rows are used, and early stopping means little")
         valid = train
-    counts |= {"duplicates": duplicates, "train": len(train), "validation": len(valid), "test": len(test)}
-    warnings += _row_warnings(counts, label, valid, table)
+    counts |= {"duplicates": duplicates, "train": len(train.rows), "validation": len(valid.rows), "test": len(test.rows)}
+    warnings += _row_warnings(counts, label, valid.rows, table)
     warnings += [f"column {d.name!r}: {d.warning}" for d in decisions if d.warning]
     if used:
-        alone = single_column_auc(encoder, dict(train.inputs), train.targets[TARGET], options.seed)
+        alone = single_column_auc(encoder, dict(train.rows.inputs), train.rows.targets[TARGET], options.seed)
         warnings += [
             f"column {name!r} gives the label away: it alone has an AUC of {auc:.3f}. Is it known before the label is?"
             for name, auc in alone.items()
             if auc >= AWAY
         ]
-    return Prepared(encoder, train, valid, test, everything, groups, label, decisions, counts, notes, warnings, print_)
+    held = test if len(test.rows) else valid
+    return Prepared(
+        encoder, train.rows, valid.rows, test.rows, everything, groups, held.groups, label, decisions, counts, notes, warnings,
+        print_,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Rows, and (rows,) codes of those that belong together."""
+
+    rows: Examples
+    groups: NDArray[np.int64]
 
 
 def _labelled(table: FlatTable, name: str, label: Label) -> tuple[dict[str, Sequence[Any]], Label, dict[str, int]]:
@@ -116,7 +136,7 @@ def _shares(options: TableOptions) -> tuple[float, float, float]:
 
 def _other(
     path: Path | None, options: TableOptions, encoder: TableEncoder, like: Label, counts: dict[str, int], name: str
-) -> Examples | None:
+) -> _Held | None:
     """Examples of a validation or test file, read as the training table was."""
     if path is None:
         return None
@@ -127,7 +147,10 @@ def _other(
     columns, label, other = _labelled(table, options.label, label)
     for key, count in other.items():
         counts[key] += count
-    return examples_of(encoder, columns, label.values)[0]
+    rows = len(label.values)
+    user = next((column for column in columns if is_key(column)), None)
+    groups = np.arange(rows) if user is None else groups_of(columns, rows, user)
+    return _Held(examples_of(encoder, columns, label.values)[0], groups)
 
 
 def in_order(encoder: TableEncoder, rows: Examples) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from training.evaluation.by_group import off
 from training.flat.learn import Outcome
 from training.flat.model import TARGET
 from training.flat.options import TableOptions, TrainOptions
-from training.report import Cell, binary_charts, metrics_table, page, section, table
+from training.report import Cell, binary_charts, group_section, metrics_table, page, section, table
 
 _COUNTS = {
     "read": "rows read",
@@ -33,15 +34,16 @@ def table_report(outcome: Outcome, source: TableOptions, options: TrainOptions, 
     parts = [
         section(
             f"How good it is on {where} rows",
-            metrics_table(own, shown, metrics["baselines"]),
+            metrics_table(own, shown, metrics["baselines"], metrics.get("uncertainty")),
             f"Accuracy, precision, recall and F1: at {metrics['threshold']:.3f}, which is best for F1 on validation rows.",
         ),
         section("Curves", binary_charts(outcome.judged.targets[TARGET], outcome.probabilities["model"], versus)),
     ]
     if "folds" in metrics:
         parts.append(_folds(outcome, own))
-    parts += [_columns(outcome), examples, _rows(outcome), _network(outcome, speed)]
-    return page(f"{options.job}: a table with a label", lead, prepared.warnings, parts)
+    parts += [group_section(metrics.get("groups")), _columns(outcome), examples, _rows(outcome), _network(outcome, speed)]
+    warnings = [*prepared.warnings, *off(metrics.get("groups"))]
+    return page(f"{options.job}: a table with a label", lead, warnings, parts)
 
 
 def _folds(outcome: Outcome, own: str) -> str:

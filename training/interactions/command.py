@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from training.cli.raw import fit_settings, model_settings
 from training.runtime import prepare
 
 
@@ -27,14 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
         timezone=arguments.timezone,
         seed=arguments.seed,
     )
-    fit = FitOptions(
-        seed=arguments.seed,
-        epochs=arguments.epochs,
-        patience=PATIENCE,
-        quiet=arguments.quiet,
-        tensorboard=arguments.tensorboard,
-        budget=arguments.budget,
-    )
-    training = ProfileTraining(out=arguments.out, model=arguments.model, tune=arguments.tune, refit=arguments.refit, fit=fit)
+    fit = FitOptions(patience=PATIENCE, **fit_settings(arguments))
+    training = ProfileTraining(fit=fit, groups=arguments.groups, **model_settings(arguments))
     version = train_profiles(data, training)
     print(f"{arguments.out}: profiles {version}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.encoder import TableEncoder
+from personalization.profiles import ATTRIBUTE_PREFIX
+from training.evaluation.by_group import by_group, groupings
+from training.evaluation.intervals import Resampler, binary_uncertainty, regression_uncertainty
 from training.evaluation.metrics import EPSILON, Metrics, best_threshold, binary_metrics, regression_metrics
 from training.fitting import Examples
 from training.interactions.baselines import category_baselines, orders_baselines, purchase_baselines, spend_baselines
@@ -39,6 +42,7 @@ class Judge:
     """Everything that judging needs, over the rows of the test cut (or of validation, where nothing is held out).
 
     outputs   by name, of the validation and of the test rows
+    group_by  columns, as `groupings` has them
     """
 
     encoder: TableEncoder
@@ -50,6 +54,7 @@ class Judge:
     outputs: tuple[Outputs, Outputs | None]
     seed: int
     with_baselines: bool = True
+    group_by: Sequence[str] = ()
 
     @property
     def judged(self) -> Rows:
@@ -78,6 +83,8 @@ def evaluate(judge: Judge) -> Evaluation:
         "baselines": buys["baselines"],
         "targets": found,
         "threshold": buys["threshold"],
+        "uncertainty": buys.get("uncertainty"),
+        "groups": buys.get("groups"),
         "intervals": _intervals(judge),
     }
     evaluation.metrics = metrics
@@ -126,7 +133,16 @@ def _purchase(judge: Judge, days: int, *, churn: bool) -> tuple[dict[str, Any], 
             probabilities[name] = turned(on_judged[known])
         if learnt != days:
             result["baselines_note"] = f"no training row saw {days} days: the baselines learnt purchases within {learnt} days"
+    inputs = {name: values[known] for name, values in judge.judged[1].inputs.items()}
+    groups = groupings(judge.encoder, inputs, judge.group_by, numeric_prefix=ATTRIBUTE_PREFIX)
+    result["uncertainty"] = binary_uncertainty(turned(labels[known]), probabilities, threshold, _resampler(judge, known))
+    result["groups"] = by_group(turned(labels[known]), probabilities["model"], threshold, groups)
     return result, Evaluation({}, turned(labels[known]), probabilities)
+
+
+def _resampler(judge: Judge, rows: NDArray[np.bool_]) -> Resampler:
+    """Draws users, who have one row each at a test cut, and more where validation has several cuts."""
+    return Resampler.of(int(rows.sum()), judge.judged[0].user[rows], seed=judge.seed)
 
 
 def _binary(labels: NDArray[Any], probability: NDArray[Any], threshold: float) -> Metrics | None:
@@ -172,18 +188,24 @@ def _amounts(
 ) -> dict[str, Any]:
     """Of a number that a horizon brings, over the users who were seen for all of it."""
 
+    def seen_whole(rows: Rows) -> NDArray[np.bool_]:
+        return np.asarray(rows[0].labels.seen_days >= judge.targets.horizon - 1 / 24)
+
     def metrics(rows: Rows, said: NDArray[Any]) -> Metrics | None:
-        seen = rows[0].labels.seen_days >= judge.targets.horizon - 1 / 24
+        seen = seen_whole(rows)
         if not seen.any():
             return None
         true = actual(rows[0])[seen]
         means: Metrics = {"mean_predicted": float(said[seen].mean()), "mean": float(true.mean())}
         return regression_metrics(true, said[seen]) | means
 
+    sample, seen = judge.judged[0], seen_whole(judge.judged)
+    said = judge.judged_outputs[output]
     return {
         "validation": metrics(judge.valid, judge.outputs[0][output]),
-        "test": metrics(judge.judged, judge.judged_outputs[output]) if judge.test else None,
-        "baselines": {name: metrics(judge.judged, said) for name, said in answers.items()},
+        "test": metrics(judge.judged, said) if judge.test else None,
+        "baselines": {name: metrics(judge.judged, answer) for name, answer in answers.items()},
+        "uncertainty": regression_uncertainty(actual(sample)[seen], said[seen], _resampler(judge, seen)),
     }
 
 

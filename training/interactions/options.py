@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, tzinfo
 from pathlib import Path
@@ -76,11 +76,13 @@ class ProfileTraining:
     model    ``tabular``, or ``base-rate`` for constants
     tune     tries of the network's settings, 0 for none
     refit    also train one on everything, in `out`/refit
+    groups   columns whose groups are judged one by one; those of few words where none is named
     """
 
     out: Path
     model: str = TABULAR
     tune: int = 0
     refit: bool = False
+    groups: Sequence[str] = ()
     config: TabularConfig = NETWORK
     fit: FitOptions = field(default_factory=lambda: FitOptions(patience=PATIENCE))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from training.evaluation.by_group import off
 from training.evaluation.importance import Importance
 from training.interactions.evaluate import Evaluation
 from training.interactions.model import ProfileModel, Targets
 from training.interactions.options import ProfileData
 from training.interactions.prepare import Prepared
-from training.report import Cell, binary_charts, metrics_table, page, section, table
+from training.report import Cell, binary_charts, group_section, metrics_table, page, section, table
 
 
 def profile_report(
@@ -37,9 +38,10 @@ def profile_report(
         versus = ("LightGBM", probabilities["lightgbm"]) if "lightgbm" in probabilities else None
         curves = binary_charts(evaluation.labels, probabilities["model"], versus)
         parts.insert(1, section(f"Curves: buys within {targets.horizon} days", curves))
-    parts += [_intervals(metrics["intervals"]), _cuts(metrics["cuts"]), _features(prepared, importance), examples]
-    parts += [_data(report), _network(prepared, model, speed)]
-    warnings = [*metrics["notes"], *([report["warning"]] if "warning" in report else [])]
+    parts += [_segments(title, found, targets.horizon) for title, found in metrics["segments"].items()]
+    parts += [group_section(metrics["groups"]), _intervals(metrics["intervals"]), _cuts(metrics["cuts"])]
+    parts += [_features(prepared, importance), examples, _data(report), _network(prepared, model, speed)]
+    warnings = [*metrics["notes"], *([report["warning"]] if "warning" in report else []), *off(metrics["groups"])]
     return page("profiles: who is this customer, and what will they do", lead, warnings, parts)
 
 
@@ -48,7 +50,22 @@ def _target(name: str, result: dict[str, Any], where: str, own: str) -> str:
     if result[where] is None:
         return section(title, f"<p>Not judged: {result.get('note', 'no row saw the outcome')}.</p>")
     baselines = {label: values for label, values in result["baselines"].items() if values}
-    return section(title, metrics_table(own, result[where], baselines), result.get("baselines_note", ""))
+    content = metrics_table(own, result[where], baselines, result.get("uncertainty"))
+    return section(title, content, result.get("baselines_note", ""))
+
+
+def _segments(kind: str, found: dict[str, Any], horizon: int) -> str:
+    header = ["segment", "users", "share", "bought", "predicted", "stayed away", "predicted", "mean spend"]
+    keys = ("name", "users", "share", "rate", "mean_probability", "churn_rate", "mean_churn_risk", "spend")
+    rows: list[list[Cell]] = [[segment[key] for key in keys] for segment in found["segments"]]
+    separation = "unknown" if found["separation"] is None else f"{found['separation']:.1%}"
+    note = (
+        f"What the users of each did afterwards. {found['coverage']:.1%} of the users have ordered before; they spread as over "
+        f"{found['diversity']:.1f} segments of one size; {separation} of the variance of buying within {horizon} days lies "
+        f"between segments."
+    )
+    title = "Segments by recency, frequency and value" if kind == "rfm" else "Segments by predicted behaviour"
+    return section(title, table(header, rows), note)
 
 
 def _intervals(intervals: Sequence[dict[str, Any]]) -> str:

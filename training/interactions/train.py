@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from personalization.bundle import ITEM_CATEGORIES, MODEL_ONNX
 from training.background import add_background, unsealed
 from training.bundling import REPORT_HTML, rows_per_second, start_bundle, write_bundle
+from training.evaluation.by_group import named_columns
 from training.evaluation.importance import Importance, permutation_importance
 from training.export import constant_model, export, open_session
 from training.fitting import Examples, FitOptions
@@ -37,6 +38,7 @@ from training.interactions.model import (
 from training.interactions.options import BASE_RATE, TABULAR, ProfileData, ProfileTraining
 from training.interactions.prepare import Prepared, prepare_profiles
 from training.interactions.report import profile_report
+from training.interactions.segmentation import segment_outcomes
 from training.networks.tabular import TabularConfig
 from training.report import explained_rows
 from training.tuning import tune
@@ -56,6 +58,7 @@ def train_profiles(data: ProfileData, training: ProfileTraining) -> str:
     """
     started = time.perf_counter()
     prepared = prepare_profiles(data)
+    named_columns(prepared.encoder, training.groups)
     _announce(prepared)
     start_bundle(training.out)
     outcome = _learn(prepared, training)
@@ -111,6 +114,7 @@ def _write(outcome: Outcome, data: ProfileData, training: ProfileTraining, direc
         outputs=(run(path, valid), None if test is None else run(path, test)),
         seed=data.seed,
         with_baselines=outcome.model is not None,
+        group_by=training.groups,
     )
     _log.info("judging; baselines: recency and frequency, logistic regression, dense 64-32-1, LightGBM")
     evaluation = evaluate(judge)
@@ -125,6 +129,8 @@ def _write(outcome: Outcome, data: ProfileData, training: ProfileTraining, direc
     content = bundle_content(outcome, data, importance) | {"rows_per_second_per_core": speed, "export_difference": parity}
     asked = unsealed(directory, KIND, prepared.encoder, content)
     content["behaviour"] = behaviour_thresholds(asked, prepared.latest)
+    asked = unsealed(directory, KIND, prepared.encoder, content)
+    evaluation.metrics["segments"] = segment_outcomes(asked, judge.judged[0])
     files = [REPORT_HTML, *add_background(asked, train.inputs)]
     if prepared.category_of_item:
         (directory / ITEM_CATEGORIES).write_bytes(orjson.dumps({"category_of_item": prepared.category_of_item}))

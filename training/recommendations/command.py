@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 
+from personalization.errors import InvalidInput
+from training.cli.raw import fit_settings, model_settings
 from training.runtime import prepare
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Train from the parsed options of `training.cli`. Raises `InvalidInput` for what the user can put right."""
+    if arguments.groups:
+        raise InvalidInput("expected --groups with a table or for profiles and ads: lists of items have no groups of rows")
     prepare(arguments.seed)  # before anything imports TensorFlow
     from training.recommendations.fitting import FitOptions
     from training.recommendations.options import RecommendationData, RecommendationTraining
@@ -24,15 +28,6 @@ def run(arguments: argparse.Namespace) -> None:
         timezone=arguments.timezone,
         seed=arguments.seed,
     )
-    fit = FitOptions(
-        seed=arguments.seed,
-        epochs=arguments.epochs,
-        budget=arguments.budget,
-        quiet=arguments.quiet,
-        tensorboard=arguments.tensorboard,
-    )
-    training = RecommendationTraining(
-        out=arguments.out, model=arguments.model, tune=arguments.tune, refit=arguments.refit, fit=fit
-    )
+    training = RecommendationTraining(fit=FitOptions(**fit_settings(arguments)), **model_settings(arguments))
     version = train_recommendations(data, training)
     print(f"{arguments.out}: recommendations {version}")

@@ -2,6 +2,7 @@
 
 from training.report.binary import binary_charts
 from training.report.explained import explained_rows
+from training.report.groups import group_section
 from training.report.page import Cell, metrics_table, page, section, table
 
-__all__ = ["Cell", "binary_charts", "explained_rows", "metrics_table", "page", "section", "table"]
+__all__ = ["Cell", "binary_charts", "explained_rows", "group_section", "metrics_table", "page", "section", "table"]

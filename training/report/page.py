@@ -60,12 +60,33 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Cell]], own: int | None
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
 
 
-def metrics_table(own: str, metrics: Mapping[str, Any], baselines: Mapping[str, Mapping[str, Any]]) -> str:
-    """The model's metrics above those of its baselines."""
-    names = list(metrics)
-    rows = [[own, *(metrics[name] for name in names)]]
-    rows += [[label.replace("_", " "), *(values.get(name) for name in names)] for label, values in baselines.items()]
-    return table(["", *(name.replace("_", " ") for name in names)], rows, own=0)
+def metrics_table(
+    own: str,
+    metrics: Mapping[str, Any],
+    baselines: Mapping[str, Mapping[str, Any]],
+    uncertainty: Mapping[str, Any] | None = None,
+) -> str:
+    """The model's metrics above those of its baselines.
+
+    uncertainty   of the same rows, as `training.evaluation.intervals` has it: the ends of the model's 95 % intervals, and how
+                  far it is ahead of each baseline
+    """
+    names, sure = list(metrics), uncertainty or {}
+    intervals, ahead = sure.get("test", {}), sure.get("ahead_of", {})
+    compared = list(next(iter(ahead.values()), {}))
+    rows: list[list[Cell]] = [[own, *(metrics[name] for name in names), *("" for _ in compared)]]
+    for end, label in enumerate(("95 % interval, from", "to")) if intervals else ():
+        ends = [(intervals.get(name) or (None, None))[end] for name in names]
+        rows.append([label, *ends, *("" for _ in compared)])
+    for name, values in baselines.items():
+        differences = [_between(ahead.get(name, {}).get(metric)) for metric in compared]
+        rows.append([name.replace("_", " "), *(values.get(metric) for metric in names), *differences])
+    titles = [name.replace("_", " ") for name in names] + [f"ahead by, {metric.replace('_', ' ')}" for metric in compared]
+    return table(["", *titles], rows, own=0)
+
+
+def _between(interval: Sequence[float] | None) -> str:
+    return "–" if interval is None else f"{interval[0]:+.4f} to {interval[1]:+.4f}"
 
 
 def _text(cell: Cell) -> str:

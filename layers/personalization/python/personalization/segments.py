@@ -28,6 +28,8 @@ RULES: Final[tuple[tuple[str, tuple[int, int], tuple[int, int]], ...]] = (
     ("Lost", (1, 1), (1, 2)),
 )
 
+NAMES: Final = (*(name for name, _, _ in RULES), PROSPECT)
+
 
 @dataclass(frozen=True, slots=True)
 class Quintiles:
@@ -59,3 +61,20 @@ def segment(recency_days: float, orders: float, monetary: float, quintiles: Quin
     worth = math.floor((frequency + money) / 2 + 0.5)
     name = next(name for name, (r0, r1), (w0, w1) in RULES if r0 <= recency <= r1 and w0 <= worth <= w1)
     return {"name": name, "recency": recency, "frequency": frequency, "monetary": money}
+
+
+def spread(sizes: Mapping[str, int]) -> dict[str, float | None]:
+    """How a way of sorting users spreads them; None without users.
+
+    sizes   users of each segment, those without any as well
+
+    ``coverage``: share of the users in a segment other than `PROSPECT`, of whom more is known than that they looked.
+    ``diversity``: the effective number of segments, the exponential of the entropy of their shares: 1 where all users are in
+    one, the number of segments where all are of one size (Hill 1973).
+    """
+    users = sum(sizes.values())
+    if not users:
+        return {"coverage": None, "diversity": None}
+    shares = [size / users for size in sizes.values() if size]
+    entropy = -sum(share * math.log(share) for share in shares)
+    return {"coverage": round(1 - sizes.get(PROSPECT, 0) / users, 6), "diversity": round(math.exp(entropy), 6)}

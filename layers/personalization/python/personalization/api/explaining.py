@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from personalization.api.calls import Body
+from personalization.api.calls import Body, Call
+from personalization.api.problems import refusal
 from personalization.bundle import Bundle
 from personalization.contributions import Explainer
 from personalization.errors import Fault, InvalidInput
@@ -21,6 +22,15 @@ class Explained(Body):
 
     explain: bool = False
     explain_budget_ms: Annotated[int, Field(ge=1, le=10_000)] = 250
+
+    @classmethod
+    def of_query(cls, call: Call) -> Explained:
+        """The same fields in a query string: ``?explain=true``. Raises `InvalidInput`."""
+        given = {name: value for name in Explained.model_fields if (value := call.query(name)) is not None}
+        try:
+            return Explained.model_validate(given)
+        except ValidationError as error:
+            raise refusal(error) from None
 
     def check_explained(self, pointer: str, count: int) -> None:
         """Raises `InvalidInput` where more are to be explained than a call may ask for."""

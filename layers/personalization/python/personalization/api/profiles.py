@@ -76,12 +76,14 @@ def routes(services: Services) -> list[Route]:
     def get(call: Call) -> Answer:
         user_id = call.path_id("user_id")
         as_of_ms = moment_ms(call.query("as_of"), call.now_ms, "as_of")
+        asked = Explained.of_query(call)
         state = services.users.read(user_id)
         if not state.known:
             raise NotFound("nothing is known of this user; POST /v1/profiles with events or features answers for anybody")
         served = services.model(NAME, user_id)
-        profile = describe(served.bundle, state.events, as_of_ms, state.evicted)[0]
-        return Answer({"profiles": [profile | {"source": "state"}]}, served.bundle, served.variant, served.because)
+        explainer, unexplained = asked.explainer(served.bundle, 1)
+        profile = describe(served.bundle, state.events, as_of_ms, state.evicted, explainer=explainer)[0]
+        return Answer({"profiles": [profile | {"source": "state"}]}, served.bundle, served.variant, served.because, unexplained)
 
     return [
         Route("POST", "/v1/profiles", post),

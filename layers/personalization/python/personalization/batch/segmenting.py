@@ -13,6 +13,7 @@ import orjson
 from personalization.behaviour import SEGMENTS, Segment, Thresholds
 from personalization.bundle import Bundle
 from personalization.schema import INTERACTIONS, USER_ID, job_of
+from personalization.segments import NAMES, spread
 
 SEGMENTS_JSON: Final = "segments.json"
 CURRENT_SEGMENTS: Final = "segments/current.json"  # of the newest job; of nobody by name
@@ -47,6 +48,7 @@ class SegmentExports(AbstractContextManager["SegmentExports"]):
         self._directory, self._thresholds = directory, thresholds
         self._by_name = {segment.name: segment for segment in SEGMENTS}
         self._sums = {segment.name: _Sums() for segment in SEGMENTS}
+        self._rfm = {name: _Sums() for name in NAMES}
         self._all = _Sums()
         self._files: dict[str, BinaryIO] = {}
         self._stack = ExitStack()
@@ -65,6 +67,8 @@ class SegmentExports(AbstractContextManager["SegmentExports"]):
             name = profile["behaviour"]["name"]
             self._sums[name].add(profile)
             self._all.add(profile)
+            if profile["segment"]:
+                self._rfm[profile["segment"]["name"]].add(profile)
             if name not in self._files:
                 path = self._directory / export_name(self._by_name[name])
                 self._files[name] = self._stack.enter_context(path.open("wb"))
@@ -86,8 +90,22 @@ class SegmentExports(AbstractContextManager["SegmentExports"]):
         """
         everybody = {"users": self._all.users} | self._all.means()
         segments = [self._segment(segment, everybody, prefix) for segment in SEGMENTS]
-        content = {**job, **everybody, "segments": segments}
+        spreading = spread({name: sums.users for name, sums in self._sums.items()})
+        content = {**job, **everybody, **spreading, "segments": segments, "rfm": self._by_rfm()}
         return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+    def _by_rfm(self) -> dict[str, Any] | None:
+        """The same users by what they did: no rules of the model, and no exports. None where the bundle has no edges for it."""
+        sizes = {name: sums.users for name, sums in self._rfm.items()}
+        if not any(sizes.values()):
+            return None
+        return {
+            **spread(sizes),
+            "segments": [
+                {"name": name, "size": sums.users, "share": _mean(sums.users, self._all.users), **sums.means()}
+                for name, sums in self._rfm.items()
+            ],
+        }
 
     def _segment(self, segment: Segment, everybody: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         sums, thresholds = self._sums[segment.name], self._thresholds
