@@ -14,6 +14,7 @@ trained on all training rows. Intervals are of 1,000 resamples of the households
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -222,10 +223,10 @@ def interval(values: list[float]) -> str:
     return f"{low:+.4f} … {high:+.4f}" if min(values) < 0 else f"{low:.4f} … {high:.4f}"
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--seeds", type=int, default=3)
-    options = parser.parse_args()
+    options = parser.parse_args([] if arguments is None else arguments)
     found = task()
     labels = found.labels
     answers = {name: [model(found, seed) for seed in range(options.seeds)] for name, model in MODELS.items()}
@@ -268,4 +269,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

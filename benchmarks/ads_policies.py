@@ -14,6 +14,7 @@ An experiment gives every household one arm at random. From one experiment two p
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -144,11 +145,11 @@ def one_hot(arms: NDArray[np.int64]) -> Numbers:
     return out
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--resamples", type=int, default=200)
     parser.add_argument("--rows", type=int, default=6_000, help="households in an experiment")
-    options = parser.parse_args()
+    options = parser.parse_args([] if arguments is None else arguments)
     random = np.random.default_rng(11)
     people = population()
     first = experiment(people, options.rows, random)
@@ -208,4 +209,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -1,6 +1,6 @@
-"""Budgets and pacing over a simulated day: what is spent when, what it is worth, and that no budget is exceeded.
+"""Pacing over a simulated day: what is spent when, what it is worth, and that no budget is exceeded.
 
-    python -m benchmarks.ads_auctions [--requests 20000] [--days 3] [--writers 100]
+    python -m benchmarks.ads_pacing [--requests 20000] [--days 3]
 
 Everything runs through the code that serves: `engine.answer` on counters that follow the rules of the table in DynamoDB.
 Traffic differs from its forecast by up to 30 % in every hour. Half of the campaigns have about half the money that they could
@@ -12,12 +12,9 @@ from __future__ import annotations
 
 import argparse
 import heapq
-import tempfile
-import threading
+import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -26,12 +23,11 @@ from scipy import sparse
 from scipy.optimize import linprog
 
 from benchmarks.report import publish
-from local.aws import EmbeddedAws
 from personalization.advertising import Candidates, Chances, Limits, Slot, Traffic, paid_worth
 from personalization.advertising.engine import Answer, Question, answer
 from personalization.advertising.names import CPC, CPM
-from personalization.advertising.pacing import Control, pace
-from personalization.budgets import Account, Budgets, Charge, Committed, MemoryBudgets, to_money, to_nanos
+from personalization.advertising.pacing import Control
+from personalization.budgets import Account, MemoryBudgets, to_money, to_nanos
 
 MIDNIGHT: Final = 1_790_035_200  # a Tuesday, 00:00 UTC
 DAY: Final = 86_400
@@ -184,113 +180,11 @@ def compare_controls(requests: int, days: int) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
-def click_overspend(
-    campaigns: int, clicks: int, seconds: float, paced: bool, random: np.random.Generator
-) -> tuple[Numbers, Numbers]:
-    """One campaign paid by the click, alone on its traffic of so many seconds, again and again.
-
-    Answers billed / budget − 1 and delivered / budget − 1 of each: clicks that came when no money was left are delivered, and
-    nobody pays for them.
-    """
-    overspent = []
-    for _ in range(campaigns):
-        now = [float(MIDNIGHT)]
-        counters = MemoryBudgets(lambda: now[0])  # noqa: B023 – used within the turn of the loop
-        account = Account("c", to_nanos(float(clicks)), 0)
-        billed = unbilled = 0
-        waiting: list[tuple[float, str]] = []
-        # Twice the traffic that the budget needs, evenly over the day.
-        for n, second in enumerate(np.sort(random.random(round(clicks / 0.1 * 2))) * seconds):
-            while waiting and waiting[0][0] <= MIDNIGHT + second:
-                now[0], decision_id = heapq.heappop(waiting)
-                settlement = counters.settle(decision_id, "a", CPC)
-                billed, unbilled = billed + (settlement.billed > 0), unbilled + (settlement.billed == 0)
-            now[0] = MIDNIGHT + second
-            chance = float(np.clip(0.1 * np.exp(0.5 * random.standard_normal() - 0.125), 0.001, 0.9))
-            charge = Charge("a", account, CPC, to_nanos(1.0), to_nanos(chance))
-            if paced:
-                spent = to_money(counters.standings([account])["c", ""].committed)
-                moment = int(now[0] * 1000)
-                part = pace(spent, float(clicks), Traffic(), MIDNIGHT * 1000, (MIDNIGHT + DAY) * 1000, moment, "throttle")
-                if random.random() >= part.participation:
-                    continue
-            if isinstance(counters.commit(f"d{n}", [charge]), Committed) and random.random() < chance:
-                heapq.heappush(waiting, (now[0] + random.exponential(60.0), f"d{n}"))
-        for moment_, decision_id in sorted(waiting):
-            now[0] = moment_
-            settlement = counters.settle(decision_id, "a", CPC)
-            billed, unbilled = billed + (settlement.billed > 0), unbilled + (settlement.billed == 0)
-        overspent.append((billed / clicks - 1, (billed + unbilled) / clicks - 1))
-    return np.array(overspent)[:, 0], np.array(overspent)[:, 1]
-
-
-def concurrent_writers(writers: int, decisions: int) -> dict[str, Any]:
-    """Writers at once on one campaign with money for half of their decisions, over HTTP; DynamoDB's own order of writes is
-    kept by a lock around the fake, which looks first and writes then."""
-    scratch = tempfile.TemporaryDirectory()
-    aws = EmbeddedAws(Path(scratch.name) / "aws.log")
-    aws.start()
-    try:
-        client = aws.client("dynamodb")
-        keys = [("pk", "HASH"), ("sk", "RANGE")]
-        client.create_table(
-            TableName="t",
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name, _ in keys],
-            KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys],
-        )
-        lock = threading.Lock()
-
-        class Serial:
-            exceptions = client.exceptions
-
-            def __getattr__(self, name: str) -> Any:
-                call = getattr(client, name)
-
-                def locked(**request: Any) -> Any:
-                    with lock:
-                        return call(**request)
-
-                return locked
-
-        serial: Any = Serial()
-        account = Account("c", 7 * (writers * decisions // 2) + 3, 2_000_000_000)
-        gate = threading.Barrier(writers)
-
-        def write(n: int) -> int:
-            budgets = Budgets(serial, "t")
-            gate.wait()
-            charges = [Charge("a", account, CPM, 7_000, 7)]
-            return sum(isinstance(budgets.commit(f"{n}-{k}", charges), Committed) for k in range(decisions))
-
-        started = time.perf_counter()
-        with ThreadPoolExecutor(writers) as pool:
-            stood = sum(pool.map(write, range(writers)))
-        seconds = time.perf_counter() - started
-        items = client.scan(TableName="t")["Items"]
-        settled = sum(int(item["settled"]["N"]) for item in items if "settled" in item)
-        slices = sum("available" in item for item in items)
-        return {
-            "writers": writers,
-            "decisions": writers * decisions,
-            "charged": stood,
-            "settled / budget": settled / account.budget,
-            "charged × price = settled": stood * 7 == settled,
-            "slices": slices,
-            "seconds": seconds,
-        }
-    finally:
-        aws.stop()
-        scratch.cleanup()
-
-
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--days", type=int, default=3)
-    parser.add_argument("--campaigns", type=int, default=200, help="simulated campaigns paid by the click")
-    parser.add_argument("--writers", type=int, default=100)
-    options = parser.parse_args()
+    options = parser.parse_args([] if arguments is None else arguments)
     publish(
         "ads_pacing",
         f"Pacing, {options.days} days of about {options.requests:,} requests, {CAMPAIGNS} campaigns (the worst of the days)",
@@ -300,27 +194,7 @@ def main() -> None:
             "Aims: value ≥ .95, hourly deviation ≤ .05, CPM settled ≤ budget.",
         ],
     )
-    rows = []
-    for name, seconds, paced in (
-        ("paced over a day", DAY, True), ("over half a day", DAY, False), ("within ten minutes", 600, False)
-    ):  # fmt: skip
-        billed, delivered = click_overspend(options.campaigns, 400, seconds, paced, np.random.default_rng(7))
-        rows.append(
-            {"spent": name, "campaigns": len(billed), "max billed / budget − 1": float(billed.max()),
-             "mean delivered / budget − 1": float(delivered.mean()), "p .99": float(np.quantile(delivered, 0.99))}
-        )  # fmt: skip
-    publish(
-        "ads_overspend",
-        "Overspending of a budget of 400 clicks, which come after a minute in the mean",
-        rows,
-        [
-            "Clicks beyond the budget are delivered and not billed. Aim: p .99 ≤ .01.",
-            "What was reserved for clicks that do not come is free again after half an hour: at the end of a flight, and in a",
-            "burst, some of it is never spent.",
-        ],
-    )
-    publish("ads_writers", "Writers at once on one campaign", [concurrent_writers(options.writers, 4)])
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
