@@ -1,4 +1,4 @@
-"""How long the vectors of new items are made: as long as the ranking of all others bears."""
+"""How loud new items are made: as far as the ranking of all others bears it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from personalization.recommending.mix import Mix  # noqa: E402
 from personalization.recommending.sparse import Neighbours  # noqa: E402
 from training.recommendations.item_table import ItemTable  # noqa: E402
 from training.recommendations.log import Log  # noqa: E402
-from training.recommendations.newness import LENGTHS, newcomer_length  # noqa: E402
+from training.recommendations.newness import LENGTHS, MARGINS, Newness, newness  # noqa: E402
 from training.recommendations.splits import Targets  # noqa: E402
 
 ITEMS, TASTES, USERS = 120, 4, 1_500
@@ -54,13 +54,23 @@ def shop(noise: float) -> tuple[Recommender, ItemTable, Log, Targets, np.ndarray
 
 def test_where_new_items_are_as_good_as_others_they_are_made_longer_until_others_lose() -> None:
     recommender, table, log, questions, count = shop(noise=0.02)
-    length = newcomer_length(recommender, table, log, questions, count, seed=0)
+    length = newness(recommender, table, log, questions, count, seed=0).length
     # .6 of content against about 1: any shorter than the others, new items cost nothing, and as long as they, they come first.
     assert 1.2 <= length < 0.6**-1
 
 
 def test_without_content_or_questions_nothing_is_changed() -> None:
     recommender, table, log, questions, count = shop(noise=0.02)
-    assert newcomer_length(recommender, replace(table, features=None, content=None), log, questions, count, seed=0) == 1.0
-    assert newcomer_length(recommender, table, log, questions.take(np.arange(300)), count, seed=0) == 1.0
+    assert newness(recommender, replace(table, features=None, content=None), log, questions, count, seed=0) == Newness()
+    assert newness(recommender, table, log, questions.take(np.arange(300)), count, seed=0) == Newness()
     assert 1.0 in LENGTHS
+
+
+def test_the_margin_is_the_largest_that_the_others_bear() -> None:
+    """Of the places of a list the last ones are worth least; where others are found there, a margin costs them."""
+    recommender, table, log, questions, count = shop(noise=0.02)
+    found = newness(recommender, table, log, questions, count, seed=0)
+    assert found.margin in MARGINS
+    # With much of their own, others are told apart by what content does not know: their best stand far above the rest.
+    own, apart, *rest = shop(noise=0.5)
+    assert (newness(own, apart, *rest, seed=0).margin or MARGINS[0]) > found.margin

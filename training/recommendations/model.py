@@ -24,7 +24,7 @@ from training.recommendations.item_table import ItemTable, make_item_table
 from training.recommendations.judging import Judge
 from training.recommendations.log import Log
 from training.recommendations.metrics import ranking_metrics
-from training.recommendations.newness import newcomer_length
+from training.recommendations.newness import newness
 from training.recommendations.sequences import make_windows
 from training.recommendations.splits import Split, Targets
 
@@ -73,9 +73,10 @@ def learn(
     report = _fit(recommender, network, table, log, train, split, count, options)
     recommender = replace(recommender, vectors=table.vectors())
     recommender = _mixed(recommender, log, train, split, count)
-    length = newcomer_length(recommender, table, log, split.mix, count, options.seed)
-    vectors = np.where((count > 0)[:, None], recommender.vectors, recommender.vectors * np.float32(length))
-    recommender = replace(recommender, vectors=vectors, mix=replace(recommender.mix, newcomer=length))
+    found = newness(recommender, table, log, split.mix, count, options.seed)
+    vectors = np.where((count > 0)[:, None], recommender.vectors, recommender.vectors * np.float32(found.length))
+    mix = replace(recommender.mix, newcomer=found.length, margin=found.margin)
+    recommender = replace(recommender, vectors=vectors, mix=mix)
     return Trained(recommender, network, table, report, config)
 
 

@@ -11,6 +11,7 @@ from personalization.ranking.hearing import user_query
 from personalization.recommendations import top
 from personalization.recommending import Histories, seen_last
 from personalization.recommending.components import REPEAT_FEATURES, neighbour_additions, repeat_features
+from personalization.recommending.newness import make_room
 from personalization.recommending.recommender import STATIC
 from personalization.recommending.sparse import Additions
 
@@ -51,6 +52,12 @@ def _block(here: Assortment, histories: Histories, k: int) -> list[list[dict[str
     places = scores if recommender.repeat_buying else seen_last(scores, histories)
     if here.available is not None:
         places = np.where(here.available, places, np.float32(-np.inf))
+    told = np.flatnonzero(warm)
+    if mix.margin is not None and len(here.new.vectors) and len(told):
+        moved = places[told]
+        make_room(moved, known, k, mix.margin)
+        places = places.copy() if places is scores else places  # the answers tell the scores
+        places[told] = moved
     return [
         [{"item_id": here.items[code], "score": round(float(row[code]), 6)} for code in codes]
         for codes, row in zip(top(places, k).tolist(), scores, strict=True)

@@ -1,6 +1,6 @@
 """From scores to a list, in one fixed order:
 
-    eligibility → score → relevance cut → one variant a parent → diversity → promotion → k
+    eligibility → score → places of new items → relevance cut → one variant a parent → diversity → promotion → k
 
 Filters are a mask before anything is cut, so a filtered list is as full as the catalogue allows. Nothing is filled up: a list
 is shorter than `k` where fewer items are eligible, or relevant enough.
@@ -22,6 +22,7 @@ from personalization.ranking.hearing import bought
 from personalization.ranking.promotion import promoted
 from personalization.ranking.retrieval import RESCORED
 from personalization.ranking.scoring import Scoring
+from personalization.recommending.newness import new_places
 
 Codes = NDArray[np.integer[Any]]
 
@@ -72,13 +73,13 @@ def ranked(assortment: Assortment, scoring: Scoring, wishes: Wishes) -> Ranked:
     """The list that a scoring and a caller's wishes give."""
     purchased = bought(scoring.history) if wishes.filters.not_purchased else None
     eligible = eligibility(assortment, scoring, wishes.filters, purchased)
-    places = _placed(scoring)
+    places = _with_new_items(assortment, scoring, _placed(scoring), eligible, wishes.k)
     wanted = None
     if wishes.promotion is not None:
         other = bought(scoring.history) if wishes.promotion.filters.not_purchased else None
         wanted = wishes.promotion.filters.mask(assortment.attributes, assortment.code_of_item, other)
     pool = _pool(assortment, scoring, wishes, places, eligible, wanted)
-    ordered = _diversified(assortment, scoring, wishes, pool)
+    ordered = _diversified(assortment, scoring, wishes, places, pool)
     if wishes.promotion is not None and wanted is not None:
         codes = promoted(ordered, wanted[ordered], wishes.promotion.share, wishes.k)
     else:
@@ -116,6 +117,29 @@ def _placed(scoring: Scoring) -> NDArray[np.float32]:
     return places
 
 
+def _with_new_items(
+    assortment: Assortment, scoring: Scoring, places: NDArray[np.float32], eligible: NDArray[np.bool_] | None, k: int
+) -> NDArray[np.float32]:
+    """The places, with those of items that the model does not know at the end of the list, where they earn one."""
+    margin, known = assortment.recommender.mix.margin, len(assortment.recommender.items)
+    if margin is None or known == len(assortment) or scoring.scenario != "personal" or scoring.query is None:
+        return places
+    shown = np.ones(len(assortment), bool) if eligible is None else eligible
+    is_new = np.arange(len(assortment)) >= known
+    families = assortment.attributes.families
+    new = _best(scoring, places, shown & is_new, k, families, None)
+    if not len(new):
+        return places
+    old = _best(scoring, places, shown & ~is_new, k, families, None)
+    values = np.full((1, k), -np.inf, np.float32)
+    values[0, : len(old)] = places[old]
+    found, limit = new_places(values, places[new][None, :], margin)
+    moved = places.copy()
+    np.minimum(moved[known:], limit[0], out=moved[known:])
+    moved[new] = found[0]
+    return moved
+
+
 @dataclass(frozen=True, slots=True)
 class _Cut:
     """Items below `least` are left out; `in_order`: behind one of these come only such."""
@@ -136,7 +160,8 @@ def _pool(
     """Candidates, best first, relevant enough, one variant a parent; enough of them for the list and its promotion."""
     size = max(_POOL * wishes.k, _SMALLEST_POOL) if wishes.diversity > 0 else wishes.k
     families = assortment.attributes.families
-    cut = _Cut(scoring.relevance, wishes.min_relevance, scoring.first is None) if wishes.min_relevance > 0 else None
+    in_order = scoring.first is None and places is scoring.values
+    cut = _Cut(scoring.relevance, wishes.min_relevance, in_order) if wishes.min_relevance > 0 else None
     pool = _best(scoring, places, eligible, size, families, cut)
     if wanted is None:
         return pool
@@ -205,7 +230,9 @@ def _one_a_family(codes: NDArray[np.int64], families: NDArray[np.int32] | None) 
     return codes[keep]
 
 
-def _diversified(assortment: Assortment, scoring: Scoring, wishes: Wishes, pool: NDArray[np.int64]) -> NDArray[np.int64]:
+def _diversified(
+    assortment: Assortment, scoring: Scoring, wishes: Wishes, places: NDArray[np.float32], pool: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """The pool in the order to show it. What comes last stays there; what is not chosen follows by score."""
     if wishes.diversity <= 0 or len(pool) < 2:
         return pool
@@ -215,6 +242,6 @@ def _diversified(assortment: Assortment, scoring: Scoring, wishes: Wishes, pool:
         return pool
     category = assortment.attributes.words.get("category")
     codes = category.codes[front] if category is not None else None
-    chosen = diversified(_placed(scoring)[front], assortment.vectors(front), codes, wishes.k, wishes.diversity)
+    chosen = diversified(places[front], assortment.vectors(front), codes, wishes.k, wishes.diversity)
     rest = np.setdiff1d(np.arange(len(front)), chosen)  # ascending, so by score
     return np.concatenate([front[chosen], front[rest], pool[behind]])

@@ -20,6 +20,8 @@ class Mix:
     matrices   for each neighbour matrix: weight by the rank of the history item's basket, 0 the newest
     repeat     of each of `components.REPEAT_FEATURES`; empty where the training data shows no repeat buying
     newcomer   factor of the vectors of items that nobody had in training
+    margin     how far below the score of a place at the end of a list they may be to take it (`newness`); None: they are
+               ranked among all others
     slope, intercept
                of `relevance`
     """
@@ -30,6 +32,7 @@ class Mix:
     matrices: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     repeat: Mapping[str, float] = field(default_factory=dict)
     newcomer: float = 1.0
+    margin: float | None = None
     slope: float = 1.0
     intercept: float = 0.0
 
