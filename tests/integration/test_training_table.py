@@ -113,8 +113,8 @@ def test_metrics_have_intervals_and_are_told_by_group(messy: tuple[Path, Path, d
         assert sum(row["rows"] for row in rows) <= metrics["rows"]["test"]
     assert {"channel", "outcome"} >= set(metrics["groups"])
     page = (messy[1] / "report.html").read_text()
-    assert "95 % interval, from" in page
-    assert "ahead by, log loss" in page
+    assert "95 %, from" in page
+    assert "ahead of, 95 % of the differences" in page
 
 
 def test_groups_are_those_that_are_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,17 @@ def test_everything_from_data_is_escaped() -> None:
     assert html.count("&lt;script&gt;") == 10  # the title twice
 
 
+def test_intervals_stand_below_the_model_and_differences_beside_the_baselines() -> None:
+    sure = {"test": {"auc": (0.7, 0.8), "f1": None}, "ahead_of": {"base_rate": {"auc": (0.2, 0.31), "log_loss": None}}}
+    html = metrics_table("this model", {"auc": 0.75, "f1": 0.5}, {"base_rate": {"auc": 0.5, "f1": 0.4}}, sure)
+    cells = [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row) for row in html.split("</tr>")]
+    assert ["this model", "0.7500", "0.5000"] in cells
+    assert ["95 %, from", "0.7000", "–"] in cells
+    assert ["to", "0.8000", "–"] in cells
+    assert ["base rate", "0.5000", "0.4000"] in cells
+    assert ["base rate", "+0.2000 to +0.3100", "–"] in cells
+
+
 def test_nothing_is_loaded_from_elsewhere() -> None:
     html = page("t", "l", [], [binary_charts(LABELS, PROBABILITY, ("other", 1 - PROBABILITY))])
     assert not re.findall(r"(?:src|href)=|@import|url\(", html)

@@ -19,6 +19,7 @@ h1 { font-size: 1.6rem; margin-bottom: .2rem } h2 { font-size: 1.15rem; margin-t
 .lead, .note { color: var(--soft) } .scroll { overflow-x: auto }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
 th, td { text-align: left; padding: .3rem .7rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top }
+td:first-child { white-space: nowrap }
 th { color: var(--soft); font-weight: 500 } td.number, th.number { text-align: right }
 tr.own td { font-weight: 600; background: var(--wash) }
 .warning { background: var(--warn); padding: .6rem .9rem; border-radius: 6px; margin: .5rem 0 }
@@ -68,21 +69,24 @@ def metrics_table(
 ) -> str:
     """The model's metrics above those of its baselines.
 
-    uncertainty   of the same rows, as `training.evaluation.intervals` has it: the ends of the model's 95 % intervals, and how
-                  far it is ahead of each baseline
+    uncertainty   of the same rows, as `training.evaluation.intervals` has it: the ends of the model's 95 % intervals, and, in a
+                  table of its own, how far it is ahead of each baseline
     """
     names, sure = list(metrics), uncertainty or {}
-    intervals, ahead = sure.get("test", {}), sure.get("ahead_of", {})
-    compared = list(next(iter(ahead.values()), {}))
-    rows: list[list[Cell]] = [[own, *(metrics[name] for name in names), *("" for _ in compared)]]
-    for end, label in enumerate(("95 % interval, from", "to")) if intervals else ():
-        ends = [(intervals.get(name) or (None, None))[end] for name in names]
-        rows.append([label, *ends, *("" for _ in compared)])
-    for name, values in baselines.items():
-        differences = [_between(ahead.get(name, {}).get(metric)) for metric in compared]
-        rows.append([name.replace("_", " "), *(values.get(metric) for metric in names), *differences])
-    titles = [name.replace("_", " ") for name in names] + [f"ahead by, {metric.replace('_', ' ')}" for metric in compared]
-    return table(["", *titles], rows, own=0)
+    intervals = sure.get("test", {})
+    rows: list[list[Cell]] = [[own, *(metrics[name] for name in names)]]
+    for end, label in enumerate(("95 %, from", "to")) if intervals else ():
+        rows.append([label, *((intervals.get(name) or (None, None))[end] for name in names)])
+    rows += [[label.replace("_", " "), *(values.get(name) for name in names)] for label, values in baselines.items()]
+    return table(["", *(name.replace("_", " ") for name in names)], rows, own=0) + _ahead(sure.get("ahead_of", {}))
+
+
+def _ahead(differences: Mapping[str, Mapping[str, Sequence[float] | None]]) -> str:
+    if not differences:
+        return ""
+    compared = list(next(iter(differences.values())))
+    rows = [[name.replace("_", " "), *(_between(found[metric]) for metric in compared)] for name, found in differences.items()]
+    return table(["ahead of, 95 % of the differences", *(metric.replace("_", " ") for metric in compared)], rows)
 
 
 def _between(interval: Sequence[float] | None) -> str:
