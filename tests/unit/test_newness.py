@@ -15,7 +15,7 @@ from personalization.recommending.mix import Mix  # noqa: E402
 from personalization.recommending.sparse import Neighbours  # noqa: E402
 from training.recommendations.item_table import ItemTable  # noqa: E402
 from training.recommendations.log import Log  # noqa: E402
-from training.recommendations.newness import LENGTHS, MARGINS, Newness, newness  # noqa: E402
+from training.recommendations.newness import ALLOWED, LENGTHS, MARGINS, Newness, newness  # noqa: E402
 from training.recommendations.splits import Targets  # noqa: E402
 
 ITEMS, TASTES, USERS = 120, 4, 1_500
@@ -52,25 +52,43 @@ def shop(noise: float) -> tuple[Recommender, ItemTable, Log, Targets, np.ndarray
     return recommender, table, log, Targets(np.arange(USERS), ends, ends, ends + 1), count
 
 
-def test_where_new_items_are_as_good_as_others_they_are_made_longer_until_others_lose() -> None:
-    recommender, table, log, questions, count = shop(noise=0.02)
-    length = newness(recommender, table, log, questions, count, seed=0).length
-    # .6 of content against about 1: any shorter than the others, new items cost nothing, and as long as they, they come first.
-    assert 1.2 <= length < 0.6**-1
-
-
 def test_without_content_or_questions_nothing_is_changed() -> None:
     recommender, table, log, questions, count = shop(noise=0.02)
     assert newness(recommender, replace(table, features=None, content=None), log, questions, count, seed=0) == Newness()
     assert newness(recommender, table, log, questions.take(np.arange(300)), count, seed=0) == Newness()
-    assert 1.0 in LENGTHS
+    assert Newness().length in LENGTHS
 
 
-def test_the_margin_is_the_largest_that_the_others_bear() -> None:
-    """Of the places of a list the last ones are worth least; where others are found there, a margin costs them."""
-    recommender, table, log, questions, count = shop(noise=0.02)
+def test_what_is_found_costs_the_others_what_it_may_and_shows_new_items() -> None:
+    """Counted once more, list by list: the others' NDCG with and without the new items, and how many of those are found."""
+    recommender, table, log, questions, count = shop(noise=0.05)
     found = newness(recommender, table, log, questions, count, seed=0)
     assert found.margin in MARGINS
-    # With much of their own, others are told apart by what content does not know: their best stand far above the rest.
-    own, apart, *rest = shop(noise=0.5)
-    assert (newness(own, apart, *rest, seed=0).margin or MARGINS[0]) > found.margin
+    assert found.length in LENGTHS
+    playing = (count > 0) & (np.random.default_rng(0).random(len(count)) < 0.1)
+    content = np.eye(TASTES, dtype=np.float32)[np.arange(ITEMS) % TASTES] * 0.6
+    histories = questions.histories(log, recommender.window)
+    heard = replace(recommender, vectors=np.where(playing[:, None], content, recommender.vectors).astype(np.float32))
+    users = heard.user_vectors(histories)
+    target = log.item[questions.starts]
+
+    def judged(margin: float) -> tuple[float, float]:
+        gains, hits = [], []
+        for row, user in enumerate(users):
+            scores = np.where(playing, found.length, 1.0) * (heard.vectors @ user)
+            scores[histories.item[histories.offsets[row] : histories.offsets[row + 1]]] = -9.0
+            old, new = (codes[np.argsort(-scores[codes], kind="stable")] for codes in map(np.flatnonzero, (~playing, playing)))
+            entered = 0
+            while entered < 4 and scores[new[entered]] + margin >= scores[old[9 - entered]]:
+                entered += 1
+            shown = [*old[: 10 - entered], *new[:entered]]
+            place = shown.index(target[row]) if target[row] in shown else None
+            (hits if playing[target[row]] else gains).append(0.0 if place is None else 1 / np.log2(place + 2))
+        return float(np.mean(gains)), float(np.mean(np.array(hits) > 0))
+
+    (without, none), (value, shown) = judged(-99.0), judged(found.margin)
+    assert none == 0 < shown
+    # Equal scores stand in another order there, so about.
+    assert value >= without * (1 - ALLOWED) - 0.003
+    if found.margin < MARGINS[-1]:
+        assert judged(found.margin + 0.3)[0] < without * (1 - ALLOWED) + 0.003

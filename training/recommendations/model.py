@@ -74,9 +74,7 @@ def learn(
     recommender = replace(recommender, vectors=table.vectors())
     recommender = _mixed(recommender, log, train, split, count)
     found = newness(recommender, table, log, split.mix, count, options.seed)
-    vectors = np.where((count > 0)[:, None], recommender.vectors, recommender.vectors * np.float32(found.length))
-    mix = replace(recommender.mix, newcomer=found.length, margin=found.margin)
-    recommender = replace(recommender, vectors=vectors, mix=mix)
+    recommender = replace(recommender, mix=replace(recommender.mix, newcomer=found.length, margin=found.margin))
     return Trained(recommender, network, table, report, config)
 
 

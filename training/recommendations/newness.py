@@ -1,16 +1,15 @@
 """How items that nobody had yet are shown: their vectors are made of content alone, and lack what others have of their own.
 
 Too quiet, new items are never shown; too loud, they crowd out what people want. So it is tried: some of the known items play
-new ones (nothing but their content is known), and two things are found that the ranking of all others bears. How long their
-vectors are made, for where they are ranked by score; and how near they must come to take a place at the end of a list
-(`personalization.recommending.newness`).
+new ones (nothing but their content is known). How long their vectors are made, and how near they must come to what stands at
+the end of a list to take its place (`personalization.recommending.newness`), is what shows most of those who took them, at a
+bearable cost to all others.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -18,21 +17,22 @@ from numpy.typing import NDArray
 
 from personalization.recommending.content import content_vectors
 from personalization.recommending.histories import Histories
-from personalization.recommending.newness import entrants, largest
+from personalization.recommending.newness import SHARE, entrants, largest
 from personalization.recommending.recommender import Recommender, seen_last
 from personalization.recommending.sparse import Neighbours
 from training.recommendations.item_table import ItemTable
-from training.recommendations.log import Log, under
+from training.recommendations.log import Log
 from training.recommendations.metrics import ranking_metrics, target_ranks
 from training.recommendations.splits import Targets
 
-LENGTHS: Final = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4)
-MARGINS: Final = tuple(round(0.1 * step, 1) for step in range(-20, 31))
-ALLOWED: Final = 0.005  # loss of the others' NDCG@10
+LENGTHS: Final = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2)
+MARGINS: Final = tuple(round(0.1 * step, 1) for step in range(-20, 41))
+ALLOWED: Final = 0.013  # loss of the others' NDCG@10; hearing what new items say of a user gives a part of it back
 _LIST: Final = 10
+_OPEN: Final = round(SHARE * _LIST)
 _SHARE: Final = 0.1  # of the known items play new ones
-_QUESTIONS: Final = 4_000
-_CELLS: Final = 200_000_000  # of all scores of one trial
+_QUESTIONS: Final = 20_000
+_CELLS: Final = 200_000_000  # of all scores
 _BLOCK: Final = 8_000_000
 _LEAST: Final = 100  # questions about items that play new ones, below which it is not tried
 _log = logging.getLogger(__name__)
@@ -46,11 +46,33 @@ class Newness:
     margin: float | None = None
 
 
+@dataclass(frozen=True)
+class _Trial:
+    """What was seen of some questions, block after block.
+
+    old        (n, 10) scores of the best other items
+    ranks      of the targets among the other items; an item that plays a new one has none
+    new        by length (n, 4) scores of the best new ones
+    new_ranks  by length, of the targets among the new items
+    """
+
+    old: list[NDArray[np.float32]] = field(default_factory=list)
+    ranks: list[NDArray[np.float64]] = field(default_factory=list)
+    new: dict[float, list[NDArray[np.float32]]] = field(default_factory=lambda: {length: [] for length in LENGTHS})
+    new_ranks: dict[float, list[NDArray[np.float64]]] = field(default_factory=lambda: {length: [] for length in LENGTHS})
+
+    def at(self, length: float, margin: float) -> tuple[float, float]:
+        """NDCG@10 of the questions about others, and the share of the other questions' targets that is in the lists."""
+        entered = entrants(np.concatenate(self.old), np.concatenate(self.new[length]), margin)
+        old = [np.where(r < _LIST - m, r, np.inf) for r, m in zip(self.ranks, entered.tolist(), strict=True) if len(r)]
+        hits = [np.mean(r < m) for r, m in zip(self.new_ranks[length], entered.tolist(), strict=True) if len(r)]
+        return ranking_metrics(old)["ndcg_at_10"], float(np.mean(hits))
+
+
 def newness(
     recommender: Recommender, table: ItemTable, log: Log, questions: Targets, count: NDArray[np.float64], seed: int
 ) -> Newness:
-    """What new items may cost the others is half a percent of their NDCG@10; nothing is changed where there is no content, or
-    too little to try it on.
+    """Nothing is changed where there is no content, or too little to try it on.
 
     questions   held-out baskets that no component was trained on
     count       (items,) training interactions
@@ -65,50 +87,46 @@ def newness(
     of_new = np.array([bool(playing[basket].any()) for basket in targets], bool)
     if of_new.sum() < _LEAST or of_new.all():
         return Newness()
-    histories = asked.histories(log, recommender.window)
-    others = [basket for basket, new in zip(targets, of_new, strict=True) if not new]
-    aware = histories.take(np.flatnonzero(~of_new))
-    ignorant = under(histories, ~playing[histories.item]).take(np.flatnonzero(~of_new))
     content = content_vectors(table.features, table.content.numpy())
-    least = (1.0 - ALLOWED) * _ndcg(_playing(recommender, playing, content), ignorant, others, without=playing)
-    length = LENGTHS[0]
-    for one in LENGTHS:
-        value = _ndcg(_playing(recommender, playing, content * one), aware, others)
-        _log.debug("new items %.1f times as long: NDCG@10 of the others %.4f, at least %.4f wanted", one, value, least)
-        if value < least:
-            break
-        length = one
-    margin = _margin(_playing(recommender, playing, content * length), aware, others, playing, least)
-    _log.info("vectors of new items are made %.1f times as long; a place at the end of a list is theirs %s", length,
-              "never" if margin is None else f"from {margin:.1f} below the score there")  # fmt: skip
-    return Newness(length, margin)
+    shop = _playing(recommender, playing, content)
+    trial = _tried(shop, asked.histories(log, recommender.window), targets, playing)
+    best, most = Newness(LENGTHS[0]), 0.0
+    least = (1.0 - ALLOWED) * trial.at(LENGTHS[0], -np.inf)[0]
+    for length in LENGTHS:
+        for margin in reversed(MARGINS):
+            value, hits = trial.at(length, margin)
+            if value >= least:
+                _log.debug("new items %.1f as long, margin %.1f: recall %.4f, the others %.4f", length, margin, hits, value)
+                if hits > most:
+                    best, most = Newness(length, margin), hits
+                break
+    _log.info("vectors of new items are made %.1f times as long; a place at the end of a list is theirs %s", best.length,
+              "never" if best.margin is None else f"from {best.margin:.1f} below the score there")  # fmt: skip
+    return best
 
 
-def _margin(
-    recommender: Recommender,
-    histories: Histories,
-    targets: list[NDArray[np.int32]],
-    playing: NDArray[np.bool_],
-    least: float,
-) -> float | None:
-    """The largest of `MARGINS` with which the others' NDCG@10 is as large as wanted; None where it is with none."""
-    ranks: list[NDArray[np.float64]] = []
-    old: list[NDArray[np.float32]] = []
-    new: list[NDArray[np.float32]] = []
-    for start, places in _blocks(recommender, histories):
-        new.append(largest(places[:, playing], _LIST))
+def _tried(shop: Recommender, histories: Histories, targets: list[NDArray[np.int32]], playing: NDArray[np.bool_]) -> _Trial:
+    """A basket with new items and others is asked about as two."""
+    place = np.cumsum(playing) - 1
+    content = shop.vectors[playing]
+    block = max(1, _BLOCK // len(shop.items))
+    trial = _Trial()
+    for start in range(0, len(histories), block):
+        some = histories.take(np.arange(start, min(start + block, len(histories))))
+        baskets = targets[start : start + len(some)]
+        scores = shop.scores(some)
+        longer = (shop.mix.sequence * shop.user_vectors(some)) @ content.T  # what a vector twice as long adds
+        places = scores if shop.repeat_buying else seen_last(scores, some)
+        own = places[:, playing]
         places[:, playing] = -np.inf
-        old.append(largest(places, _LIST))
-        ranks += target_ranks(places, targets[start : start + len(places)])
-    both = np.concatenate(old), np.concatenate(new)
-    found = None
-    for margin in MARGINS:
-        left = _LIST - entrants(*both, margin)
-        value = ranking_metrics([np.where(rank < k, rank, np.inf) for rank, k in zip(ranks, left, strict=True)])["ndcg_at_10"]
-        if value < least:
-            break
-        found = margin
-    return found
+        trial.old.append(largest(places, _LIST))
+        trial.ranks.extend(target_ranks(places, [basket[~playing[basket]] for basket in baskets]))
+        new_ones = [place[basket[playing[basket]]].astype(np.int32) for basket in baskets]
+        for length in LENGTHS:
+            new = (own + np.float32(length - 1.0) * longer).astype(np.float32)
+            trial.new[length].append(largest(new, _OPEN))
+            trial.new_ranks[length] += target_ranks(new, new_ones)
+    return trial
 
 
 def _playing(recommender: Recommender, playing: NDArray[np.bool_], content: NDArray[np.float32]) -> Recommender:
@@ -123,23 +141,3 @@ def _without(matrix: Neighbours, playing: NDArray[np.bool_]) -> Neighbours:
     keep = ~playing[row] & ~playing[matrix.indices]
     lengths = np.bincount(row[keep], minlength=len(matrix.indptr) - 1)
     return Neighbours(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), matrix.indices[keep], matrix.values[keep])
-
-
-def _ndcg(
-    recommender: Recommender, histories: Histories, targets: list[NDArray[np.int32]], without: NDArray[np.bool_] | None = None
-) -> float:
-    ranks: list[NDArray[np.float64]] = []
-    for start, places in _blocks(recommender, histories):
-        if without is not None:
-            places[:, without] = -np.inf
-        ranks += target_ranks(places, targets[start : start + len(places)])
-    return ranking_metrics(ranks)["ndcg_at_10"]
-
-
-def _blocks(recommender: Recommender, histories: Histories) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """What the items are ordered by, (n, items), for some histories after others, with the row of the first."""
-    block = max(1, _BLOCK // len(recommender.items))
-    for start in range(0, len(histories), block):
-        some = histories.take(np.arange(start, min(start + block, len(histories))))
-        scores = recommender.scores(some)
-        yield start, scores if recommender.repeat_buying else seen_last(scores, some)
