@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from personalization.ranking import surrogate
 from personalization.ranking.assortment import Assortment, assortment
-from personalization.ranking.explaining import explained, mean_game
+from personalization.ranking.explaining import explained
 from personalization.ranking.hearing import user_query
 from personalization.ranking.scoring import RECENT, bought_together, demand, personal, similar
 from personalization.recommending import from_items
@@ -69,18 +70,45 @@ def test_shapley_values_are_those_of_all_orders(here: Assortment) -> None:
     assert np.corrcoef(found.contributions.ravel(), exact.ravel())[0, 1] > 0.99
 
 
-def test_the_mean_game_has_its_values_in_closed_form() -> None:
-    alone = np.random.default_rng(0).normal(size=(4, 2))
-    by_hand = np.zeros_like(alone)
-    every = list(permutations(range(4)))
-    for order in every:
-        before = np.zeros(2)
-        for step, player in enumerate(order):
-            now = alone[list(order[: step + 1])].mean(axis=0)
-            by_hand[player] += (now - before) / len(every)
-            before = now
-    assert mean_game(alone) == pytest.approx(by_hand)
-    assert mean_game(alone[:1]) == pytest.approx(alone[:1])
+@pytest.mark.parametrize("power", surrogate.POWERS)
+def test_surrogates_have_their_values_in_closed_form(power: float) -> None:
+    """Of all orders of four and five players, a mean in which the newer weigh more."""
+    for count in (1, 2, 4, 5):
+        alone = np.random.default_rng(count).normal(size=(count, 2))
+        by_hand = np.zeros_like(alone)
+        every = list(permutations(range(count)))
+        for order in every:
+            before = np.zeros(2)
+            for step, player in enumerate(order):
+                newest_first = sorted(order[: step + 1], reverse=True)
+                weights = [1 / (1 + rank) ** power for rank in range(step + 1)]
+                now = np.average(alone[newest_first], axis=0, weights=weights)
+                by_hand[player] += (now - before) / len(every)
+                before = now
+        assert surrogate.values(count, power) @ alone == pytest.approx(by_hand)
+
+
+def test_shares_are_of_those_inside_and_by_who_is_newer() -> None:
+    inside = np.array([[True, False, True, True], [False, False, False, False], [False, True, False, False]])
+    assert surrogate.shares(inside, 1.0) == pytest.approx(np.array([[2 / 11, 0, 3 / 11, 6 / 11], [0, 0, 0, 0], [0, 1, 0, 0]]))
+
+
+@pytest.mark.parametrize("power", [0.0, 2.0])
+def test_a_long_game_shares_out_all_of_its_worth(power: float) -> None:
+    everybody = surrogate.shares(np.ones((1, 60), bool), power)[0]
+    assert surrogate.values(60, power).sum(axis=0) == pytest.approx(everybody)
+
+
+def test_a_network_that_listens_to_the_newest_leaves_little_to_draw() -> None:
+    """Its user vector is the newest item's: a steep surrogate takes nearly all of the noise, a plain mean would not."""
+    here = made_up(4, 30, families=False)
+    newest = replace(here.recommender, encode=lambda inputs: inputs["vectors"][:, -1])
+    here = replace(here, recommender=newest)
+    scoring = replace(asked(here, 5, 12), parts=())
+    with_it = explained(here, scoring, np.arange(5), pairs=20)
+    spread = np.abs(with_it.contributions).mean()
+    assert with_it.standard_error.mean() < 0.03 * spread
+    assert with_it.totals() == pytest.approx(scoring.values[:5], rel=1e-4, abs=1e-4)
 
 
 def test_a_network_that_is_a_mean_leaves_nothing_to_draw(here: Assortment) -> None:

@@ -5,8 +5,8 @@
 base is what an average item gets from popularity alone. The user vector is a game over the different items of the history
 whose worth is a vector, so its Shapley values are vectors too, and an item's share of its score is a dot product with them:
 one sampling explains the whole list. Orders are drawn in pairs, one the reverse of the other (Castro, Gómez and Tejada, 2009;
-Mitchell et al., 2022). A user vector is much like a mean of what its items say alone: the mean's Shapley values are known in
-closed form, and orders are drawn for the difference alone, which varies far less.
+Mitchell et al., 2022). A user vector is much like a mean of what its items say alone, in which newer ones weigh more: such a
+mean's Shapley values are known (`surrogate`), and orders are drawn for the difference alone, which varies far less.
 
 What neighbours and buying again add belongs to single items of the history, exactly: baskets that a coalition lacks leave
 their places empty. So contributions sum to the score however few orders there are.
@@ -22,6 +22,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from personalization.ranking import surrogate
 from personalization.ranking.assortment import Assortment
 from personalization.ranking.hearing import user_query
 from personalization.ranking.scoring import Scoring
@@ -155,7 +156,12 @@ class _Game:
         self._here, self._all = here, players
         self._item, self._basket = history.item[seen], history.basket[seen]
         self._age, self._event = history.age[seen], history.event[seen]
-        self._players, self._player = np.unique(player_of[seen], return_inverse=True)
+        # By the newest of their items, from the oldest on: surrogates go by that.
+        heard, first = np.unique(player_of[seen][::-1], return_index=True)
+        self._players = heard[np.argsort(-first)]
+        place = np.zeros(players, np.int64)
+        place[self._players] = np.arange(len(heard))
+        self._player = place[player_of[seen]]
 
     def played(
         self,
@@ -169,30 +175,23 @@ class _Game:
         random = np.random.default_rng(seed)
         count = len(self._players)
         until = np.inf if budget is None else clock() + budget
-        alone = self._worth(np.eye(count, dtype=bool))
-        known = mean_game(alone) @ vectors.T.astype(np.float64)
+        alone = self._worth(np.eye(count, dtype=bool)) @ vectors.T.astype(np.float64)
         drawn: list[NDArray[np.float64]] = []
+        shares: list[NDArray[np.float64]] = []
         while len(drawn) < max(pairs, _FEWEST_PAIRS):
             order = random.permutation(count)
-            changes = self._walked(np.stack([order, order[::-1]]), alone)
-            drawn.append(changes.mean(axis=0) @ vectors.T.astype(np.float64))
+            inside, turn = _walk(np.stack([order, order[::-1]]))
+            worth = self._worth(inside) @ vectors.T.astype(np.float64)
+            drawn.append(_changes(worth, turn))
+            shares.append(np.stack([_changes(surrogate.shares(inside, power), turn) for power in surrogate.POWERS]))
             if count == 1 or (len(drawn) >= _FEWEST_PAIRS and clock() >= until):
                 break
-        rest = np.stack(drawn)  # (pairs, players, k)
+        known, rest = _least_noise(np.stack(drawn), np.stack(shares), alone)
         contributions, errors = np.zeros((len(vectors), self._all)), np.zeros((len(vectors), self._all))
         contributions[:, self._players] = (known + rest.mean(axis=0)).T
         if len(rest) > 1:
             errors[:, self._players] = (rest.std(axis=0, ddof=1) / np.sqrt(len(rest))).T
         return contributions, errors, 2 * len(rest)
-
-    def _walked(self, orders: NDArray[np.int64], alone: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(orders, players, D): what each player changed when it came in, beyond what it changed in the mean of `alone`."""
-        walks, count = orders.shape
-        turn = np.argsort(orders, axis=1)  # when each player comes in
-        inside = (turn[:, None, :] < np.arange(count + 1)[None, :, None]).reshape(-1, count)
-        mean = inside @ alone / np.maximum(inside.sum(axis=1, keepdims=True), 1)
-        worth = (self._worth(inside) - mean).reshape(walks, count + 1, -1)
-        return np.take_along_axis(np.diff(worth, axis=1), turn[:, :, None], axis=1)
 
     def _worth(self, inside: NDArray[np.bool_]) -> NDArray[np.float64]:
         """(coalitions, D) user vectors of those who are inside, (coalitions, players)."""
@@ -202,13 +201,31 @@ class _Game:
         return user_query(self._here, coalitions).astype(np.float64)
 
 
-def mean_game(alone: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n, D) Shapley values of the game whose worth is the mean of its players' own worths (n, D).
+def _walk(orders: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Who is inside before each step and after the last, (orders × (n + 1), n); and when each player comes in, (orders, n)."""
+    turn = np.argsort(orders, axis=1)
+    count = orders.shape[1]
+    inside = turn[:, None, :] < np.arange(count + 1)[None, :, None]
+    return inside.reshape(-1, count), turn
 
-    Who comes in as the k-th changes the mean by (own − mean of those before) / k, and the first by all of its own.
+
+def _changes(worth: NDArray[np.float64], turn: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(n, …): what each player changed when it came in, in the mean of the orders; worth (orders × (n + 1), …)."""
+    orders, count = turn.shape
+    steps = np.diff(worth.reshape(orders, count + 1, -1), axis=1)
+    found: NDArray[np.float64] = np.take_along_axis(steps, turn[:, :, None], axis=1).mean(axis=0)
+    return found
+
+
+def _least_noise(
+    drawn: NDArray[np.float64], shares: NDArray[np.float64], alone: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The surrogate with which least is left to chance: its values (n, k), and what was drawn beyond them (pairs, n, k).
+
+    drawn    (pairs, n, k) changes of the worth
+    shares   (pairs, powers, n, n) changes of what each player weighs in the surrogates
+    alone    (n, k) what each player is worth alone
     """
-    count = len(alone)
-    others = (alone.sum(axis=0) - alone) / max(count - 1, 1)
-    later = float(np.sum(1.0 / np.arange(2, count + 1)))
-    values: NDArray[np.float64] = (alone + later * (alone - others)) / count
-    return values
+    rests = [drawn - shares[:, place] @ alone for place in range(shares.shape[1])]
+    place = int(np.argmin([rest.var(axis=0).sum() for rest in rests]))
+    return surrogate.values(len(alone), surrogate.POWERS[place]) @ alone, rests[place]
