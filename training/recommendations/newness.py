@@ -9,6 +9,7 @@ bearable cost to all others.
 from __future__ import annotations
 
 import logging
+from bisect import bisect_right
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -68,6 +69,11 @@ class _Trial:
         hits = [np.mean(r < m) for r, m in zip(self.new_ranks[length], entered.tolist(), strict=True) if len(r)]
         return ranking_metrics(old)["ndcg_at_10"], float(np.mean(hits))
 
+    def margin(self, length: float, least: float) -> float | None:
+        """The largest that leaves the others this NDCG@10; a larger one lets more of them in, and can only cost more."""
+        bearable = bisect_right(MARGINS, -least, key=lambda margin: -self.at(length, margin)[0])
+        return MARGINS[bearable - 1] if bearable else None
+
 
 def newness(
     recommender: Recommender, table: ItemTable, log: Log, questions: Targets, count: NDArray[np.float64], seed: int
@@ -93,15 +99,15 @@ def newness(
     best, most = Newness(LENGTHS[0]), 0.0
     least = (1.0 - ALLOWED) * trial.at(LENGTHS[0], -np.inf)[0]
     for length in LENGTHS:
-        for margin in reversed(MARGINS):
-            value, hits = trial.at(length, margin)
-            if value >= least:
-                _log.debug("new items %.1f as long, margin %.1f: recall %.4f, the others %.4f", length, margin, hits, value)
-                if hits > most:
-                    best, most = Newness(length, margin), hits
-                break
+        margin = trial.margin(length, least)
+        if margin is None:
+            continue
+        value, hits = trial.at(length, margin)
+        _log.debug("new items %.1f as long, margin %.2f: recall %.4f, the others %.4f", length, margin, hits, value)
+        if hits > most:
+            best, most = Newness(length, margin), hits
     _log.info("vectors of new items are made %.1f times as long; a place at the end of a list is theirs %s", best.length,
-              "never" if best.margin is None else f"from {best.margin:.1f} below the score there")  # fmt: skip
+              "never" if best.margin is None else f"from {best.margin:.2f} below the score there")  # fmt: skip
     return best
 
 
