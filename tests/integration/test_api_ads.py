@@ -69,8 +69,8 @@ def test_a_budget_is_spent_by_decisions_and_not_by_previews_or_repeats(shop: Sho
 
 @pytest.mark.usefixtures("model")
 def test_a_click_that_comes_back_is_charged_once(shop: Shop) -> None:
-    # With decisions of its own making each run would spread its money over other slices, and a click is paid from what its slice
-    # has reserved: with these keys they are always the same ones.
+    # A click is paid from what its slice has reserved, and a decision's id chooses the slice: with
+    # these keys the slices are the same in every run.
     keys = iter(("k1", "k2", "k3", "k4"))
 
     def ask() -> Reply:
