@@ -27,6 +27,7 @@ SCRIPTS: Final = (
     "ads_categorical",
     "customer_base",
     "profiles_tasks",
+    "flat_table",
     "recommendations_speed",
     "next_basket",
     "cold_items",
