@@ -32,6 +32,7 @@ from benchmarks.report import publish  # noqa: E402
 from training.data import cdnow  # noqa: E402
 from training.data.complete_journey import SHOP_TIMEZONE  # noqa: E402
 from training.data.packages import DataPackageMissing  # noqa: E402
+from training.evaluation.intervals import Interval, Ranking, Resampler, binary_uncertainty  # noqa: E402
 from training.evaluation.metrics import calibration_slope, row_log_loss  # noqa: E402
 from training.evaluation.smooth_ece import smooth_ece  # noqa: E402
 from training.fitting import FitOptions  # noqa: E402
@@ -126,13 +127,13 @@ def tasks_of(data: ProfileData, questions: dict[str, tuple[int, bool]], seeds: r
 
 def judged(task: Task) -> list[dict[str, Any]]:
     """A row for each model: means over the seeds, and how far the network is ahead, with its interval."""
-    random = np.random.default_rng(5)
-    drawn = [random.integers(0, len(task.labels), len(task.labels)) for _ in range(RESAMPLES)]
-    drawn = [some for some in drawn if 0 < task.labels[some].sum() < len(some)]
+    draws = list(Resampler.of(len(task.labels), resamples=RESAMPLES, seed=5))
+    draws = [times for times in draws if 0 < times @ task.labels < times.sum()]
     means: dict[str, dict[str, Floats]] = {}
     rows: list[dict[str, Any]] = []
     for name, found in task.answers.items():
         losses = [row_log_loss(task.labels, p) for p in found]
+        rankings = [Ranking.of(task.labels, p) for p in found]
         row: dict[str, Any] = {
             "question": task.name,
             "model": name,
@@ -141,8 +142,8 @@ def judged(task: Task) -> list[dict[str, Any]]:
             "AUC of the seeds": " ".join(f"{roc_auc_score(task.labels, p):.4f}" for p in found),
         }
         means[name] = {
-            "AUC": np.array([np.mean([auc(task.labels[some], p[some]) for p in found]) for some in drawn]),
-            "log loss": np.array([np.mean([loss[some].mean() for loss in losses]) for some in drawn]),
+            "AUC": np.mean([[ranking.auc(times) for times in draws] for ranking in rankings], axis=0),
+            "log loss": np.mean([[np.average(loss, weights=times) for times in draws] for loss in losses], axis=0),
         }
         if name != OURS:
             for what in ("AUC", "log loss"):
@@ -151,27 +152,20 @@ def judged(task: Task) -> list[dict[str, Any]]:
     return rows
 
 
-def auc(labels: Floats, p: Floats) -> float:
-    """The area under the ROC curve by ranks; of equal probabilities each has the middle rank."""
-    _, place, count = np.unique(p, return_inverse=True, return_counts=True)
-    middle = np.cumsum(count) - (count - 1) / 2
-    positives = labels.sum()
-    return float((middle[place][labels == 1].sum() - positives * (positives + 1) / 2) / (positives * (len(labels) - positives)))
-
-
 def calibration(task: Task) -> str:
     """Of the first seed: slope, predicted ÷ observed and smooth ECE, with 95 % intervals."""
     labels, p = task.labels, task.answers[OURS][0]
-    random = np.random.default_rng(6)
-    drawn = [random.integers(0, len(p), len(p)) for _ in range(300)]
-    slopes = [calibration_slope(labels[some], p[some]) for some in drawn]
-    errors = [smooth_ece(labels[some], p[some]) for some in drawn]
-    perfect = [smooth_ece((random.random(len(p)) < p).astype(np.float64), p) for _ in range(300)]
+    sure = binary_uncertainty(labels, {"model": p}, 0.5, Resampler.of(len(p), resamples=300, seed=6))
+    slopes, errors, perfect = sure["test"]["calibration_slope"], sure["test"]["smooth_ece"], sure["smooth_ece_if_calibrated"]
     return (
         f"{task.name} ({int(labels.sum()):,} of {len(labels):,}; others learnt {task.learnt} days): slope "
-        f"{calibration_slope(labels, p):.3f} ({interval(slopes)}), predicted ÷ observed {p.mean() / labels.mean():.3f}, smooth "
-        f"ECE {smooth_ece(labels, p):.4f} ({interval(errors)}; perfectly calibrated {interval(perfect)})"
+        f"{calibration_slope(labels, p):.3f} ({_from_to(slopes)}), predicted ÷ observed {p.mean() / labels.mean():.3f}, smooth "
+        f"ECE {smooth_ece(labels, p):.4f} ({_from_to(errors)}; perfectly calibrated {_from_to(perfect)})"
     )
+
+
+def _from_to(ends: Interval) -> str:
+    return "–" if ends is None else f"{ends[0]:.4f} … {ends[1]:.4f}"
 
 
 if __name__ == "__main__":

@@ -106,8 +106,8 @@ def newness(
         _log.debug("new items %.1f as long, margin %.2f: recall %.4f, the others %.4f", length, margin, hits, value)
         if hits > most:
             best, most = Newness(length, margin), hits
-    _log.info("vectors of new items are made %.1f times as long; a place at the end of a list is theirs %s", best.length,
-              "never" if best.margin is None else f"from {best.margin:.2f} below the score there")  # fmt: skip
+    where = "ranked by score" if best.margin is None else f"at the end of a list, from {best.margin:.2f} below the score there"
+    _log.info("vectors of new items are made %.1f times as long, and they are %s", best.length, where)
     return best
 
 

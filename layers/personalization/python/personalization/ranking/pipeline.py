@@ -30,6 +30,7 @@ Codes = NDArray[np.integer[Any]]
 _POOL: Final = 4
 _SMALLEST_POOL: Final = 100
 _BLOCK: Final = 256
+_ALL: Final = slice(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,17 +125,15 @@ def _with_new_items(
     margin, known = assortment.recommender.mix.margin, len(assortment.recommender.items)
     if margin is None or known == len(assortment) or scoring.scenario != "personal" or scoring.query is None:
         return places
-    shown = np.ones(len(assortment), bool) if eligible is None else eligible
-    is_new = np.arange(len(assortment)) >= known
     families = assortment.attributes.families
-    new = _best(scoring, places, shown & is_new, k, families, None)
+    new = _best(scoring, places, eligible, k, families, None, slice(known, None))
     if not len(new):
         return places
-    old = _best(scoring, places, shown & ~is_new, k, families, None)
+    old = _best(scoring, places, eligible, k, families, None, slice(0, known))
     values = np.full((1, k), -np.inf, np.float32)
     values[0, : len(old)] = places[old]
     found, limit = new_places(values, places[new][None, :], margin)
-    moved = places.copy()
+    moved = places.copy() if places is scoring.values else places
     np.minimum(moved[known:], limit[0], out=moved[known:])
     moved[new] = found[0]
     return moved
@@ -179,11 +178,13 @@ def _best(
     count: int,
     families: NDArray[np.int32] | None,
     cut: _Cut | None,
+    among: slice = _ALL,
 ) -> NDArray[np.int64]:
-    """At most `count` codes under the mask, best first, of equal ones the lower code; one a family, none that is cut."""
+    """At most `count` codes of a range under the mask, best first, of equal ones the lower code; one a family, none that is
+    cut."""
     size = count
     while True:
-        codes = _exact_top(scoring, places, mask, size)
+        codes = _exact_top(scoring, places, mask, size, among)
         relevant = codes if cut is None else codes[cut.relevance(codes) >= cut.least]
         kept = _one_a_family(relevant, families)
         through = cut is not None and cut.in_order and len(relevant) < len(codes)
@@ -192,11 +193,17 @@ def _best(
         size *= 4
 
 
-def _exact_top(scoring: Scoring, places: NDArray[np.float32], mask: NDArray[np.bool_] | None, count: int) -> NDArray[np.int64]:
-    """`top`, where values that are near ones are made exact first: of the best ones, of which there are more than asked."""
+def _exact_top(
+    scoring: Scoring, places: NDArray[np.float32], mask: NDArray[np.bool_] | None, count: int, among: slice
+) -> NDArray[np.int64]:
+    """`top` of a range, where values that are near ones are made exact first: of the best, more of them than are asked for."""
+
+    def best(size: int) -> NDArray[np.int64]:
+        return top(places[among], None if mask is None else mask[among], size) + (among.start or 0)
+
     if scoring.products is None:
-        return top(places, mask, count)
-    codes = np.sort(top(places, mask, max(2 * count, RESCORED)))  # in the order in which they lie on disk
+        return best(count)
+    codes = np.sort(best(max(2 * count, RESCORED)))  # in the order in which they lie on disk
     change = scoring.refined(codes)
     if places is not scoring.values and change is not None:
         places[codes] += change
