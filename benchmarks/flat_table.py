@@ -1,4 +1,4 @@
-"""A flat table as a shop may have it, with all that is wrong in such tables: no option but --label, and what each column became.
+"""A flat table as a shop may have it, with all that is wrong in such tables: no option but --label, and what columns became.
 
     python -m benchmarks.flat_table [--rows 12000 500000]
 
