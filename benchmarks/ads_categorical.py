@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import report, shop
-from personalization.bundle import load_bundle
+from personalization.bundles.bundle import load_bundle
 from training.evaluation.metrics import log_loss
 
 NAME: Final = "ads_categorical"

@@ -35,23 +35,23 @@ from sklearn.metrics import roc_auc_score  # noqa: E402
 
 from benchmarks import journey  # noqa: E402
 from benchmarks.report import publish  # noqa: E402
-from personalization.advertising.describing import Ads  # noqa: E402
-from personalization.encoder import TableEncoder  # noqa: E402
-from personalization.features import Window  # noqa: E402
-from training.ads.columns import decide  # noqa: E402
-from training.ads.heads import Tasks  # noqa: E402
-from training.ads.impressions import Impressions, read_impressions  # noqa: E402
-from training.ads.learn import FOLDS, cross_fit  # noqa: E402
-from training.ads.model import TARGET, examples_of  # noqa: E402
-from training.ads.options import AdData, AdTraining  # noqa: E402
-from training.ads.prepare import Rows, ad_columns, read_ads, users_events  # noqa: E402
-from training.ads.rows import Histories, described  # noqa: E402
-from training.baselines.binary import _Design, _side_by_side  # noqa: E402
-from training.data.complete_journey import SHOP_TIMEZONE, open_source  # noqa: E402
-from training.evaluation.metrics import calibration_slope, row_log_loss  # noqa: E402
-from training.evaluation.smooth_ece import smooth_ece  # noqa: E402
-from training.fitting import Examples  # noqa: E402
-from training.interactions.sources import read_attributes, read_categories  # noqa: E402
+from personalization.ads.features import Ads
+from personalization.core.encoder import TableEncoder
+from personalization.features import Window
+from training.baselines.binary import _Design, _side_by_side
+from training.datasets.complete_journey import SHOP_TIMEZONE, open_source
+from training.evaluation.metrics import calibration_slope, row_log_loss
+from training.evaluation.smooth_ece import smooth_ece
+from training.fitting import Examples
+from training.io.sources import read_attributes, read_categories
+from training.tasks.ads.columns import decide
+from training.tasks.ads.heads import Tasks
+from training.tasks.ads.impressions import Impressions, read_impressions
+from training.tasks.ads.learn import FOLDS, cross_fit
+from training.tasks.ads.model import TARGET, examples_of
+from training.tasks.ads.options import AdData, AdTraining
+from training.tasks.ads.prepare import Rows, ad_columns, read_ads, users_events
+from training.tasks.ads.rows import Histories, described
 
 CUT: Final = "2017-08-01"
 END: Final = "2018-01-01"

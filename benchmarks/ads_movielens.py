@@ -31,14 +31,14 @@ from sklearn.metrics import roc_auc_score  # noqa: E402
 
 from benchmarks.ads_coupons import interval, resamples  # noqa: E402
 from benchmarks.report import publish  # noqa: E402
-from training.ads.model import TARGET, examples_of, train_network  # noqa: E402
-from training.ads.options import AdData, AdTraining  # noqa: E402
-from training.ads.prepare import Prepared, prepare_ads  # noqa: E402
-from training.baselines.binary import lightgbm, logistic_regression  # noqa: E402
-from training.data.packages import DataPackageMissing, package_directory  # noqa: E402
-from training.evaluation.metrics import calibration_slope, row_log_loss  # noqa: E402
-from training.evaluation.smooth_ece import smooth_ece  # noqa: E402
-from training.fitting import Examples, FitOptions  # noqa: E402
+from training.baselines.binary import lightgbm, logistic_regression
+from training.datasets.packages import DataPackageMissing, package_directory
+from training.evaluation.metrics import calibration_slope, row_log_loss
+from training.evaluation.smooth_ece import smooth_ece
+from training.fitting import Examples, FitOptions
+from training.tasks.ads.model import TARGET, examples_of, train_network
+from training.tasks.ads.options import AdData, AdTraining
+from training.tasks.ads.prepare import Prepared, prepare_ads
 
 NAME: Final = "ads_movielens"
 RESAMPLES: Final = 500

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.report import publish
-from personalization.advertising import Traffic
-from personalization.advertising.names import CPC
-from personalization.advertising.pacing import pace
-from personalization.budgets import Account, Charge, Committed, MemoryBudgets, to_money, to_nanos
+from personalization.ads import Traffic
+from personalization.ads.budgets import Account, Charge, Committed, MemoryBudgets, to_money, to_nanos
+from personalization.ads.pacing import pace
+from personalization.ads.terms import CPC
 
 MIDNIGHT: Final = 1_790_035_200  # a Tuesday, 00:00 UTC
 DAY: Final = 86_400

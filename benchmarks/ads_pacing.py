@@ -23,11 +23,11 @@ from scipy import sparse
 from scipy.optimize import linprog
 
 from benchmarks.report import publish
-from personalization.advertising import Candidates, Chances, Limits, Slot, Traffic, paid_worth
-from personalization.advertising.engine import Answer, Question, answer
-from personalization.advertising.names import CPC, CPM
-from personalization.advertising.pacing import Control
-from personalization.budgets import Account, MemoryBudgets, to_money, to_nanos
+from personalization.ads import Candidates, Chances, Limits, Slot, Traffic, paid_worth
+from personalization.ads.budgets import Account, MemoryBudgets, to_money, to_nanos
+from personalization.ads.decision import Answer, Question, answer
+from personalization.ads.pacing import Control
+from personalization.ads.terms import CPC, CPM
 
 MIDNIGHT: Final = 1_790_035_200  # a Tuesday, 00:00 UTC
 DAY: Final = 86_400

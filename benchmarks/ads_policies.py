@@ -27,10 +27,10 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks import journey
 from benchmarks.report import publish
 from personalization import features
-from personalization.advertising import Candidates, Chances, own_worth
+from personalization.ads import Candidates, Chances, own_worth
 from personalization.features import Window
-from training.ads.estimators import Logged, Target, estimate
-from training.interactions.sources import read_interactions
+from training.evaluation.off_policy_estimators import Logged, Target, estimate
+from training.io.sources import read_interactions
 
 ARMS: Final = ("nothing", "coupon", "better coupon")
 SHARES: Final = np.array([0.4, 0.35, 0.25])  # of the arms in an experiment

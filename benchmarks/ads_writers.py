@@ -16,8 +16,8 @@ from typing import Any
 
 from benchmarks.report import publish
 from local.aws import EmbeddedAws
-from personalization.advertising.names import CPM
-from personalization.budgets import Account, Budgets, Charge, Committed
+from personalization.ads.budgets import Account, Budgets, Charge, Committed
+from personalization.ads.terms import CPM
 
 
 def concurrent_writers(writers: int, decisions: int) -> dict[str, Any]:

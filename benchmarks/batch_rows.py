@@ -29,9 +29,9 @@ from moto import mock_aws
 
 from benchmarks import report, shop
 from personalization.batch.output import PartsOutput
+from personalization.batch.partitions import Share
 from personalization.batch.score import score_file
-from personalization.batch.spill import Share
-from personalization.bundle import load_bundle
+from personalization.bundles.bundle import load_bundle
 from personalization.state import StateStore
 
 SIZES: Final = (100_000, 2_000_000)

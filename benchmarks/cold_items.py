@@ -32,15 +32,15 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from benchmarks.report import publish
-from personalization.bundle import Bundle, load_bundle
-from personalization.catalogue.contents import empty
-from personalization.catalogue.rows import parse_items
-from personalization.ranking.assortment import Assortment, assortment
-from personalization.ranking.many import lists
-from personalization.ranking.newcomers import CONTENT_JSON
-from personalization.recommending import from_items
-from personalization.recommending.content import ContentColumn, item_features
-from training.recommendations.catalogue import rarity
+from personalization.bundles.bundle import Bundle, load_bundle
+from personalization.catalog.contents import empty
+from personalization.catalog.rows import parse_items
+from personalization.recommendations import from_items
+from personalization.recommendations.cold_start_items import CONTENT_JSON
+from personalization.recommendations.item_content import ContentColumn, item_features
+from personalization.recommendations.recommend_batch import lists
+from personalization.recommendations.serving_catalog import Assortment, assortment
+from training.tasks.recommendations.catalogue import rarity
 
 NAME: Final = "cold_items"
 _DECAY: Final = 0.8  # of an item's weight in content-kNN for each newer one

@@ -20,9 +20,9 @@ from typing import Any, Final
 
 from benchmarks import report, shop
 from benchmarks.profiles_handler import requests
-from personalization.bundle import BUNDLE_JSON
-from personalization.model_store import promote, publish
-from personalization.model_store.reader import download
+from personalization.bundles import promote, publish
+from personalization.bundles.bundle import BUNDLE_JSON
+from personalization.bundles.model_store import download
 from tests.e2e.account import Account
 from tests.e2e.building import Build, Runtime, build, runtime
 from tests.e2e.emulator import Emulator

@@ -28,16 +28,16 @@ from numpy.typing import NDArray  # noqa: E402
 from sklearn.metrics import roc_auc_score  # noqa: E402
 
 from benchmarks.report import publish  # noqa: E402
-from training.data import cdnow  # noqa: E402
-from training.data.packages import DataPackageMissing  # noqa: E402
-from training.evaluation.metrics import log_loss, regression_metrics  # noqa: E402
-from training.fitting import FitOptions  # noqa: E402
-from training.interactions.attributes import partly_hidden  # noqa: E402
-from training.interactions.lifetimes import expected_orders, lifetimes_of  # noqa: E402
-from training.interactions.model import examples_of, train_profiles_network  # noqa: E402
-from training.interactions.options import NETWORK, PATIENCE, ProfileData  # noqa: E402
-from training.interactions.prepare import Prepared, prepare_profiles  # noqa: E402
-from training.interactions.train import targets_for  # noqa: E402
+from training.datasets import cdnow
+from training.datasets.packages import DataPackageMissing
+from training.evaluation.metrics import log_loss, regression_metrics
+from training.fitting import FitOptions
+from training.tasks.profiles.attributes import partly_hidden
+from training.tasks.profiles.lifetimes import expected_orders, lifetimes_of
+from training.tasks.profiles.model import examples_of, train_profiles_network
+from training.tasks.profiles.options import NETWORK, PATIENCE, ProfileData
+from training.tasks.profiles.prepare import Prepared, prepare_profiles
+from training.tasks.profiles.train import targets_for
 
 NAME: Final = "customer_base"
 WEEKS: Final = 39

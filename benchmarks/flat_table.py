@@ -23,7 +23,7 @@ from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.report import publish
-from personalization.bundle import load_bundle
+from personalization.bundles.bundle import load_bundle
 
 NAME: Final = "flat_table"
 LABEL: Final = "标签"

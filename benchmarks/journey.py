@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from training.data import complete_journey
+from training.datasets import complete_journey
 
 DIRECTORY: Final = Path(__file__).resolve().parents[1] / ".cache" / "complete_journey"
 

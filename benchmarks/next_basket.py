@@ -28,11 +28,11 @@ from benchmarks.report import publish
 from benchmarks.shop import tables
 from local.tour.data import TIMEZONE
 from personalization.features.window import Window
-from personalization.recommending import Histories
-from training.recommendations import counts
-from training.recommendations.judging import Judge
-from training.recommendations.options import RecommendationData
-from training.recommendations.prepare import Prepared, prepare_recommendations
+from personalization.recommendations import Histories
+from training.tasks.recommendations import counts
+from training.tasks.recommendations.evaluator import Judge
+from training.tasks.recommendations.options import RecommendationData
+from training.tasks.recommendations.prepare import Prepared, prepare_recommendations
 
 NAME: Final = "next_basket"
 CUT: Final = "2017-10-01"

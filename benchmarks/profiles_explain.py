@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from benchmarks import report, shop
-from personalization.bundle import Bundle, load_bundle
-from personalization.contributions import headline
-from personalization.explanations import Explanation, explain
+from personalization.bundles.bundle import Bundle, load_bundle
+from personalization.tabular.explanation import headline
+from personalization.tabular.shapley import Explanation, explain
 
 REFERENCE_ORDERS: Final = 2_000
 USERS: Final = 6

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import report, shop
-from personalization.bundle import Bundle
+from personalization.bundles.bundle import Bundle
 from personalization.features import FEATURES
 from training.runtime import prepare
 
@@ -36,8 +36,8 @@ class OnKeras(Bundle):
 def on_keras(bundle: Bundle) -> Bundle:
     """A Keras network with the bundle's columns and outputs."""
     prepare(0)
-    from training.interactions.heads import CategoryHead, HazardHead, SpendHead
     from training.networks.tabular import build_tabular, encoder_statistics
+    from training.tasks.profiles.heads import CategoryHead, HazardHead, SpendHead
 
     days = bundle.manifest["hazard_days"]
     rng = np.random.default_rng(0)

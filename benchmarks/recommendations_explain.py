@@ -18,12 +18,12 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import report
 from benchmarks.recommendations_handler import made_up_bundle
-from personalization.bundle import load_bundle
-from personalization.ranking.assortment import Assortment, assortment
-from personalization.ranking.explaining import Explanations, explained
-from personalization.ranking.pipeline import Wishes, ranked
-from personalization.ranking.scoring import personal
-from personalization.recommending import Histories, from_items
+from personalization.bundles.bundle import load_bundle
+from personalization.recommendations import Histories, from_items
+from personalization.recommendations.explain import Explanations, explained
+from personalization.recommendations.ranking import Wishes, ranked
+from personalization.recommendations.scenarios import personal
+from personalization.recommendations.serving_catalog import Assortment, assortment
 
 REFERENCE_PAIRS: Final = 1_000
 LENGTHS: Final = (5, 20, 50)

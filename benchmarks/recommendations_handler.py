@@ -21,19 +21,19 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import report, shop
 from personalization.api import Handler, Services
-from personalization.bundle import MODEL_ONNX, Bundle, load_bundle
-from personalization.catalogue import CatalogueStore
-from personalization.model_store import ModelStore
-from personalization.observability import Monitor
-from personalization.ranking.assortment import assortment
-from personalization.ranking.explaining import explained
-from personalization.ranking.hearing import user_query
-from personalization.ranking.scoring import personal
-from personalization.recommending import Mix, from_items
-from personalization.recommending.components import encoder_inputs
-from personalization.settings import Settings
+from personalization.bundles import ModelStore
+from personalization.bundles.bundle import MODEL_ONNX, Bundle, load_bundle
+from personalization.catalog import CatalogueStore
+from personalization.core.observability import Monitor
+from personalization.core.settings import Settings
+from personalization.recommendations import Mix, from_items
+from personalization.recommendations.components import encoder_inputs
+from personalization.recommendations.explain import explained
+from personalization.recommendations.scenarios import personal
+from personalization.recommendations.scorers import user_query
+from personalization.recommendations.serving_catalog import assortment
 from personalization.state import StateStore
-from training.bundling import start_bundle, write_bundle
+from training.bundle_writer import start_bundle, write_bundle
 from training.runtime import prepare
 
 ITEMS: Final = 12_000
@@ -181,7 +181,7 @@ def _row(what: str, times: list[float], bare: float) -> dict[str, Any]:
 
 
 def _pace() -> Any:
-    from personalization.recommending import Pace
+    from personalization.recommendations import Pace
 
     return Pace()
 

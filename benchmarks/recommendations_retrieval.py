@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.report import percentile, publish, repeat
-from personalization.ranking.pipeline import top
-from personalization.ranking.retrieval import RESCORED, Index, make_index, write_quantised
+from personalization.recommendations.ranking import top
+from personalization.recommendations.retrieval import RESCORED, Index, make_index, write_quantised
 
 K: Final = 20
 KINDS: Final = ("clustered", "decaying", "saturated")

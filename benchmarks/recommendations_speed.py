@@ -121,12 +121,12 @@ def _ours(data: Path, epochs: int) -> None:
     import numpy as np
 
     from training.networks.sequence import SequenceConfig, build_sequence
-    from training.recommendations.fitting import FitOptions, fit
-    from training.recommendations.item_table import make_item_table
-    from training.recommendations.options import RecommendationData
-    from training.recommendations.prepare import prepare_recommendations
-    from training.recommendations.sequences import make_windows
-    from training.recommendations.splits import LEAVE_ONE_OUT
+    from training.tasks.recommendations.fitting import FitOptions, fit
+    from training.tasks.recommendations.item_table import make_item_table
+    from training.tasks.recommendations.options import RecommendationData
+    from training.tasks.recommendations.prepare import prepare_recommendations
+    from training.tasks.recommendations.sequences import make_windows
+    from training.tasks.recommendations.splits import LEAVE_ONE_OUT
 
     prepared = prepare_recommendations(RecommendationData((data / "interactions.csv.gz",), split=LEAVE_ONE_OUT))
     log = prepared.log

@@ -14,10 +14,10 @@ from local import BUNDLES
 from local.tour.data import Tables, prepare
 from local.tour.models import models, train
 from personalization.api import Handler, Services
-from personalization.bundle import Bundle, load_bundle
-from personalization.model_store import ModelStore
-from personalization.observability import Monitor
-from personalization.settings import Settings
+from personalization.bundles import ModelStore
+from personalization.bundles.bundle import Bundle, load_bundle
+from personalization.core.observability import Monitor
+from personalization.core.settings import Settings
 from personalization.state import StateStore
 
 # A function asks for these when it is imported; nothing here calls AWS.

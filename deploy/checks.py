@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from personalization.api.problems import PROBLEM_JSON
 from personalization.batch.jobs import FAILED, MANIFEST, RESULTS, SUCCESS
-from personalization.schema import TABLE_SUFFIX
+from personalization.core.schema import TABLE_SUFFIX
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

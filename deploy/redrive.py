@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import boto3
 
 from deploy.stack import outputs
-from personalization.schema import JOBS
+from personalization.core.schema import JOBS
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

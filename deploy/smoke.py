@@ -20,8 +20,8 @@ from typing import Any, Final
 
 from deploy.checks import CheckFailed, Target, checks
 from deploy.stack import StackMissing, outputs, take_down
-from personalization.bundle import BUNDLE_JSON, read_manifest
-from personalization.model_store import promote, publish
+from personalization.bundles import promote, publish
+from personalization.bundles.bundle import BUNDLE_JSON, read_manifest
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 TRAINED: Final = ROOT / "build/bundles"

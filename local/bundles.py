@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from personalization.bundle import BUNDLE_JSON, read_manifest
-from personalization.errors import PersonalizationError
-from personalization.model_store import promote, publish
+from personalization.bundles import promote, publish
+from personalization.bundles.bundle import BUNDLE_JSON, read_manifest
+from personalization.core.errors import PersonalizationError
 
 
 @dataclass(frozen=True, slots=True)

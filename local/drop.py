@@ -11,9 +11,9 @@ from typing import Any
 
 from local import running
 from local.inbox import DropFailed, Inbox
-from personalization.errors import InvalidInput
-from personalization.reading.names import parse_mapping
-from personalization.schema import job_of
+from personalization.core.errors import InvalidInput
+from personalization.core.schema import job_of
+from personalization.data.column_mapping import parse_mapping
 
 
 def drop(options: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from local import running
 from local.aws import client
 from personalization.batch.jobs import FAILED, MANIFEST, REJECTS, SUCCESS, Job, input_version
-from personalization.model_store.pointer import pointer_key
+from personalization.bundles.pointer import pointer_key
 
 _POLL_SECONDS: Final = 0.25
 _IN_ONE_PIECE: Final = TransferConfig(multipart_threshold=5 * 1024**3)  # moto announces an upload in parts twice

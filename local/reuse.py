@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from local import REPOSITORY
-from personalization.bundle import BUNDLE_JSON, file_sha256
+from personalization.bundles.bundle import BUNDLE_JSON, file_sha256
 
 # What a bundle is made by: the trainer, the runtime whose features and encoder it uses, and the versions of the libraries.
 CODE: Final = (REPOSITORY / "training", REPOSITORY / "layers" / "personalization" / "python", REPOSITORY / "constraints.txt")

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from onnx import TensorProto, helper
 
-from personalization.encoder import Column, TableEncoder
+from personalization.core.encoder import Column, TableEncoder
 from tests.bundles import _seal, _write_graph
 from training.background import write_background
 

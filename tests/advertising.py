@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from personalization.advertising import (
+from personalization.ads import (
     Candidates,
     Chances,
     Decision,
@@ -19,7 +19,7 @@ from personalization.advertising import (
     own_worth,
     paid_worth,
     refusals,
-)  # fmt: skip
+)
 
 NOON = 1_790_000_000_000
 

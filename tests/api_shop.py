@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personalization.api import Handler, Services
-from personalization.model_store import ModelStore, promote, publish
-from personalization.observability import Monitor
-from personalization.settings import Settings
+from personalization.bundles import ModelStore, promote, publish
+from personalization.core.observability import Monitor
+from personalization.core.settings import Settings
 from personalization.state import StateStore
 from tests.support import Clock, proxy_event
 

@@ -16,10 +16,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from personalization.bundle import MODEL_ONNX
-from personalization.encoder import Column, TableEncoder
+from personalization.bundles.bundle import MODEL_ONNX
+from personalization.core.encoder import Column, TableEncoder
 from training.background import add_background, unsealed
-from training.bundling import start_bundle, write_bundle
+from training.bundle_writer import start_bundle, write_bundle
 from training.export import IR_VERSION, OPSET
 
 CREATED_AT: Final = datetime(2026, 1, 31, 12, tzinfo=UTC)

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from personalization.events import Events, Interner
-from personalization.schema import EVENT_CODE
+from personalization.core.events import Events, Interner
+from personalization.core.schema import EVENT_CODE
 
 DAY_MS: Final = 86_400_000
 CUT: Final = round(datetime(2025, 6, 1, tzinfo=UTC).timestamp() * 1000)

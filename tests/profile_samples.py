@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from training.interactions.examples import Sample
-from training.interactions.labels import Labels
+from training.tasks.profiles.examples import Sample
+from training.tasks.profiles.labels import Labels
 
 
 def sample_of(

@@ -15,9 +15,9 @@ import onnx
 import orjson
 from onnx import TensorProto, helper, numpy_helper
 
-from personalization.bundle import MODEL_ONNX, Bundle, load_bundle
+from personalization.bundles.bundle import MODEL_ONNX, Bundle, load_bundle
 from tests.bundles import CREATED_AT
-from training.bundling import start_bundle, write_bundle
+from training.bundle_writer import start_bundle, write_bundle
 from training.export import IR_VERSION, OPSET
 
 # id: (vector, popularity, recent, category, brand, price, parent, title, created, in stock)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from personalization.events import Events, Interner
-from personalization.schema import EVENT_CODE
+from personalization.core.events import Events, Interner
+from personalization.core.schema import EVENT_CODE
 
 DAY_MS = 86_400_000
 NAN = float("nan")

@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.bundle import BACKGROUND, MODEL_ONNX, Bundle
-from personalization.contributions import headline
-from personalization.encoder import TableEncoder
+from personalization.bundles.bundle import BACKGROUND, MODEL_ONNX, Bundle
+from personalization.core.encoder import TableEncoder
+from personalization.tabular.explanation import headline
 from training.export import open_session
 
 ROWS: Final = 64

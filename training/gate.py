@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from personalization.errors import InvalidInput
+from personalization.core.errors import InvalidInput
 
 MEASURE: Final = "ndcg_at_10"
 _MANY: Final = 200  # users; with fewer, a shortfall that chance explains is no reason to refuse

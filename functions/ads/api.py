@@ -1,11 +1,12 @@
 """POST /v1/ads/score, POST /v1/ads/plan, POST /v1/tables/ads-table."""
 
-from personalization.api import Handler, Services, ads, application
+from personalization.api import Handler, Services, application
+from personalization.api.ads import routes
 
 
 def build(services: Services) -> Handler:
     """The handler in given surroundings."""
-    return application(services, ads.routes(services))
+    return application(services, routes.routes(services))
 
 
 lambda_handler = build(Services.from_environment("ads", models=("ads", "ads-table")))

@@ -54,9 +54,9 @@ def prepare(log: Path, directory: Path = DATA) -> Tables:
     """Write the tables where they are not there yet. Raises `CommandFailed`."""
     found = tables(directory)
     if not all(path.is_file() for path in found.raw()):
-        run_module("training.data.complete_journey", ["--out", str(directory), "--format", "csv.gz"], log)
+        run_module("training.datasets.complete_journey", ["--out", str(directory), "--format", "csv.gz"], log)
     if not all(path.is_file() for path in found.flat.values()):
-        run_module("training.data.flat_files", ["--out", str(directory)], log)
+        run_module("training.datasets.flat_files", ["--out", str(directory)], log)
     return found
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from personalization.model_store import promote, publish
-from personalization.schema import JOBS, TABLE_SUFFIX
+from personalization.bundles import promote, publish
+from personalization.core.schema import JOBS, TABLE_SUFFIX
 from tests.ads_bundle import ads_bundle
 from tests.bundles import THRESHOLDS, flat_bundle, profiles_bundle
 from tests.e2e.account import Account

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.constraints import normalized, read_pins
-from personalization.schema import JOBS
+from personalization.core.schema import JOBS
 from tests.cloud import ROOT, plan
 from tests.e2e.building import Build, Runtime
 

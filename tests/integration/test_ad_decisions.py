@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import ValidationError
 
-from personalization.advertising import seed_of
-from personalization.advertising.catalogue import AdCatalogueStore, write_catalogue
-from personalization.api.ad_answers import House, Scored, score
-from personalization.api.ad_plans import plan
-from personalization.api.ad_requests import PlanRequest, ScoreRequest
-from personalization.budgets import Budgets
-from personalization.budgets.exposures import Exposures
-from personalization.budgets.table import CounterTable
-from personalization.bundle import Bundle, load_bundle
-from personalization.errors import InvalidInput, NotFound, TooLarge
+from personalization.ads import seed_of
+from personalization.ads.ad_catalog import AdCatalogueStore, write_catalogue
+from personalization.ads.budgets import Budgets
+from personalization.ads.budgets.counters import CounterTable
+from personalization.ads.budgets.exposure_store import Exposures
+from personalization.api.ads.plan import plan
+from personalization.api.ads.schemas import PlanRequest, ScoreRequest
+from personalization.api.ads.score import House, Scored, score
+from personalization.bundles.bundle import Bundle, load_bundle
+from personalization.core.errors import InvalidInput, NotFound, TooLarge
 from personalization.state import StateStore
 from tests.ads_bundle import UNTREATED, ads_bundle, click
 from tests.support import DAY_MS, Clock, events_of

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 from botocore.exceptions import ClientError
 
-from personalization.advertising.catalogue import KEY, AdCatalogueStore, write_catalogue
-from personalization.budgets import Account, Budgets, Charge
-from personalization.budgets.exposures import Exposures
-from personalization.budgets.feedback import outcomes, settle
-from personalization.budgets.table import CounterTable
-from personalization.cells import MISSING_TIME
-from personalization.schema import EVENT_CODE
+from personalization.ads.ad_catalog import KEY, AdCatalogueStore, write_catalogue
+from personalization.ads.budgets import Account, Budgets, Charge
+from personalization.ads.budgets.counters import CounterTable
+from personalization.ads.budgets.exposure_store import Exposures
+from personalization.ads.budgets.settlement import outcomes, settle
+from personalization.core.cells import MISSING_TIME
+from personalization.core.schema import EVENT_CODE
 from personalization.state import StateStore
 from tests.support import Clock
 

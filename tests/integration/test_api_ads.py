@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from personalization.advertising.catalogue import write_catalogue
+from personalization.ads.ad_catalog import write_catalogue
 from tests.ads_bundle import ads_bundle, click
 from tests.api_shop import NOW, Reply, Shop
 

@@ -13,7 +13,7 @@ from openapi_schema_validator import OAS31Validator
 
 from personalization.batch.jobs import Job
 from personalization.batch.runner import Runner
-from personalization.bundle import load_bundle
+from personalization.bundles.bundle import load_bundle
 from tests.ads_bundle import ads_bundle
 from tests.api_shop import Shop, job_of_path
 from tests.bundles import THRESHOLDS, flat_bundle, profiles_bundle

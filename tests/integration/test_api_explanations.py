@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from personalization.api.profiles import ProfilesRequest
-from personalization.bundle import load_bundle
+from personalization.api.profiles.routes import ProfilesRequest
+from personalization.bundles.bundle import load_bundle
 from tests.api_shop import Reply, Shop
 from tests.bundles import CHANNEL, FILL, WEIGHT, expected_probability, flat_bundle, profiles_bundle
 from tests.integration.test_api_plumbing import row

@@ -10,9 +10,9 @@ from urllib.parse import quote
 import pytest
 
 from personalization.api import Route, Services, application
-from personalization.api.answers import Answer
-from personalization.api.calls import Call
-from personalization.errors import BundleInvalid
+from personalization.api.requests import Call
+from personalization.api.responses import Answer
+from personalization.core.errors import BundleInvalid
 from tests.api_shop import NOW, Shop
 from tests.bundles import CREATED_AT, flat_bundle, profiles_bundle
 from tests.support import proxy_event

@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import pytest
 
-from personalization.model_store import promote, publish
-from personalization.model_store.pointer import share_of
+from personalization.bundles import promote, publish
+from personalization.bundles.pointer import share_of
 from tests.api_shop import MODELS, NOW, Shop
 from tests.bundles import profiles_bundle
 from tests.integration.test_api_plumbing import row

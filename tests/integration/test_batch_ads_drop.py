@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from personalization.batch.wiring import batch_handler
+from personalization.batch.app import batch_handler
 from tests.ads_bundle import ads_bundle, click
 from tests.api_shop import Shop
 from tests.integration.test_batch_jobs import CONTEXT, files, message, put

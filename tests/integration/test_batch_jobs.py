@@ -16,13 +16,13 @@ import pytest
 from aws_lambda_powertools import Logger, Metrics
 from botocore.exceptions import ClientError
 
+from personalization.batch.app import batch_handler
 from personalization.batch.handler import BatchHandler
 from personalization.batch.jobs import Job
 from personalization.batch.runner import Runner
-from personalization.batch.wiring import batch_handler
-from personalization.bundle import Bundle, load_bundle
-from personalization.errors import StateUnavailable
-from personalization.model_store import promote, publish
+from personalization.bundles import promote, publish
+from personalization.bundles.bundle import Bundle, load_bundle
+from personalization.core.errors import StateUnavailable
 from personalization.state import StateStore
 from tests.bundles import expected_probability, flat_bundle, profiles_bundle
 from tests.cloud import ROOT

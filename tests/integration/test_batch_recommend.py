@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from personalization.batch.app import batch_handler
 from personalization.batch.output import StreamOutput
+from personalization.batch.row_counts import Tally, TooManyRejects
 from personalization.batch.score import score_file
-from personalization.batch.tally import Tally, TooManyRejects
 from personalization.batch.task import Surroundings
-from personalization.batch.wiring import batch_handler
-from personalization.bundle import Bundle
-from personalization.catalogue import Catalogue, CatalogueStore, Part
-from personalization.catalogue.contents import empty
-from personalization.errors import InvalidInput
-from personalization.model_store import promote, publish
-from personalization.recommendations import recommend
+from personalization.bundles import promote, publish
+from personalization.bundles.bundle import Bundle
+from personalization.catalog import Catalogue, CatalogueStore, Part
+from personalization.catalog.contents import empty
+from personalization.core.errors import InvalidInput
+from personalization.recommendations.recommend import recommend
 from tests.integration.test_batch_jobs import CONTEXT, DATA, MODELS, files, message, put
 from tests.recommending import ITEMS, hand_bundle, recommendations_bundle, scores_by_hand
 from tests.support import events_of

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from personalization.advertising.names import CPA, CPC, CPM, Billing
-from personalization.budgets import (
+from personalization.ads.budgets import (
     Account,
     Budgets,
     Charge,
@@ -23,9 +22,10 @@ from personalization.budgets import (
     Settlement,
     Viewer,
     to_nanos,
-)  # fmt: skip
-from personalization.budgets.accounts import MINUTE_MS
-from personalization.errors import StateUnavailable
+)
+from personalization.ads.budgets.accounts import MINUTE_MS
+from personalization.ads.terms import CPA, CPC, CPM, Billing
+from personalization.core.errors import StateUnavailable
 from tests.support import Clock
 
 if TYPE_CHECKING:

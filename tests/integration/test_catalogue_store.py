@@ -10,9 +10,9 @@ import orjson
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from personalization.catalogue import CatalogueStore, CatalogueWriter, Part, parse_items
-from personalization.catalogue.pointer import POINTER_KEY
-from personalization.errors import CatalogueUnavailable
+from personalization.catalog import CatalogueStore, CatalogueWriter, Part, parse_items
+from personalization.catalog.pointer import POINTER_KEY
+from personalization.core.errors import CatalogueUnavailable
 from tests.support import Clock
 
 if TYPE_CHECKING:

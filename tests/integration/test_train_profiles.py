@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from personalization.bundle import load_bundle
-from personalization.contributions import Explainer
+from personalization.bundles.bundle import load_bundle
+from personalization.tabular.explanation import Explainer
 from training.cli import main
 from training.evaluation.metrics import binary_metrics
-from training.interactions.cuts import midnight
+from training.io.cuts import midnight
 
 pytestmark = pytest.mark.slow
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from personalization.bundle import load_bundle
-from personalization.recommendations import recommend
-from personalization.recommending import load
-from training.bundling import METRICS_JSON
+from personalization.bundles.bundle import load_bundle
+from personalization.recommendations import load
+from personalization.recommendations.recommend import recommend
+from training.bundle_writer import METRICS_JSON
 from training.cli import main
 
 DAY = 86_400
@@ -75,7 +75,7 @@ def test_the_bundle_answers_as_it_was_judged(circle: tuple[Path, Path]) -> None:
 
 
 def test_scores_are_dense_products_and_additions(circle: tuple[Path, Path]) -> None:
-    from personalization.recommending import from_items
+    from personalization.recommendations import from_items
 
     recommender = load(load_bundle(circle[0]))
     histories = from_items([[3, 4], []], recommender.pace, recommender.window.max_events)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from training.bundling import start_bundle, write_bundle
+from training.bundle_writer import start_bundle, write_bundle
 from training.cli import main
 from training.export import constant_model
 

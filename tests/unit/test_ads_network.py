@@ -15,14 +15,14 @@ from training.runtime import prepare
 
 prepare(0)
 
-from personalization.encoder import Column, TableEncoder  # noqa: E402
-from training.ads.heads import AdHead, Tasks, bernoulli  # noqa: E402
-from training.ads.learn import cross_fit, losses, probabilities, rarest, together  # noqa: E402
-from training.ads.model import TARGET, base_rates, calibration, fit_logistic, seen_at, train_network  # noqa: E402
-from training.calibration import platt  # noqa: E402
-from training.export import export, open_session  # noqa: E402
-from training.fitting import Examples, FitOptions  # noqa: E402
-from training.networks.tabular import TabularConfig  # noqa: E402
+from personalization.core.encoder import Column, TableEncoder
+from training.calibration import platt
+from training.export import export, open_session
+from training.fitting import Examples, FitOptions
+from training.networks.tabular import TabularConfig
+from training.tasks.ads.heads import AdHead, Tasks, bernoulli
+from training.tasks.ads.learn import cross_fit, losses, probabilities, rarest, together
+from training.tasks.ads.model import TARGET, base_rates, calibration, fit_logistic, seen_at, train_network
 
 ENCODER = TableEncoder((Column("x", "numeric"), Column("z", "numeric")))
 SEEN = np.array([1.0, 0.5, 0.2])

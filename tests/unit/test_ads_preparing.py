@@ -15,20 +15,20 @@ from training.runtime import prepare
 
 prepare(0)
 
-from personalization.advertising.slots import PositionModel, Slot  # noqa: E402
-from personalization.api.ad_answers import House, score  # noqa: E402
-from personalization.api.ad_requests import ScoreRequest  # noqa: E402
-from personalization.bundle import Bundle, load_bundle  # noqa: E402
-from personalization.cells import MISSING_TIME  # noqa: E402
-from personalization.errors import InvalidInput  # noqa: E402
-from training.ads.columns import decide  # noqa: E402
-from training.ads.impressions import DAY_MS, attribution_window, read_impressions  # noqa: E402
-from training.ads.model import Place, places_of, tasks_of  # noqa: E402
-from training.ads.options import AdData  # noqa: E402
-from training.ads.prepare import find_lists, prepare_ads, within  # noqa: E402
-from training.ads.splits import split  # noqa: E402
-from training.cli import main  # noqa: E402
-from training.evaluation.metrics import binary_metrics  # noqa: E402
+from personalization.ads.slots import PositionModel, Slot
+from personalization.api.ads.schemas import ScoreRequest
+from personalization.api.ads.score import House, score
+from personalization.bundles.bundle import Bundle, load_bundle
+from personalization.core.cells import MISSING_TIME
+from personalization.core.errors import InvalidInput
+from training.cli import main
+from training.evaluation.metrics import binary_metrics
+from training.tasks.ads.columns import decide
+from training.tasks.ads.impressions import DAY_MS, attribution_window, read_impressions
+from training.tasks.ads.model import Place, places_of, tasks_of
+from training.tasks.ads.options import AdData
+from training.tasks.ads.prepare import find_lists, prepare_ads, within
+from training.tasks.ads.splits import split
 
 START = 1_700_000_000
 

@@ -9,17 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from personalization.advertising import (
-    Candidates,
-    Chances,
-    Exploration,
-    Limits,
-    Pace,
-    PositionModel,
-    Slot,
-    paid_worth,
-    refusals,
-)
+from personalization.ads import Candidates, Chances, Exploration, Limits, Pace, PositionModel, Slot, paid_worth, refusals
 from tests.advertising import NOON, candidates_of, decided, reasons, winners, worth_of
 
 

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from personalization.advertising.describing import Ads, describe, split, views
-from personalization.advertising.exposure import Exposure, ExposureLog
-from personalization.advertising.joins import Sparse, dot
-from personalization.cells import MISSING_TIME
-from personalization.events import empty_events
+from personalization.ads.exposure import Exposure, ExposureLog
+from personalization.ads.features import Ads, describe, split, views
+from personalization.core.cells import MISSING_TIME
+from personalization.core.csr import Sparse, dot
+from personalization.core.events import empty_events
 from personalization.features import FEATURES, Window
 from tests.support import DAY_MS, events_of
-from training.ads.impressions import Impressions
-from training.ads.rows import Histories, described
+from training.tasks.ads.impressions import Impressions
+from training.tasks.ads.rows import Histories, described
 
 NOON = 1_790_000_000_000 // DAY_MS * DAY_MS + DAY_MS // 2
 HOUR_MS = 3_600_000
@@ -43,7 +43,6 @@ def test_dot_equals_the_product_of_the_tables(one: Any, other: Any, data: st.Dat
 
 
 def test_long_lists_are_looked_up_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    from personalization.advertising import joins
 
     monkeypatch.setattr(joins, "ENTRIES_AT_ONCE", 3)
     one = table([{0: 1.0, 1: 1.0, 2: 1.0, 3: 1.0}, {1: 2.0}, {}], 5)

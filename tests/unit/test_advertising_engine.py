@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from personalization.advertising import Candidates, Limits, Slot
-from personalization.advertising.engine import ROUNDS, Answer, Question, answer
-from personalization.advertising.names import CPC
-from personalization.budgets import MemoryBudgets, Refused, Repeated, to_nanos
+from personalization.ads import Candidates, Limits, Slot
+from personalization.ads.budgets import MemoryBudgets, Refused, Repeated, to_nanos
+from personalization.ads.decision import ROUNDS, Answer, Question, answer
+from personalization.ads.terms import CPC
 from tests.advertising import candidates_of, reasons, winners, worth_of
 from tests.support import Clock
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from personalization.advertising import Exploration, Pace, Slot, generator, seed_of
-from personalization.advertising.exploration import chances, greedy_chances
+from personalization.ads import Exploration, Pace, Slot, generator, seed_of
+from personalization.ads.exploration import chances, greedy_chances
 from tests.advertising import candidates_of, decided, worth_of
 
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from personalization.advertising.plan import ROWS_PER_CALL, Asked, Grid, best_cells, evaluate
+from personalization.ads.plan import ROWS_PER_CALL, Asked, Grid, best_cells, evaluate
 
 HOUR = 3_600_000
 NINE = 1_790_000_000_000 // (24 * HOUR) * 24 * HOUR + 9 * HOUR

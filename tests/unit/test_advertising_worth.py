@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from personalization.advertising import Candidates, Chances, Limits, PositionModel, Slot, own_worth, paid_worth, refusals
-from personalization.errors import InvalidInput
+from personalization.ads import Candidates, Chances, Limits, PositionModel, Slot, own_worth, paid_worth, refusals
+from personalization.core.errors import InvalidInput
 from tests.advertising import NOON, candidates_of, worth_of
 
 

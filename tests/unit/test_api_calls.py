@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field
 
-from personalization.api.calls import Body, Call, moment_ms, request_id_of
 from personalization.api.problems import MAX_FAULTS, pointer, problem
-from personalization.errors import Fault, InvalidInput, PersonalizationError, TooLarge
-from personalization.schema import MAX_BODY_BYTES, MAX_ID_LENGTH
+from personalization.api.requests import Body, Call, moment_ms, request_id_of
+from personalization.core.errors import Fault, InvalidInput, PersonalizationError, TooLarge
+from personalization.core.schema import MAX_BODY_BYTES, MAX_ID_LENGTH
 from tests.support import proxy_event
 
 

@@ -11,27 +11,30 @@ import yaml
 from openapi_spec_validator import validate
 from pydantic import BaseModel
 
-from personalization.api import Route, ad_requests, ads, events, items, models, profiles, recommendations, shopping, users
+from personalization.api import Route, events, models, users
+from personalization.api.ads import routes, schemas
+from personalization.api.profiles import routes
+from personalization.api.recommendations import items, routes, schemas
 from personalization.api.tables import TableRequest
-from personalization.schema import MAX_ID_LENGTH
+from personalization.core.schema import MAX_ID_LENGTH
 from tests.api_shop import Shop
 
 ROOT = Path(__file__).parents[2]
 SPEC = yaml.safe_load((ROOT / "openapi.yaml").read_text())
 SCHEMAS = SPEC["components"]["schemas"]
 BODIES: dict[str, type[BaseModel]] = {
-    "ProfilesRequest": profiles.ProfilesRequest,
-    "User": profiles.User,
-    "RecommendationsRequest": shopping.RecommendationsRequest,
-    "RankingsRequest": shopping.RankingsRequest,
-    "FiltersBody": shopping.FiltersBody,
-    "PromotionBody": shopping.PromotionBody,
-    "ContextBody": shopping.ContextBody,
+    "ProfilesRequest": profile_routes.ProfilesRequest,
+    "User": profile_routes.User,
+    "RecommendationsRequest": schemas.RecommendationsRequest,
+    "RankingsRequest": schemas.RankingsRequest,
+    "FiltersBody": schemas.FiltersBody,
+    "PromotionBody": schemas.PromotionBody,
+    "ContextBody": schemas.ContextBody,
     "ItemsRequest": items.ItemsRequest,
-    "ScoreRequest": ad_requests.ScoreRequest,
-    "SlotBody": ad_requests.SlotBody,
-    "ExplorationBody": ad_requests.ExplorationBody,
-    "PlanRequest": ad_requests.PlanRequest,
+    "ScoreRequest": ad_schemas.ScoreRequest,
+    "SlotBody": ad_schemas.SlotBody,
+    "ExplorationBody": ad_schemas.ExplorationBody,
+    "PlanRequest": ad_schemas.PlanRequest,
     "TableRequest": TableRequest,
     "EventsRequest": events.EventsRequest,
 }
@@ -62,7 +65,7 @@ def operations() -> list[tuple[str, str, dict[str, Any]]]:
 def routes(shop_services: Any) -> list[Route]:
     of = shop_services
     return [
-        *profiles.routes(of), *recommendations.routes(of), *ads.routes(of),
+        *profile_routes.routes(of), *recommendation_routes.routes(of), *ad_routes.routes(of),
         *events.routes(of), *users.routes(of), *models.routes(of),
     ]  # fmt: skip
 

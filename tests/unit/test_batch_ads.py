@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from personalization.advertising.catalogue import AdCatalogue
+from personalization.ads.ad_catalog import AdCatalogue
 from personalization.batch.output import PartsOutput, StreamOutput
+from personalization.batch.row_counts import Tally, TooManyRejects
 from personalization.batch.score import score_file
-from personalization.batch.tally import Tally, TooManyRejects
 from personalization.batch.task import Surroundings
-from personalization.bundle import Bundle, load_bundle
-from personalization.errors import InvalidInput
-from personalization.events import Events, empty_events
+from personalization.bundles.bundle import Bundle, load_bundle
+from personalization.core.errors import InvalidInput
+from personalization.core.events import Events, empty_events
 from tests.ads_bundle import ads_bundle, click
 from tests.bundles import flat_bundle
 from tests.support import DAY_MS, events_of

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personalization.batch.output import PartsOutput, StreamOutput
+from personalization.batch.row_counts import Tally, TooManyRejects
 from personalization.batch.score import score_file
-from personalization.batch.tally import Tally, TooManyRejects
-from personalization.bundle import Bundle, load_bundle
-from personalization.errors import InvalidInput
+from personalization.bundles.bundle import Bundle, load_bundle
+from personalization.core.errors import InvalidInput
 from tests.bundles import expected_probability, flat_bundle
 
 HEAD = "user_id,click_count,view_duration,channel,label\n"

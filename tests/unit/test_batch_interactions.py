@@ -13,15 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from personalization.batch import interactions
 from personalization.batch.output import PartsOutput, StreamOutput
+from personalization.batch.partitions import Share, Spill, shares_for
+from personalization.batch.row_counts import Tally, TooManyRejects
 from personalization.batch.score import score_file
-from personalization.batch.spill import Share, Spill, shares_for
-from personalization.batch.tally import Tally, TooManyRejects
-from personalization.bundle import Bundle, load_bundle
-from personalization.errors import InvalidInput
-from personalization.events import Events
-from personalization.reading import ParsedEvents, SeenIds, parse_events
+from personalization.bundles.bundle import Bundle, load_bundle
+from personalization.core.errors import InvalidInput
+from personalization.core.events import Events
+from personalization.data import ParsedEvents, SeenIds, parse_events
 from tests.bundles import profiles_bundle
 
 HEAD = "user_id,item_id,event_type,timestamp,quantity,unit_price,order_id,event_id,category\n"

@@ -12,7 +12,7 @@ import pytest
 from personalization.batch.jobs import Job, ObjectRef, input_version, job_of_key
 from personalization.batch.triggers import object_refs
 from personalization.batch.workspace import own_directory
-from personalization.errors import InvalidInput
+from personalization.core.errors import InvalidInput
 from tests.cloud import ROOT
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from personalization.batch.flat import lines
 from personalization.batch.output import PartsOutput
-from personalization.batch.tally import DUPLICATE, Tally, TooManyRejects
-from personalization.errors import BundleInvalid
-from personalization.reading import Reject
+from personalization.batch.row_counts import DUPLICATE, Tally, TooManyRejects
+from personalization.batch.tables import lines
+from personalization.core.errors import BundleInvalid
+from personalization.data import Reject
 
 
 def test_parts_end_before_they_are_too_long(tmp_path: Path):

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from personalization import behaviour as module
-from personalization.behaviour import SEGMENTS, Thresholds, Traits, behaviour
-from training.interactions.behaviour import behaviour_thresholds
+from personalization.profiles import behaviour as module
+from personalization.profiles.behaviour import SEGMENTS, Thresholds, Traits, behaviour
+from training.tasks.profiles.behaviour import behaviour_thresholds
 
 LIMITS = Thresholds(ready=0.6, cooling=0.3, lapse=0.5, value=200, new_days=14, horizon=14, churn=90)
 USUAL: dict[str, float] = {

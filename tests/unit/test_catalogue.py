@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from personalization.catalogue import Catalogue, Part, parse_items
-from personalization.catalogue.contents import empty
-from personalization.errors import BundleInvalid
+from personalization.catalog import Catalogue, Part, parse_items
+from personalization.catalog.contents import empty
+from personalization.core.errors import BundleInvalid
 
 ids = st.sampled_from(["a", "b", "c", "d", "e"])
 rows = st.lists(

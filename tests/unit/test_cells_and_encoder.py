@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from personalization import cells
-from personalization.encoder import Column, TableEncoder, bucket_code, zone_offset
+from personalization.core import cells
+from personalization.core.encoder import Column, TableEncoder, bucket_code, zone_offset
 
 ANYTHING = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.lists(st.integers(), max_size=2)

@@ -13,9 +13,9 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from personalization.bundle import Bundle
-from personalization.encoder import Column, TableEncoder
-from personalization.explanations import Explanation, explain
+from personalization.bundles.bundle import Bundle
+from personalization.core.encoder import Column, TableEncoder
+from personalization.tabular.shapley import Explanation, explain
 
 WEIGHTS = np.array([[1.5], [-0.7], [0.3]], np.float32)
 PAIR = 0.9  # of the first two columns' product: something that no single column is guilty of

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from personalization import features
-from personalization.events import Events, concatenate
+from personalization.core.events import Events, concatenate
 from personalization.features import FEATURES, TEXT_FEATURES, Window
 from tests.support import DAY_MS as DAY
 from tests.support import events_of

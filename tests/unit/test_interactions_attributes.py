@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("keras")
 
-from personalization.encoder import Column, TableEncoder
+from personalization.core.encoder import Column, TableEncoder
 from training.fitting import Examples
-from training.interactions.attributes import HIDDEN_SHARE, partly_hidden, without_attributes
+from training.tasks.profiles.attributes import HIDDEN_SHARE, partly_hidden, without_attributes
 
 ENCODER = TableEncoder(
     (

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from training.interactions.calibration import fit_hazard, fit_level, fit_temperature
+from training.tasks.profiles.calibration import fit_hazard, fit_level, fit_temperature
 
 
 def simulated(rows: int, slope: float, intercept: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

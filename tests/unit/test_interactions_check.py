@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from personalization.errors import InvalidInput
-from training.check import check
-from training.checking import Verdict, look, verdicts
+from personalization.core.errors import InvalidInput
+from training.check import Verdict, look, verdicts
+from training.check.report import check
 from training.cli import main
 
 

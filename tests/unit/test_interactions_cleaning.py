@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.diary import CUT, DAY_MS, diary
-from training.interactions import cleaning
-from training.interactions.cleaning import clean
+from training.io import cleaning
+from training.io.cleaning import clean
 
 NOW = datetime.fromtimestamp(CUT / 1000, UTC)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.profile_samples import sample_of
-from training.interactions.columns import decide_features
-from training.interactions.rfm import quintile_edges
+from training.tasks.profiles.columns import decide_features
+from training.tasks.profiles.rfm_quintiles import quintile_edges
 
 
 def test_constants_copies_and_gaps_are_left_out_with_the_reason() -> None:

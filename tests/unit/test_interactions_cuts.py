@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from personalization.errors import InvalidInput
-from training.interactions.cuts import DAY_MS, MAX_TRAINING_CUTS, Cut, choose_cuts, midnight, shop_day
+from personalization.core.errors import InvalidInput
+from training.io.cuts import DAY_MS, MAX_TRAINING_CUTS, Cut, choose_cuts, midnight, shop_day
 
 FIRST = midnight(date(2025, 1, 1), UTC) + 9 * 3_600_000
 

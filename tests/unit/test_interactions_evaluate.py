@@ -10,13 +10,13 @@ import pytest
 
 pytest.importorskip("keras")
 
-from personalization.encoder import Column, TableEncoder
+from personalization.core.encoder import Column, TableEncoder
 from tests.profile_samples import sample_of
 from training.fitting import Examples
-from training.interactions.baselines import category_baselines, recency_frequency, spend_baselines
-from training.interactions.evaluate import Judge, evaluate
-from training.interactions.examples import Sample
-from training.interactions.model import Targets, base_rates, examples_of, targets_of
+from training.tasks.profiles.baselines import category_baselines, recency_frequency, spend_baselines
+from training.tasks.profiles.evaluate import Judge, evaluate
+from training.tasks.profiles.examples import Sample
+from training.tasks.profiles.model import Targets, base_rates, examples_of, targets_of
 
 DAYS = (7, 14, 30, 90)
 EVENTS = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]

@@ -9,8 +9,8 @@ import pytest
 
 from personalization.features import Window
 from tests.diary import CUT, DAY_MS, diary
-from training.interactions.cuts import Cut
-from training.interactions.examples import Question, Sample, Sampler, stack
+from training.io.cuts import Cut
+from training.tasks.profiles.examples import Question, Sample, Sampler, stack
 
 WHOLE = Cut(CUT, CUT + 100 * DAY_MS)
 PAST = [

@@ -10,8 +10,8 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
-from training.interactions.heads import CategoryHead, HazardHead, OrdersHead, SpendHead  # noqa: E402
-from training.networks.hazard import Curve, probability_within  # noqa: E402
+from training.networks.hazard import Curve, probability_within
+from training.tasks.profiles.heads import CategoryHead, HazardHead, OrdersHead, SpendHead
 
 DAYS = (7, 14, 30, 90)
 

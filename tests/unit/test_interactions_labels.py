@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.diary import CUT, diary
-from training.interactions.cuts import DAY_MS, Cut
-from training.interactions.labels import (
+from training.io.cuts import DAY_MS, Cut
+from training.tasks.profiles.labels import (
     Labels,
     bought_within,
     first_baskets,

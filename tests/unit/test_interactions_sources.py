@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from personalization.errors import InvalidInput
-from personalization.events import EVENT_COLUMNS, Events
-from training.interactions.sources import read_attributes, read_categories, read_id_map, read_interactions
+from personalization.core.errors import InvalidInput
+from personalization.core.events import EVENT_COLUMNS, Events
+from training.io.sources import read_attributes, read_categories, read_id_map, read_interactions
 
 NOW = datetime(2025, 7, 1, tzinfo=UTC)
 HEADER = "user_id,item_id,event_type,timestamp,order_id,event_value\n"

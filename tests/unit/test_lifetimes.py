@@ -7,8 +7,8 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
-from training.interactions.lifetimes import expected_orders, fit  # noqa: E402
-from training.networks.lifetimes import USUAL_LOG_RISK, BuyTillTheyLeave, Lifetimes, Mixture  # noqa: E402
+from training.networks.lifetimes import USUAL_LOG_RISK, BuyTillTheyLeave, Lifetimes, Mixture
+from training.tasks.profiles.lifetimes import expected_orders, fit
 
 DAYS = (7, 14, 30, 90)
 KINDS = Mixture(np.array([0.2, 0.02, 0.05]), np.array([0.01, 0.001, 0.05]), np.array([0.2, 0.5, 0.3]))

@@ -9,8 +9,8 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
-from training.networks.crosses import FEW_WORDS, LEAST_ROWS, Cross, HeldBack, worth_crossing  # noqa: E402
-from training.networks.statistics import table_statistics  # noqa: E402
+from training.networks.crosses import FEW_WORDS, LEAST_ROWS, Cross, HeldBack, worth_crossing
+from training.networks.statistics import table_statistics
 
 
 def as_numpy(value: Any) -> np.ndarray[Any, Any]:
@@ -45,11 +45,11 @@ def test_only_large_tables_of_many_words_are_crossed(words: int, rows: int, wort
 
 
 def test_a_network_with_crosses_learns_what_lies_in_a_pair_of_words_and_exports(tmp_path: Any) -> None:
-    from personalization.encoder import Column, TableEncoder
+    from personalization.core.encoder import Column, TableEncoder
     from training.export import export
     from training.fitting import Examples, FitOptions
-    from training.flat.model import train_binary
     from training.networks.tabular import TabularConfig
+    from training.tasks.tabular.model import train_binary
 
     random = np.random.default_rng(1)
     words, rows = 60, 24_000

@@ -10,13 +10,13 @@ import pytest
 
 tf = pytest.importorskip("tensorflow")
 
-from personalization.recommending import Recommender  # noqa: E402
-from personalization.recommending.mix import Mix  # noqa: E402
-from personalization.recommending.sparse import Neighbours  # noqa: E402
-from training.recommendations.item_table import ItemTable  # noqa: E402
-from training.recommendations.log import Log  # noqa: E402
-from training.recommendations.newness import ALLOWED, LENGTHS, MARGINS, Newness, newness  # noqa: E402
-from training.recommendations.splits import Targets  # noqa: E402
+from personalization.recommendations import Recommender
+from personalization.recommendations.blend import Mix
+from personalization.recommendations.sparse import Neighbours
+from training.tasks.recommendations.cold_start_items import ALLOWED, LENGTHS, MARGINS, Newness, newness
+from training.tasks.recommendations.interaction_log import Log
+from training.tasks.recommendations.item_table import ItemTable
+from training.tasks.recommendations.splits import Targets
 
 ITEMS, TASTES, USERS = 120, 4, 1_500
 

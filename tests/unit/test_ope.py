@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from personalization.errors import InvalidInput
+from personalization.core.errors import InvalidInput
 from tests import open_bandit
-from training.ads.estimators import (
+from training.cli import main
+from training.evaluation.logged_policy import read_log, target_of
+from training.evaluation.off_policy import Rates, carries, report
+from training.evaluation.off_policy_estimators import (
     ESTIMATORS,
     Logged,
     Target,
@@ -21,10 +24,7 @@ from training.ads.estimators import (
     on_policy,
     standard_error,
     weights,
-)  # fmt: skip
-from training.ads.logs import read_log, target_of
-from training.ads.ope import Rates, carries, report
-from training.cli import main
+)
 
 OBP = {
     "dm": "DirectMethod", "ips": "InverseProbabilityWeighting", "snips": "SelfNormalizedInverseProbabilityWeighting",

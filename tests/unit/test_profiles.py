@@ -10,13 +10,13 @@ import numpy as np
 import orjson
 import pytest
 
-from personalization import profiles
-from personalization.bundle import MODEL_ONNX, Bundle, load_bundle
-from personalization.encoder import Column, TableEncoder
-from personalization.errors import InvalidInput
-from personalization.events import Events, empty_events
+from personalization.bundles.bundle import MODEL_ONNX, Bundle, load_bundle
+from personalization.core.encoder import Column, TableEncoder
+from personalization.core.errors import InvalidInput
+from personalization.core.events import Events, empty_events
+from personalization.profiles import predict
 from tests.support import DAY_MS, events_of
-from training.bundling import start_bundle, write_bundle
+from training.bundle_writer import start_bundle, write_bundle
 from training.export import constant_model
 
 NOW = 1_506_816_000_000  # 2017-10-01T00:00:00Z
@@ -77,7 +77,7 @@ def events() -> Events:
 
 
 def test_a_profile_by_hand(bundle: Bundle, events: Events) -> None:
-    b, a, c = profiles.describe(bundle, events, NOW)
+    b, a, c = predict.describe(bundle, events, NOW)
     assert [p["user_id"] for p in (b, a, c)] == ["b", "a", "c"]
     assert b["as_of"] == "2017-10-01T00:00:00.000Z"
     assert b["probability"] == pytest.approx(WITHIN[1])
@@ -99,21 +99,21 @@ def test_the_bundles_window_is_kept(bundle: Bundle) -> None:
     rows = [
         {"event_type": "purchase", "event_value": 1.0, "timestamp": NOW - days * DAY_MS, "item_id": "x"} for days in range(1, 6)
     ]
-    (profile,) = profiles.describe(bundle, events_of(rows), NOW)
+    (profile,) = predict.describe(bundle, events_of(rows), NOW)
     assert profile["frequency"]["orders"] == 3
     assert profile["value"]["lifetime_monetary"] == 5.0
 
 
 def test_without_a_model_the_description_is_still_told(events: Events) -> None:
-    b, *_ = profiles.describe(None, events, NOW)
+    b, *_ = predict.describe(None, events, NOW)
     assert b["frequency"]["orders"] == 2
     assert b["segment"] is None
     assert "probability" not in b
 
 
 def test_nobody_asked_nobody_told(bundle: Bundle) -> None:
-    assert profiles.describe(bundle, empty_events(), NOW) == []
-    (stranger,) = profiles.describe(bundle, empty_events(["s"]), NOW)
+    assert predict.describe(bundle, empty_events(), NOW) == []
+    (stranger,) = predict.describe(bundle, empty_events(["s"]), NOW)
     assert stranger["probability"] == pytest.approx(WITHIN[1])
     assert stranger["preferred_categories"] == []
 
@@ -128,7 +128,7 @@ def test_ready_features(bundle: Bundle) -> None:
         "preferred_category_share": [1, None],
         "user.age": ["41", "n/a"],
     }
-    known, unknown = profiles.describe_features(bundle, columns, 2, NOW, ["b", None])
+    known, unknown = predict.describe_features(bundle, columns, 2, NOW, ["b", None])
     assert known["user_id"] == "b"
     assert known["segment"]["recency"] == 5
     assert known["preferred_categories"] == [{"category": "tea", "share": 1.0}]
@@ -140,7 +140,7 @@ def test_ready_features(bundle: Bundle) -> None:
 def test_a_bad_feature_is_named(bundle: Bundle) -> None:
     columns = {"orders": [1, "many"], "user.age": ["old", 3]}
     with pytest.raises(InvalidInput) as caught:
-        profiles.describe_features(bundle, columns, 2, NOW)
+        predict.describe_features(bundle, columns, 2, NOW)
     assert {fault.pointer for fault in caught.value.faults} == {"/users/1/features/orders", "/users/0/features/user.age"}
 
 
@@ -152,7 +152,7 @@ def test_no_number_leaves_that_json_does_not_know(bundle: Bundle, events: Events
             return [n for part in value for n in numbers(part)]
         return [value] if isinstance(value, float) else []
 
-    for profile in profiles.describe(bundle, events, NOW):
+    for profile in predict.describe(bundle, events, NOW):
         assert all(math.isfinite(number) for number in numbers(profile))
 
 

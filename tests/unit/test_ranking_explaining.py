@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from personalization.ranking import surrogate
-from personalization.ranking.assortment import Assortment, assortment
-from personalization.ranking.explaining import explained
-from personalization.ranking.hearing import user_query
-from personalization.ranking.scoring import RECENT, bought_together, demand, personal, similar
-from personalization.recommending import from_items
+from personalization.recommendations import control_variates, from_items
+from personalization.recommendations.explain import explained
+from personalization.recommendations.scenarios import RECENT, bought_together, demand, personal, similar
+from personalization.recommendations.scorers import user_query
+from personalization.recommendations.serving_catalog import Assortment, assortment
 from tests.recommending import ITEMS, TOGETHER, hand_bundle
 from tests.unit.test_ranking_properties import asked, made_up
 
@@ -70,7 +69,7 @@ def test_shapley_values_are_those_of_all_orders(here: Assortment) -> None:
     assert np.corrcoef(found.contributions.ravel(), exact.ravel())[0, 1] > 0.99
 
 
-@pytest.mark.parametrize("power", surrogate.POWERS)
+@pytest.mark.parametrize("power", control_variates.POWERS)
 def test_surrogates_have_their_values_in_closed_form(power: float) -> None:
     """Of all orders of four and five players, a mean in which the newer weigh more."""
     for count in (1, 2, 4, 5):
@@ -85,18 +84,20 @@ def test_surrogates_have_their_values_in_closed_form(power: float) -> None:
                 now = np.average(alone[newest_first], axis=0, weights=weights)
                 by_hand[player] += (now - before) / len(every)
                 before = now
-        assert surrogate.values(count, power) @ alone == pytest.approx(by_hand)
+        assert control_variates.values(count, power) @ alone == pytest.approx(by_hand)
 
 
 def test_shares_are_of_those_inside_and_by_who_is_newer() -> None:
     inside = np.array([[True, False, True, True], [False, False, False, False], [False, True, False, False]])
-    assert surrogate.shares(inside, 1.0) == pytest.approx(np.array([[2 / 11, 0, 3 / 11, 6 / 11], [0, 0, 0, 0], [0, 1, 0, 0]]))
+    assert control_variates.shares(inside, 1.0) == pytest.approx(
+        np.array([[2 / 11, 0, 3 / 11, 6 / 11], [0, 0, 0, 0], [0, 1, 0, 0]])
+    )
 
 
 @pytest.mark.parametrize("power", [0.0, 2.0])
 def test_a_long_game_shares_out_all_of_its_worth(power: float) -> None:
-    everybody = surrogate.shares(np.ones((1, 60), bool), power)[0]
-    assert surrogate.values(60, power).sum(axis=0) == pytest.approx(everybody)
+    everybody = control_variates.shares(np.ones((1, 60), bool), power)[0]
+    assert control_variates.values(60, power).sum(axis=0) == pytest.approx(everybody)
 
 
 def test_a_network_that_listens_to_the_newest_leaves_little_to_draw() -> None:

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from personalization.catalogue.columns import Coded
-from personalization.ranking.assortment import Assortment
-from personalization.ranking.attributes import Attributes
-from personalization.ranking.diversity import diversified
-from personalization.ranking.filters import Filters
-from personalization.ranking.newcomers import Newcomers
-from personalization.ranking.pipeline import Promotion, Wishes, ranked
-from personalization.ranking.promotion import promoted
-from personalization.ranking.scoring import Scoring, personal
-from personalization.recommending import Mix, Recommender, from_items
+from personalization.core.categorical import Coded
+from personalization.recommendations import Mix, Recommender, from_items
+from personalization.recommendations.cold_start_items import Newcomers
+from personalization.recommendations.diversity import diversified
+from personalization.recommendations.filters import Filters
+from personalization.recommendations.item_attributes import Attributes
+from personalization.recommendations.promotion import promoted
+from personalization.recommendations.ranking import Promotion, Wishes, ranked
+from personalization.recommendations.scenarios import Scoring, personal
+from personalization.recommendations.serving_catalog import Assortment
 
 CATEGORIES, BRANDS = ["a", "b", "c", "d"], ["x", "y"]
 SIZE = 4

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from personalization.errors import BundleInvalid
-from personalization.ranking.filters import Filters
-from personalization.ranking.graph import _model
-from personalization.ranking.pipeline import Wishes, ranked, top
-from personalization.ranking.retrieval import StoredRows, make_index, quantised, read_quantised, write_quantised
+from personalization.core.errors import BundleInvalid
+from personalization.recommendations.filters import Filters
+from personalization.recommendations.product_graph import _model
+from personalization.recommendations.ranking import Wishes, ranked, top
+from personalization.recommendations.retrieval import StoredRows, make_index, quantised, read_quantised, write_quantised
 from tests.unit.test_ranking_properties import asked, made_up
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from personalization.ranking.assortment import Assortment, assortment
-from personalization.ranking.filters import Filters
-from personalization.ranking.pipeline import Wishes, ranked, top
-from personalization.ranking.reasons import reasons
-from personalization.ranking.scoring import RECENT, bought_together, buy_again, demand, personal, similar
-from personalization.recommending import Histories, from_items
+from personalization.recommendations import Histories, from_items
+from personalization.recommendations.filters import Filters
+from personalization.recommendations.ranking import Wishes, ranked, top
+from personalization.recommendations.reasons import reasons
+from personalization.recommendations.scenarios import RECENT, bought_together, buy_again, demand, personal, similar
+from personalization.recommendations.serving_catalog import Assortment, assortment
 from tests.recommending import ITEMS, hand_bundle, relevance_by_hand, scores_by_hand
 
 IDS = list(ITEMS)

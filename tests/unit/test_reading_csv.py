@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from personalization.schema import MAX_RECORD_BYTES
+from personalization.core.schema import MAX_RECORD_BYTES
 from tests.unit.test_reading_files import file, read
 
 HEAD = "a,b,c\n"

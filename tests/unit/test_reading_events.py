@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from personalization.reading import ParsedEvents, SeenIds, parse_events
-from personalization.reading.duplicates import suspected
-from personalization.reading.interactions import basket_codes
-from personalization.schema import EVENT_TYPES
+from personalization.core.schema import EVENT_TYPES
+from personalization.data import ParsedEvents, SeenIds, parse_events
+from personalization.data.duplicates import suspected
+from personalization.data.interactions import basket_codes
 
 NOON = 1_767_268_800_000  # 2026-01-01T12:00:00Z
 GOOD = {"user_id": "u1", "item_id": "i1", "event_type": "purchase", "timestamp": "2026-01-01T12:00:00Z"}

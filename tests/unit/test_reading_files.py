@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from personalization.errors import InvalidInput
-from personalization.reading import Reject, open_table
-from personalization.reading.source import BLOCK_BYTES
-from personalization.schema import MAX_RECORD_BYTES
+from personalization.core.errors import InvalidInput
+from personalization.core.schema import MAX_RECORD_BYTES
+from personalization.data import Reject, open_table
+from personalization.data.text_blocks import BLOCK_BYTES
 
 TABLE = "name,count\nté,1\n茶,2\n"
 

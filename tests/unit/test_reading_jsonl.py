@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from personalization.errors import InvalidInput
-from personalization.reading import open_table
+from personalization.core.errors import InvalidInput
+from personalization.data import open_table
 from tests.unit.test_reading_files import file, read
 
 

@@ -9,14 +9,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from personalization.ranking.assortment import Assortment
-from personalization.ranking.filters import Filters
-from personalization.ranking.many import lists
-from personalization.ranking.newcomers import Newcomers
-from personalization.ranking.pipeline import Wishes, ranked
-from personalization.ranking.scoring import personal
-from personalization.recommending import from_items
-from personalization.recommending.newness import SHARE, entrants, make_room
+from personalization.recommendations import from_items
+from personalization.recommendations.cold_start_items import Newcomers
+from personalization.recommendations.cold_start_places import SHARE, entrants, make_room
+from personalization.recommendations.filters import Filters
+from personalization.recommendations.ranking import Wishes, ranked
+from personalization.recommendations.recommend_batch import lists
+from personalization.recommendations.scenarios import personal
+from personalization.recommendations.serving_catalog import Assortment
 from tests.unit.test_ranking_properties import made_up
 
 GONE = -np.inf

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from personalization.segments import PROSPECT, RULES, Quintiles, segment, spread
+from personalization.profiles.rfm import PROSPECT, RULES, Quintiles, segment, spread
 
 EDGES = Quintiles(recency=(5, 10, 20, 40), frequency=(2, 3, 5, 9), monetary=(10, 50, 100, 500))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from personalization.recommending import Histories, Neighbours, Pace, from_items
-from personalization.recommending.components import (
+from personalization.recommendations import Histories, Neighbours, Pace, from_items
+from personalization.recommendations.blend import Mix, log_total
+from personalization.recommendations.components import (
     RANKS,
     REPEAT_FEATURES,
     decay_weights,
@@ -14,12 +15,11 @@ from personalization.recommending.components import (
     neighbour_additions,
     repeat_features,
 )
-from personalization.recommending.content import ContentColumn, alike, content_vectors, item_features
-from personalization.recommending.mix import Mix, log_total
-from training.recommendations import mixing
-from training.recommendations.catalogue import content_columns, rarity
-from training.recommendations.counts import cosine_alike
-from training.recommendations.pairs import Pairs
+from personalization.recommendations.item_content import ContentColumn, alike, content_vectors, item_features
+from training.tasks.recommendations import blending
+from training.tasks.recommendations.catalogue import content_columns, rarity
+from training.tasks.recommendations.counts import cosine_alike
+from training.tasks.recommendations.ranking_examples import Pairs
 
 
 def dense(matrix: Neighbours, columns: int) -> np.ndarray:
@@ -151,7 +151,7 @@ def test_content_vectors_and_alike_against_dense_arithmetic() -> None:
     assert in_training == pytest.approx(rows @ rows.T - np.eye(6), abs=1e-5)  # an item is no neighbour of itself
 
 
-@pytest.mark.parametrize("objective", [mixing.ONE, mixing.EACH])
+@pytest.mark.parametrize("objective", [blending.ONE, blending.EACH])
 def test_the_mix_finds_what_speaks_for_items(objective: str) -> None:
     """Users take the candidate with the largest second feature: its weight must win, the others stay small."""
     random = np.random.default_rng(2)
@@ -160,7 +160,7 @@ def test_the_mix_finds_what_speaks_for_items(objective: str) -> None:
     wanted = np.zeros(4000, bool)
     noisy = features[:, 1] + 0.3 * random.normal(size=4000)
     wanted[offsets[:-1] + noisy.reshape(-1, 10).argmax(axis=1)] = True
-    weights = mixing.learn(Pairs(("sequence", "popularity", "together 0.0"), features, offsets, wanted), objective)
+    weights = blending.learn(Pairs(("sequence", "popularity", "together 0.0"), features, offsets, wanted), objective)
     assert weights[1] > 2
     assert abs(weights[0]) < 0.3
     assert 0 <= weights[2] < 0.3
@@ -169,12 +169,12 @@ def test_the_mix_finds_what_speaks_for_items(objective: str) -> None:
 def test_without_data_the_mix_is_what_is_believed_beforehand() -> None:
     features = np.array([[1, 0], [3, 0]], np.float32)
     pairs = Pairs(("sequence", "popularity"), features, np.array([0, 2]), np.zeros(2, bool))
-    assert mixing.learn(pairs, mixing.ONE).tolist() == pytest.approx([1.0, 0.0])  # by standard deviations of 1 and 0
+    assert blending.learn(pairs, blending.ONE).tolist() == pytest.approx([1.0, 0.0])  # by standard deviations of 1 and 0
 
 
 def test_rank_weights_are_sums_of_decays() -> None:
     names = ("sequence", "popularity", "recent", "next 0.0", "next 0.6", "next 0.9")
-    mix = mixing.to_mix(names, np.array([1.0, 0.0, 0.0, 2.0, 1.0, 0.5]), ["next"])
+    mix = blending.to_mix(names, np.array([1.0, 0.0, 0.0, 2.0, 1.0, 0.5]), ["next"])
     assert mix.rank_weights("next")[:3] == pytest.approx([3.5, 0.6 + 0.45, 0.36 + 0.405])
     assert Mix.from_json(mix.to_json()) == mix
 

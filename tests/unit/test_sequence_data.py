@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from personalization.events import Events
+from personalization.core.events import Events
 from personalization.features.window import Window
-from training.recommendations import counts
-from training.recommendations.log import Log, make_log
-from training.recommendations.sequences import make_windows
-from training.recommendations.splits import leave_one_out, temporal
+from training.tasks.recommendations import counts
+from training.tasks.recommendations.interaction_log import Log, make_log
+from training.tasks.recommendations.sequences import make_windows
+from training.tasks.recommendations.splits import leave_one_out, temporal
 
 DAY = 86_400_000
 WINDOW = Window(1000, 3650)
@@ -18,7 +18,7 @@ WINDOW = Window(1000, 3650)
 
 def log_of(*rows: tuple[int, int, int, int], items: int = 10) -> Log:
     """A log of (user, item, day, order); order −1 is none."""
-    from personalization.events import empty_events
+    from personalization.core.events import empty_events
 
     template = empty_events()
     user, item, day, order = np.array(rows, np.int64).T

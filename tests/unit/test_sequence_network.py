@@ -11,8 +11,8 @@ from training.runtime import prepare
 
 prepare(0)
 
-from training.export import export, open_session  # noqa: E402
-from training.networks.sequence import SequenceConfig, SequenceNetwork, build_sequence  # noqa: E402
+from training.export import export, open_session
+from training.networks.sequence import SequenceConfig, SequenceNetwork, build_sequence
 
 CONFIG = SequenceConfig(size=8, heads=2, blocks=2, longest=6, events=True, gaps=True)
 RANDOM = np.random.default_rng(0)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from training.recommendations.metrics import Lists, ranking_metrics, target_ranks
+from training.evaluation.ranking import Lists, ranking_metrics, target_ranks
 
 
 def test_by_hand() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from personalization.state.folding import Memory, fold, shrunk
-from personalization.state.journal import Journal, journals
+from personalization.state.compaction import Memory, fold, shrunk
+from personalization.state.event_batch import Journal, journals
 from tests.support import events_of
 
 

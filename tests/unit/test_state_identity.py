@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from personalization.state.identity import completed, content_hashes, event_keys, order_keys, unstated
+from personalization.state.event_keys import completed, content_hashes, event_keys, order_keys, unstated
 from tests.support import events_of
 
 ROW = {"user_id": "u", "item_id": "i", "timestamp": 1_000, "event_type": "purchase", "quantity": 2.0, "event_value": 5.0}

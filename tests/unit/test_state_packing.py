@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personalization import features
-from personalization.events import EVENT_COLUMNS
-from personalization.schema import EVENT_TYPES
-from personalization.state.journal import Journal, journals
+from personalization.core.events import EVENT_COLUMNS
+from personalization.core.schema import EVENT_TYPES
+from personalization.state.event_batch import Journal, journals
 from personalization.state.packing import UnknownPackingError, pack, pack_lifetime, unpack, unpack_lifetime
 from tests.support import NAN, events_of
 

@@ -13,7 +13,7 @@ from botocore.awsrequest import AWSResponse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from personalization.errors import StateUnavailable
+from personalization.core.errors import StateUnavailable
 from personalization.state import StateStore, store
 from tests.conftest import create_state_table
 from tests.support import DAY_MS, Clock, events_of

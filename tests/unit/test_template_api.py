@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from personalization.errors import NotFound, TooLarge
-from personalization.schema import JOBS, MAX_BODY_BYTES
+from personalization.core.errors import NotFound, TooLarge
+from personalization.core.schema import JOBS, MAX_BODY_BYTES
 from tests.cloud import plan, resolved, resources
 
 API = plan().api

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from moto.events.models import EventPattern
 
-from personalization.schema import JOBS
+from personalization.core.schema import JOBS
 from tests.cloud import ROOT, plan, resolved
 
 QUEUES = resolved("AWS::SQS::Queue")

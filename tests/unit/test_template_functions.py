@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from personalization.settings import Settings
+from personalization.core.settings import Settings
 from tests.cloud import ROOT, plan, resolved, resources
 
 FUNCTIONS = resources("AWS::Lambda::Function")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from personalization.schema import JOBS
+from personalization.core.schema import JOBS
 from tests.cloud import as_list, plan, resolved, statements
 
 FUNCTIONS = sorted(plan().functions)

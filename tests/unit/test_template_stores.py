@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from personalization.settings import Settings
+from personalization.core.settings import Settings
 from tests.cloud import plan, resolved
 
 BUCKETS = resolved("AWS::S3::Bucket")

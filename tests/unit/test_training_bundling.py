@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from personalization.bundle import load_bundle
-from personalization.encoder import Column, TableEncoder
-from personalization.errors import BundleInvalid
-from training.bundling import fingerprint, rows_per_second, start_bundle, write_bundle, write_json
+from personalization.bundles.bundle import load_bundle
+from personalization.core.encoder import Column, TableEncoder
+from personalization.core.errors import BundleInvalid
+from training.bundle_writer import fingerprint, rows_per_second, start_bundle, write_bundle, write_json
 from training.export import constant_model
 
 ENCODER = TableEncoder((Column("age", "numeric"), Column("channel", "categorical", ("web", "app"))))

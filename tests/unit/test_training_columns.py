@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from training.flat.columns import Decision, decide_columns
+from training.tasks.tabular.columns import Decision, decide_columns
 
 ROWS = 60
 SALT = "00" * 16

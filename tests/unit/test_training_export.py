@@ -8,13 +8,13 @@ import numpy as np
 import onnx
 import pytest
 
-from personalization.encoder import Column, TableEncoder
+from personalization.core.encoder import Column, TableEncoder
 from training.export import ParityError, compare, constant_model, export, open_session
 from training.runtime import prepare
 
 prepare(0)
 
-from training.networks.tabular import TabularConfig, build_tabular, encoder_statistics  # noqa: E402
+from training.networks.tabular import TabularConfig, build_tabular, encoder_statistics
 
 RANDOM = np.random.default_rng(0)
 ENCODER = TableEncoder(

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from personalization.encoder import Column, TableEncoder
+from personalization.core.encoder import Column, TableEncoder
 from training.runtime import prepare
 
 prepare(0)
 
-from training.evaluation.metrics import log_loss  # noqa: E402
-from training.fitting import Examples, FitOptions, FitReport, batch_size, fit  # noqa: E402
-from training.networks.tabular import TabularConfig, TabularNetwork, build_tabular, encoder_statistics  # noqa: E402
+from training.evaluation.metrics import log_loss
+from training.fitting import Examples, FitOptions, FitReport, batch_size, fit
+from training.networks.tabular import TabularConfig, TabularNetwork, build_tabular, encoder_statistics
 
 ENCODER = TableEncoder((Column("x", "numeric"), Column("y", "numeric")))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from personalization.errors import InvalidInput
+from personalization.core.errors import InvalidInput
 from training.gate import check_worth
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from personalization.encoder import Column, TableEncoder
-from personalization.errors import InvalidInput
+from personalization.core.encoder import Column, TableEncoder
+from personalization.core.errors import InvalidInput
 from training.evaluation.by_group import by_group, groupings, off
 from training.report import group_section
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from personalization.errors import InvalidInput
-from training.flat.labels import apply_label, parse_label
+from personalization.core.errors import InvalidInput
+from training.tasks.tabular.labels import apply_label, parse_label
 
 
 @pytest.mark.parametrize(

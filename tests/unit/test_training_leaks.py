@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from personalization.encoder import Column, TableEncoder
-from training.flat.leaks import AWAY, single_column_auc
+from personalization.core.encoder import Column, TableEncoder
+from training.tasks.tabular.leaks import AWAY, single_column_auc
 
 LABELS = np.tile([0.0, 0.0, 1.0], 200)
 NOISE = np.random.default_rng(0).normal(size=600).astype(np.float32)

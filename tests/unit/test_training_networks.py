@@ -7,15 +7,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from personalization.encoder import Column, TableEncoder
+from personalization.core.encoder import Column, TableEncoder
 from training.runtime import prepare
 
 prepare(0)
 
-from training.networks.heads import BinaryHead, cross_entropy  # noqa: E402
-from training.networks.layers import CategoryEmbeddings, FirstMembers, NumericFeatures  # noqa: E402
-from training.networks.statistics import bin_edges, table_statistics  # noqa: E402
-from training.networks.tabular import TabularConfig, build_tabular, encoder_statistics  # noqa: E402
+from training.networks.heads import BinaryHead, cross_entropy
+from training.networks.layers import CategoryEmbeddings, FirstMembers, NumericFeatures
+from training.networks.statistics import bin_edges, table_statistics
+from training.networks.tabular import TabularConfig, build_tabular, encoder_statistics
 
 RANDOM = np.random.default_rng(0)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from training.flat.options import TableOptions
-from training.flat.prepare import Prepared, prepare_table
+from training.tasks.tabular.options import TableOptions
+from training.tasks.tabular.prepare import Prepared, prepare_table
 
 
 def prepared(path: Path, lines: list[str], **options: object) -> Prepared:

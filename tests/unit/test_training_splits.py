@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.flat.splits import folds, groups_of, split
+from training.tasks.tabular.splits import folds, groups_of, split
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=80), st.integers(0, 5), st.integers(1, 30))

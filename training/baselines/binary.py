@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, hstack
 
-from personalization.encoder import TableEncoder
+from personalization.core.encoder import TableEncoder
 from training.fitting import Examples, FitOptions, fit
 from training.networks.heads import BinaryHead
 from training.networks.tabular import CATEGORICAL, NUMERIC, TabularConfig, build_tabular, encoder_statistics

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from personalization.errors import BundleInvalid, Conflict, InvalidInput, PersonalizationError
+from personalization.core.errors import BundleInvalid, Conflict, InvalidInput, PersonalizationError
 from training.cli import check, evaluate, predict, store, train
 
 USER_MISTAKE = 2

@@ -19,6 +19,6 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print what was found."""
-    from training.check import check
+    from training.check.report import check
 
     print(check(arguments.files, arguments.map))

@@ -27,8 +27,8 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print or write the report."""
-    from training.ads.logs import column_of, read_log, target_of
-    from training.ads.ope import report
+    from training.evaluation.logged_policy import column_of, read_log, target_of
+    from training.evaluation.off_policy import report
 
     log = read_log(arguments.log, arguments.reward, column_of(arguments.policy), arguments.map)
     found = {"policy": arguments.policy, "reward": log.reward, "ads": len(log.ads), "rows_left_out": log.left_out}

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from personalization.errors import InvalidInput
-from personalization.schema import IMPRESSIONS
+from personalization.core.errors import InvalidInput
+from personalization.core.schema import IMPRESSIONS
 from training.cli.train import mapping
 
 
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
     """One line for each row, user or history of the file; a bad cell counts as missing."""
     from personalization.batch.output import StreamOutput
     from personalization.batch.score import score_file
-    from personalization.bundle import load_bundle
+    from personalization.bundles.bundle import load_bundle
 
     if not arguments.source.is_file():
         raise InvalidInput(f"expected a file to score, found none at {arguments.source}")
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
         if bundle.kind != IMPRESSIONS.kind:
             options = "--ads, --interactions and --impressions"
             raise InvalidInput(f"expected {options} with a model of impressions, received one of {bundle.kind}")
-        from training.ads.known import surroundings
+        from training.tasks.ads.offline_context import surroundings
 
         around = surroundings(arguments.ads, arguments.interactions or [], arguments.impressions, bundle.encoder.zone)
     with ExitStack() as stack:
@@ -77,7 +77,7 @@ def moment(text: str, timezone: str) -> int:
 
     A date is the moment before it begins, as a training cut is: files that know days only have their events at midnight.
     """
-    from personalization import cells
+    from personalization.core import cells
 
     moments, bad = cells.timestamps([text], ZoneInfo(timezone))
     if bad or moments[0] == cells.MISSING_TIME:

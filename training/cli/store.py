@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from personalization.errors import InvalidInput, NotFound
-from personalization.schema import job_of
+from personalization.core.errors import InvalidInput, NotFound
+from personalization.core.schema import job_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -37,8 +37,8 @@ def add(commands: Any) -> None:
 
 
 def _publish(arguments: argparse.Namespace) -> None:
-    from personalization.bundle import load_bundle
-    from personalization.model_store import publish
+    from personalization.bundles import publish
+    from personalization.bundles.bundle import load_bundle
     from training.gate import check_worth
 
     if not arguments.force:
@@ -48,7 +48,7 @@ def _publish(arguments: argparse.Namespace) -> None:
 
 
 def _promote(arguments: argparse.Namespace) -> None:
-    from personalization.model_store import promote
+    from personalization.bundles import promote
 
     s3, bucket = _store(arguments)
     pointer = promote(s3, bucket, arguments.name, arguments.version, challenger_share=arguments.share)
@@ -60,14 +60,14 @@ def _promote(arguments: argparse.Namespace) -> None:
 
 
 def _rollback(arguments: argparse.Namespace) -> None:
-    from personalization.model_store import rollback
+    from personalization.bundles import rollback
 
     s3, bucket = _store(arguments)
     print(f"{arguments.name}: {rollback(s3, bucket, arguments.name).current.version}")
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    from personalization.model_store import list_versions
+    from personalization.bundles import list_versions
 
     s3, bucket = _store(arguments)
     for listing in list_versions(s3, bucket, arguments.name):

@@ -8,16 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, cast
 
-from personalization.errors import InvalidInput
-from personalization.reading import parse_mapping
-from personalization.schema import JOBS
+from personalization.core.errors import InvalidInput
+from personalization.core.schema import JOBS
+from personalization.data import parse_mapping
 from training.cli import raw
 
 # Where the trainers from raw events live: a function `run(arguments)` each.
 RAW: Final = {
-    "profiles": "training.interactions.command",
-    "recommendations": "training.recommendations.command",
-    "ads": "training.ads.command",
+    "profiles": "training.tasks.profiles.command",
+    "recommendations": "training.tasks.recommendations.command",
+    "ads": "training.tasks.ads.command",
 }
 
 
@@ -57,8 +57,8 @@ def _run_table(arguments: argparse.Namespace) -> None:
 
     prepare(arguments.seed)
     from training.fitting import FitOptions
-    from training.flat.options import TableOptions, TrainOptions
-    from training.flat.train import train_table
+    from training.tasks.tabular.options import TableOptions, TrainOptions
+    from training.tasks.tabular.train import train_table
 
     source = TableOptions(
         table=arguments.table,

@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.encoder import CATEGORICAL, MISSING_CODE, NUMERIC, UNKNOWN_CODE, Column, TableEncoder
-from personalization.errors import InvalidInput
+from personalization.core.encoder import CATEGORICAL, MISSING_CODE, NUMERIC, UNKNOWN_CODE, Column, TableEncoder
+from personalization.core.errors import InvalidInput
 from training.evaluation.importance import column_places
 from training.evaluation.metrics import binary_metrics
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.encoder import DATE_PARTS, TableEncoder
+from personalization.core.encoder import DATE_PARTS, TableEncoder
 from training.evaluation.metrics import row_log_loss
 
 Predict = Callable[[Mapping[str, NDArray[Any]]], NDArray[Any]]

@@ -1,1 +1,1 @@
-"""The networks, in Keras; what they learn from is in `training.flat` and `training.interactions`."""
+"""The networks, in Keras; what they learn from is in `training.tasks.tabular` and `training.tasks.profiles`."""

@@ -2,7 +2,7 @@
 
 The Pareto/NBD model (Schmittlein, Morrison & Colombo 1987): orders come at a rate λ, and the customer leaves at a rate μ.
 Its two gamma distributions over customers are replaced by weights of a grid of (λ, μ), fitted to the histories
-(`training.interactions.lifetimes`), so that the posterior of each customer is a softmax and everything is sums of exponentials:
+(`training.tasks.profiles.lifetimes`), so that the posterior of each customer is a softmax and everything is sums of exponentials:
 it exports, and holds for any number of days.
 """
 

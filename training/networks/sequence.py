@@ -17,8 +17,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from personalization.recommending.components import GAP_BUCKETS
-from personalization.schema import EVENT_TYPES
+from personalization.core.schema import EVENT_TYPES
+from personalization.recommendations.components import GAP_BUCKETS
 
 _NOWHERE = -1e9
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.encoder import TableEncoder
+from personalization.core.encoder import TableEncoder
 from training.networks.heads import BinaryHead, Head
 from training.networks.layers import CategoryEmbeddings, FirstMembers, NumericFeatures
 from training.networks.statistics import TableStatistics, table_statistics

@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.bundle import Bundle
-from personalization.contributions import Explainer
+from personalization.bundles.bundle import Bundle
+from personalization.tabular.explanation import Explainer
 from training.background import spaced
 from training.report.page import Cell, section, table
 

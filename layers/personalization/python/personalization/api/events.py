@@ -10,19 +10,19 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from personalization.api.ad_answers import House
-from personalization.api.answers import Answer
-from personalization.api.application import Route
-from personalization.api.calls import Body, Call
+from personalization.ads.budgets import Settlement
+from personalization.ads.budgets.settlement import outcomes, settle
+from personalization.api.ads.score import House
+from personalization.api.app import Route
+from personalization.api.json_rows import Columns, Row, as_sent, canonical_columns
 from personalization.api.problems import pointer
-from personalization.api.rows import Columns, Row, as_sent, canonical_columns
+from personalization.api.requests import Body, Call
+from personalization.api.responses import Answer
 from personalization.api.services import Services
-from personalization.budgets import Settlement
-from personalization.budgets.feedback import outcomes, settle
-from personalization.cells import is_missing, words
-from personalization.errors import Fault, InvalidInput
-from personalization.reading.interactions import ParsedEvents, parse_events
-from personalization.schema import MAX_EVENTS_PER_CALL, USER_ID
+from personalization.core.cells import is_missing, words
+from personalization.core.errors import Fault, InvalidInput
+from personalization.core.schema import MAX_EVENTS_PER_CALL, USER_ID
+from personalization.data.interactions import ParsedEvents, parse_events
 from personalization.state.items import Kind, partition
 
 _KINDS: Final[tuple[tuple[Kind, bool], ...]] = (("user", False), ("session", True))

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from personalization.api.answers import Answer
-from personalization.api.application import Route
-from personalization.api.calls import Call
+from personalization.api.app import Route
+from personalization.api.requests import Call
+from personalization.api.responses import Answer
 from personalization.api.services import Services
-from personalization.errors import BundleInvalid, ModelUnavailable
-from personalization.model_store import Pointer, get_pointer
-from personalization.schema import JOBS, TABLE_SUFFIX
+from personalization.bundles import Pointer, get_pointer
+from personalization.core.errors import BundleInvalid, ModelUnavailable
+from personalization.core.schema import JOBS, TABLE_SUFFIX
 from personalization.state.parallel import at_once
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from personalization.errors import Fault, InvalidInput, PersonalizationError, TooLarge
+from personalization.core.errors import Fault, InvalidInput, PersonalizationError, TooLarge
 
 PROBLEM_JSON: Final = "application/problem+json"
 MAX_FAULTS: Final = 100  # that an answer lists; its detail says how many there are

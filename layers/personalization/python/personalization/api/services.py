@@ -13,12 +13,12 @@ from uuid import uuid4
 import boto3
 from botocore.config import Config
 
-from personalization.bundle import Bundle
-from personalization.catalogue import CatalogueStore
-from personalization.errors import ModelUnavailable
-from personalization.model_store import ModelStore
-from personalization.observability import Monitor
-from personalization.settings import Settings
+from personalization.bundles import ModelStore
+from personalization.bundles.bundle import Bundle
+from personalization.catalog import CatalogueStore
+from personalization.core.errors import ModelUnavailable
+from personalization.core.observability import Monitor
+from personalization.core.settings import Settings
 from personalization.state import StateStore
 
 if TYPE_CHECKING:

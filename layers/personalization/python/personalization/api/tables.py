@@ -7,17 +7,17 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from personalization import tables
-from personalization.api.answers import Answer
-from personalization.api.application import Route
-from personalization.api.calls import Call
-from personalization.api.explaining import Explained
+from personalization.api.app import Route
+from personalization.api.explain_options import Explained
+from personalization.api.json_rows import canonical, columns_of
 from personalization.api.problems import pointer
-from personalization.api.rows import canonical, columns_of
+from personalization.api.requests import Call
+from personalization.api.responses import Answer
 from personalization.api.services import Services
-from personalization.bundle import Bundle
-from personalization.errors import BundleInvalid, Fault, InvalidInput
-from personalization.schema import MAX_ROWS_PER_CALL, TABLE_SUFFIX, USER_ID
+from personalization.bundles.bundle import Bundle
+from personalization.core.errors import BundleInvalid, Fault, InvalidInput
+from personalization.core.schema import MAX_ROWS_PER_CALL, TABLE_SUFFIX, USER_ID
+from personalization.tabular import predict
 
 
 class TableRequest(Explained):
@@ -37,7 +37,7 @@ def table_routes(services: Services, job: str) -> list[Route]:
         served = services.model(name)
         bundle = served.required()
         columns = columns_of(rows)
-        scored = tables.score(bundle, columns, len(rows))
+        scored = predict.score(bundle, columns, len(rows))
         if scored.bad_cells:
             faults = [Fault(pointer("rows", cell.row, cell.column), cell.detail) for cell in scored.bad_cells]
             raise InvalidInput("some cells are not what their columns hold", faults)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from personalization.api.answers import Answer
-from personalization.api.application import Route
-from personalization.api.calls import Call, rfc3339
+from personalization.api.app import Route
+from personalization.api.requests import Call, rfc3339
+from personalization.api.responses import Answer
 from personalization.api.services import Services
-from personalization.errors import NotFound
+from personalization.core.errors import NotFound
 
 BACKUP_DAYS: Final = 35  # DynamoDB's point-in-time recovery reaches no further back
 LIFECYCLE_SLACK_DAYS: Final = 2  # S3 counts from the next midnight UTC, and deletes within a day or so

@@ -16,9 +16,9 @@ from aws_lambda_powertools.metrics import MetricUnit
 from personalization.batch.jobs import Job, ObjectRef, job_of_key
 from personalization.batch.runner import Outcome
 from personalization.batch.triggers import object_refs
-from personalization.errors import PersonalizationError
-from personalization.observability import cause
-from personalization.schema import job_of
+from personalization.core.errors import PersonalizationError
+from personalization.core.observability import cause
+from personalization.core.schema import job_of
 
 Answer = dict[str, list[dict[str, str]]]
 

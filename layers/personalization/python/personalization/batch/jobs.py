@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from personalization.schema import FLAT, TABLE_BY_KIND, job_of
+from personalization.core.schema import FLAT, TABLE_BY_KIND, job_of
 
 INBOX: Final = "inbox"
 RESULTS: Final = "results"

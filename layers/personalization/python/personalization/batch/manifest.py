@@ -11,8 +11,8 @@ import orjson
 
 from personalization.batch.jobs import Job, input_version
 from personalization.batch.output import Part
-from personalization.batch.tally import Tally
-from personalization.bundle import Bundle
+from personalization.batch.row_counts import Tally
+from personalization.bundles.bundle import Bundle
 
 
 def manifest(

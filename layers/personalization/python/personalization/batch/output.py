@@ -12,7 +12,7 @@ from typing import BinaryIO, Final, Protocol
 import orjson
 
 from personalization.batch.jobs import REJECTS
-from personalization.reading import Reject
+from personalization.data import Reject
 
 MAX_PART_LINES: Final = 50_000
 MAX_PART_BYTES: Final = 32 * 1024 * 1024

@@ -21,15 +21,15 @@ from botocore.exceptions import ClientError
 from personalization.batch.jobs import FAILED, MANIFEST, REJECTS, SUCCESS, Job, input_version
 from personalization.batch.manifest import manifest, moment
 from personalization.batch.output import PartsOutput
+from personalization.batch.partitions import Share
+from personalization.batch.row_counts import Tally
 from personalization.batch.score import score_file
-from personalization.batch.segmenting import CURRENT_SEGMENTS, SEGMENTS_JSON, SegmentExports
-from personalization.batch.spill import Share
-from personalization.batch.tally import Tally
+from personalization.batch.segment_exports import CURRENT_SEGMENTS, SEGMENTS_JSON, SegmentExports
 from personalization.batch.task import Surroundings
-from personalization.bundle import Bundle
-from personalization.errors import InvalidInput
-from personalization.reading import parse_mapping
-from personalization.schema import ADS
+from personalization.bundles.bundle import Bundle
+from personalization.core.errors import InvalidInput
+from personalization.core.schema import ADS
+from personalization.data import parse_mapping
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

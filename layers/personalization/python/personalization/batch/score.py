@@ -6,23 +6,23 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from personalization.batch import flat, impressions, interactions, recommend
+from personalization.batch import ads, profiles, recommendations, tables
 from personalization.batch.output import Output
-from personalization.batch.spill import Share
-from personalization.batch.tally import Tally
+from personalization.batch.partitions import Share
+from personalization.batch.row_counts import Tally
 from personalization.batch.task import OnBadRow, ScoringTask, Surroundings
-from personalization.bundle import Bundle
-from personalization.errors import BundleInvalid, InvalidInput
-from personalization.schema import ADS, FLAT, IMPRESSIONS, INTERACTIONS, ITEMS, JOBS, USERS, job_of
+from personalization.bundles.bundle import Bundle
+from personalization.core.errors import BundleInvalid, InvalidInput
+from personalization.core.schema import ADS, FLAT, IMPRESSIONS, INTERACTIONS, ITEMS, JOBS, USERS, job_of
 
 Scorer = Callable[[Bundle, ScoringTask], None]
 
 # By job and kind of table that the bundle takes.
 SCORERS: Final[Mapping[tuple[str, str], Scorer]] = {
-    **{(job, FLAT): flat.score for job in JOBS},
-    ("profiles", INTERACTIONS.kind): interactions.score,
-    ("recommendations", INTERACTIONS.kind): recommend.score,
-    ("ads", IMPRESSIONS.kind): impressions.score,
+    **{(job, FLAT): tables.score for job in JOBS},
+    ("profiles", INTERACTIONS.kind): profiles.score,
+    ("recommendations", INTERACTIONS.kind): recommendations.score,
+    ("ads", IMPRESSIONS.kind): ads.score,
 }
 # Kinds of files besides the bundle's own.
 ALSO: Final[Mapping[str, frozenset[str]]] = {

@@ -11,14 +11,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.advertising.catalogue import AdCatalogue
-from personalization.advertising.exposure import Exposure
+from personalization.ads.ad_catalog import AdCatalogue
+from personalization.ads.exposure import Exposure
 from personalization.batch.output import Output
-from personalization.batch.spill import Share
-from personalization.batch.tally import Tally
-from personalization.catalogue import Catalogue, Part
-from personalization.events import Events
-from personalization.reading import Reject
+from personalization.batch.partitions import Share
+from personalization.batch.row_counts import Tally
+from personalization.catalog import Catalogue, Part
+from personalization.core.events import Events
+from personalization.data import Reject
 
 Words = Sequence[str | None]
 OnBadRow = Literal["reject", "missing"]

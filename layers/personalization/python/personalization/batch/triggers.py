@@ -8,7 +8,7 @@ from urllib.parse import unquote_plus
 import orjson
 
 from personalization.batch.jobs import ObjectRef
-from personalization.errors import InvalidInput
+from personalization.core.errors import InvalidInput
 
 _CREATED: Final = "Object Created"
 

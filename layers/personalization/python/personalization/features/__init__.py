@@ -1,6 +1,6 @@
 """The one feature code: over all users in training and batch, over one user in the API, over the same window."""
 
-from personalization.features.categories import CategoryShares, category_shares
+from personalization.features.category_shares import CategoryShares, category_shares
 from personalization.features.compute import compute
 from personalization.features.lifetime import Lifetime, lifetime
 from personalization.features.names import FEATURES, TEXT_FEATURES

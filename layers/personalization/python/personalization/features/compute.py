@@ -12,15 +12,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.cells import MISSING_TIME
-from personalization.encoder import zone_offset
-from personalization.events import Events, Numbers
-from personalization.features.categories import category_shares
+from personalization.core.cells import MISSING_TIME
+from personalization.core.encoder import zone_offset
+from personalization.core.events import Events, Numbers
+from personalization.core.schema import CART, CHECKOUT, EVENT_CODE, RATE, SEARCH, VIEW, WISHLIST
+from personalization.features.category_shares import category_shares
 from personalization.features.lifetime import Lifetime, is_purchase, is_return, lifetime, net_value
 from personalization.features.names import TEXT_FEATURES
 from personalization.features.orders import Orders, orders_of
 from personalization.features.window import DAY_MS, Window, per_user, truncate, visible
-from personalization.schema import CART, CHECKOUT, EVENT_CODE, RATE, SEARCH, VIEW, WISHLIST
 
 _TYPE_COUNTS: Final = {
     "views": VIEW, "carts": CART, "checkouts": CHECKOUT, "wishlists": WISHLIST, "searches": SEARCH,

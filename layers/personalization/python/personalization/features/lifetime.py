@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.cells import MISSING_TIME
-from personalization.events import Events
-from personalization.schema import EVENT_CODE, PURCHASE, REFUND
+from personalization.core.cells import MISSING_TIME
+from personalization.core.events import Events
+from personalization.core.schema import EVENT_CODE, PURCHASE, REFUND
 
 _NEVER_YET = np.iinfo(np.int64).max
 

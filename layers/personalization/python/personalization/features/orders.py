@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.events import Codes, Events, Numbers
+from personalization.core.events import Codes, Events, Numbers
 from personalization.features.lifetime import is_purchase, net_value
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.events import Events
+from personalization.core.events import Events
 
 DAY_MS = 86_400_000
 

@@ -9,10 +9,10 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from personalization.features import Window
-from personalization.state.folding import MAX_PACKED_BYTES, Memory, shrunk
-from personalization.state.journal import Journal, joined
+from personalization.state.compaction import MAX_PACKED_BYTES, Memory, shrunk
+from personalization.state.dynamodb import Item
+from personalization.state.event_batch import Journal, joined
 from personalization.state.packing import pack, pack_lifetime, unpack, unpack_lifetime
-from personalization.state.table import Item
 
 Kind = Literal["user", "session"]
 

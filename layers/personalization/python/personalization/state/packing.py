@@ -13,10 +13,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from personalization.events import Events
+from personalization.core.events import Events
 from personalization.features import Lifetime
-from personalization.state.identity import Keys, unstated
-from personalization.state.journal import WORD_LISTS, Journal
+from personalization.state.event_batch import WORD_LISTS, Journal
+from personalization.state.event_keys import Keys, unstated
 
 VERSION: Final = 1
 _NUMBERS: Final = ("quantity", "unit_price", "event_value", "view_duration", "rating")

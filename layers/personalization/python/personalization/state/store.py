@@ -25,16 +25,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from personalization.errors import StateUnavailable
-from personalization.events import Events, empty_events
+from personalization.core.errors import StateUnavailable
+from personalization.core.events import Events, empty_events
 from personalization.features import Lifetime, Window, lifetime
-from personalization.state import access
-from personalization.state.folding import split_late
-from personalization.state.identity import event_keys
+from personalization.state import user_data
+from personalization.state.compaction import split_late
+from personalization.state.dynamodb import Item, StateTable
+from personalization.state.event_batch import Journal, joined, journals
+from personalization.state.event_keys import event_keys
 from personalization.state.items import DAY, Kind, event_item, event_sort_key, gathered, partition, single_rows
-from personalization.state.journal import Journal, joined, journals
 from personalization.state.parallel import at_once
-from personalization.state.table import Item, StateTable
 from personalization.state.windows import Windows
 
 if TYPE_CHECKING:
@@ -170,11 +170,11 @@ class StateStore:
 
     def everything(self, user_id: str, kind: Kind = "user") -> dict[str, Any]:
         """All that is stored on a user, see `access.everything`."""
-        return access.everything(self._table, user_id, kind, self._clock())
+        return user_data.everything(self._table, user_id, kind, self._clock())
 
     def erase(self, user_id: str, kind: Kind = "user") -> dict[str, int]:
         """Remove all that is stored on a user; how many items of which kind."""
-        return access.erase(self._table, user_id, kind)
+        return user_data.erase(self._table, user_id, kind)
 
     def _fold_quietly(self, user_id: str, kind: Kind) -> None:
         try:

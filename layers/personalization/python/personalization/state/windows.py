@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from personalization.errors import Conflict, StateUnavailable
-from personalization.state.folding import Memory, fold
+from personalization.core.errors import Conflict, StateUnavailable
+from personalization.state.compaction import Memory, fold
+from personalization.state.dynamodb import WRITE_TOGETHER, Item, StateTable
+from personalization.state.event_batch import Journal
 from personalization.state.items import (
     DAY,
     WINDOW,
@@ -20,8 +22,6 @@ from personalization.state.items import (
     understood,
     window_item,
 )
-from personalization.state.journal import Journal
-from personalization.state.table import WRITE_TOGETHER, Item, StateTable
 
 REPEAT_DAYS: Final = 7
 TRIES: Final = 6

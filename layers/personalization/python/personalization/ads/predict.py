@@ -1,0 +1,57 @@
+"""What a bundle says of described rows, and what a plan may ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from personalization.ads.valuation import Chances
+from personalization.bundles.bundle import Bundle
+from personalization.core.encoder import BadCell, TableColumns
+from personalization.core.errors import BundleInvalid
+from personalization.tabular.predict import ROWS_PER_RUN
+
+CLICK: Final = "click"
+CONVERSION: Final = "conversion"
+UNTREATED: Final = "untreated"
+
+
+def tasks_of(bundle: Bundle) -> tuple[str, ...]:
+    """What the bundle answers: click, conversion, untreated, or some of them."""
+    return tuple(bundle.manifest.get("tasks", ()))
+
+
+def chances_of(bundle: Bundle, columns: TableColumns, rows: int) -> tuple[Chances, list[BadCell]]:
+    """P(click), P(conversion) and the ad's effect for described rows, and the cells that counted as missing because they
+    were bad.
+
+    columns   see `describing`; those that the bundle does not know are ignored, those that it knows and that are not there
+              count as missing
+
+    Raises `BundleInvalid` where the graph answers what is no probability.
+    """
+    encoded = bundle.encoder.encode(columns, rows)
+    if encoded.inputs:
+        parts = [
+            bundle.run({name: values[start : start + ROWS_PER_RUN] for name, values in encoded.inputs.items()})
+            for start in range(0, max(rows, 1), ROWS_PER_RUN)
+        ]
+        found = {name: np.concatenate([part[name] for part in parts]).astype(np.float64) for name in parts[0]}
+    else:  # no column was worth anything: the base rates are all there is
+        found = {name: np.full(rows, float(rate)) for name, rate in bundle.manifest["fallback"].items()}
+    for name, values in found.items():
+        if not (np.isfinite(values) & (values >= 0) & (values <= 1)).all():
+            raise BundleInvalid(f"the graph's output {name!r} is no probability")
+    unknown = np.full(rows, np.nan)
+    click, conversion = found.get(CLICK, unknown), found.get(CONVERSION, unknown)
+    both = click * conversion if CLICK in found else conversion
+    effect = both - found[UNTREATED] if UNTREATED in found else None
+    return Chances(click, both, effect), encoded.bad_cells
+
+
+def told(chances: Chances) -> Mapping[str, Any]:
+    """The chances by the names that answers have for them; those that the model knows."""
+    named = {"pctr": chances.click, "pcvr": chances.conversion, "pconversion": chances.both, "effect": chances.effect}
+    return {name: values for name, values in named.items() if values is not None and not np.isnan(values).all()}

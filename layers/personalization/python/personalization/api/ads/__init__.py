@@ -1,0 +1,1 @@
+"""Routes of ad decisions and ad plans."""

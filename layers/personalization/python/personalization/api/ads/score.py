@@ -1,0 +1,221 @@
+"""From a request to a decision and back: which ad in which slot, at what price, and why not the others."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import orjson
+
+from personalization.ads import Candidates, Limits, PositionModel, Traffic, unpriced, worth_of
+from personalization.ads.ad_catalog import AdCatalogueStore
+from personalization.ads.budgets import Budgets, Repeated
+from personalization.ads.budgets.counters import CounterTable
+from personalization.ads.budgets.exposure_store import Exposures
+from personalization.ads.decision import Answer as Decided
+from personalization.ads.decision import Question, answer
+from personalization.ads.features import Ads, describe
+from personalization.ads.predict import UNTREATED, chances_of, tasks_of
+from personalization.api.ads.responses import Telling
+from personalization.api.ads.schemas import ScoreRequest
+from personalization.api.ads.user_context import Known, know
+from personalization.api.json_rows import as_sent, canonical_columns
+from personalization.api.problems import pointer
+from personalization.api.services import Services
+from personalization.bundles.bundle import Bundle
+from personalization.core import cells
+from personalization.core.encoder import BadCell
+from personalization.core.errors import Conflict, Fault, InvalidInput, StateUnavailable, TooLarge
+from personalization.core.schema import MAX_CANDIDATES_PER_CALL
+from personalization.state import StateStore
+
+_REPEATED: Final = "this decision stands already: nothing was counted again"
+
+
+@dataclass(frozen=True)
+class House:
+    """What decisions stand on besides the model. Each may be missing: then it is as if nothing were stored there."""
+
+    users: StateStore | None = None
+    budgets: Budgets | None = None
+    exposures: Exposures | None = None
+    catalogue: AdCatalogueStore | None = None
+
+    @classmethod
+    def of(cls, services: Services) -> House:
+        """What a function's surroundings hold; nobody is asked yet."""
+        settings, clock = services.settings, services.clock
+        catalogue = AdCatalogueStore(services.s3, settings.data_bucket, clock=clock)
+        if services.dynamodb is None:
+            return cls(services.state, catalogue=catalogue)
+        table = CounterTable(services.dynamodb, settings.state_table)
+        budgets = Budgets(services.dynamodb, settings.state_table, clock=clock)
+        return cls(services.state, budgets, Exposures(table, settings.state_ttl_days), catalogue)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An answer's own part of the body, why it is less than it should be, and what the caller may want to know."""
+
+    content: dict[str, Any]
+    because: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def score(
+    request: ScoreRequest, bundle: Bundle, decision_id: str, now_ms: int, house: House, *, repeatable: bool = False
+) -> Scored:
+    """Decide, count, tell. Raises `InvalidInput` with pointers.
+
+    repeatable   the caller chose the id, and may have sent it before: then that decision stands, whatever has changed since
+    """
+    stands = _recorded(decision_id, house) if repeatable and not request.preview else None
+    if stands is not None:
+        return Scored(_repeated(stands), warnings=(_REPEATED,))
+    sent, failure = _ads_of(request, house)
+    candidates, ads = _understood(sent, bundle)
+    known = know(request, bundle, candidates.ad_id, now_ms, house.users, house.exposures)
+    columns = _described(bundle, known, ads, len(candidates), request)
+    chances, bad = chances_of(bundle, columns, len(candidates))
+    worth = worth_of(request.objective, candidates, chances)
+    question = Question(
+        decision_id,
+        candidates,
+        worth,
+        [slot.slot() for slot in request.slots],
+        Limits(now_ms, request.channel, request.exclude),
+        positions=PositionModel.from_manifest(bundle.manifest),
+        exploration=request.exploration.policy(),
+        auction=request.auction,
+        control=None if request.pacing == "off" else request.pacing,
+        traffic=Traffic(bundle.manifest.get("traffic") or ()),
+        partition=known.partition,
+        conversion_days=float(bundle.manifest.get("attribution_window_days", 7.0)),
+        zone=bundle.encoder.zone,
+        preview=request.preview,
+    )
+    telling = Telling(request, bundle, question, chances, columns)
+    because = [part for part in (failure, known.because) if part]
+    contents: dict[int, dict[str, Any]] = {}  # by what was decided; a decision that is refused is made anew
+
+    def record(one: Decided) -> bytes:
+        contents[id(one.decision)] = telling.content(one)
+        return _packed(contents[id(one.decision)])
+
+    try:
+        made = answer(question, house.budgets, record)
+    except StateUnavailable as error:
+        because.append(f"nothing that is counted takes part: {error.detail}")
+        made = answer(question, None)
+    if isinstance(made, Repeated):
+        return Scored(_repeated(made), "; ".join(because), (_REPEATED,))
+    _count(request, made, question, house, now_ms)
+    content = contents.get(id(made.decision)) or telling.content(made)
+    return Scored(content, "; ".join(because), tuple(_warnings(sent, bad, telling)))
+
+
+def without_model(request: ScoreRequest, decision_id: str) -> dict[str, Any]:
+    """The content of an answer that nothing can be said in."""
+    slots = [{"slot_id": slot.slot_id, "winner": None} for slot in request.slots]
+    return {"decision_id": decision_id, "objective": request.objective, "slots": slots, "losers": [], "scores": []}
+
+
+def _ads_of(request: ScoreRequest, house: House) -> tuple[Sequence[Mapping[str, Any]], str]:
+    """Rows of the ads that compete, and why they are not what they should be."""
+    if request.candidates is not None:
+        return request.candidates, ""
+    catalogue = house.catalogue.get() if house.catalogue else None
+    failure = house.catalogue.failure if house.catalogue else ""
+    if catalogue is None:
+        raise InvalidInput("expected candidates: no file of ads was dropped yet", [Fault("/candidates", "missing")])
+    wanted = None if request.campaigns is None else set(request.campaigns)
+    found = [ad for ad in catalogue.ads if wanted is None or cells.word(ad.get("campaign_id")) in wanted]
+    if len(found) > MAX_CANDIDATES_PER_CALL:
+        raise TooLarge(f"expected at most {MAX_CANDIDATES_PER_CALL} ads, the catalogue has {len(found)}: name campaigns")
+    return found, f"ads as they were: {failure}" if failure else ""
+
+
+def _understood(sent: Sequence[Mapping[str, Any]], bundle: Bundle) -> tuple[Candidates, Ads]:
+    """The ads as they compete, and as the model sees them. Raises `InvalidInput` with the names that were sent."""
+    columns = canonical_columns(sent)
+    columns["campaign_id"] = _campaigns(columns, len(sent))
+    try:
+        candidates = Candidates.from_columns(columns, len(sent), bundle.encoder.zone)
+    except InvalidInput as error:
+        raise InvalidInput(error.detail, [_placed(fault, sent) for fault in error.faults]) from None
+    return candidates, Ads.from_table(columns, len(sent), bundle.manifest.get("lists"), bundle.encoder.zone)
+
+
+def _campaigns(columns: Mapping[str, Sequence[Any]], rows: int) -> list[Any]:
+    """An ad that states no campaign is one of its own; but a budget must say whose it is."""
+    ads, campaigns, budgets = (columns.get(name, [None] * rows) for name in ("ad_id", "campaign_id", "budget"))
+    return [
+        (cells.word(ad_id) or "nameless") if cells.is_missing(campaign) and cells.is_missing(budget) else campaign
+        for ad_id, campaign, budget in zip(ads, campaigns, budgets, strict=True)
+    ]
+
+
+def _placed(fault: Fault, sent: Sequence[Mapping[str, Any]]) -> Fault:
+    _, _, row, column = fault.pointer.split("/", 3)
+    return Fault(pointer("candidates", int(row), as_sent(sent[int(row)], column)), fault.detail)
+
+
+def _described(bundle: Bundle, known: Known, ads: Ads, rows: int, request: ScoreRequest) -> dict[str, Any]:
+    viewer, every, zone = np.zeros(rows, np.int64), np.arange(rows), bundle.encoder.zone
+    place = [_placement(request)] * rows, [request.channel] * rows
+    return describe(known.views, ads, viewer, every, known.exposure, zone, *place)
+
+
+def _placement(request: ScoreRequest) -> str | None:
+    """The placement of the slots, where they share one."""
+    placements = {slot.placement for slot in request.slots}
+    return placements.pop() if len(placements) == 1 else None
+
+
+def _count(request: ScoreRequest, made: Decided, question: Question, house: House, now_ms: int) -> None:
+    """The viewer has seen these ads. The answer does not depend on it: where it cannot be counted, it is not."""
+    if request.preview or question.partition is None or house.exposures is None:
+        return
+    try:
+        house.exposures.seen(
+            question.partition, [question.candidates.ad_id[win.candidate] for win in made.decision.wins], now_ms
+        )
+    except StateUnavailable:
+        return
+
+
+def _recorded(decision_id: str, house: House) -> Repeated | None:
+    try:
+        return house.budgets.recorded(decision_id) if house.budgets else None
+    except StateUnavailable:
+        return None  # then nothing can be counted either, and so not twice
+
+
+def _repeated(made: Repeated) -> dict[str, Any]:
+    if not made.answer:
+        raise Conflict("a decision with this id was made without an answer to repeat; use another id")
+    content: dict[str, Any] = orjson.loads(zlib.decompress(made.answer))
+    return content
+
+
+def _packed(content: Mapping[str, Any]) -> bytes:
+    """An answer as it is kept: 500 losers are repetitive, an item is billed by size and holds 400 KB at most."""
+    return zlib.compress(orjson.dumps(content), 1)
+
+
+def _warnings(sent: Sequence[Mapping[str, Any]], bad: Sequence[BadCell], telling: Telling) -> list[str]:
+    out = [f"{len(bad)} cells of the ads are not what the model knows there: they count as missing"] if bad else []
+    if telling.request.objective == "own" and UNTREATED not in tasks_of(telling.bundle):
+        out.append("the model knows no impressions that were held back: ads are ranked by response, not by what they change")
+    if telling.request.explain and telling.bundle.background is None:
+        out.append("explain: the model was written without the rows that it would be explained against")
+    if telling.request.objective == "paid" and unpriced(telling.question.candidates):
+        out.append("no ad states a bid or a value: they are ranked by their chance, and cost nothing")
+    if len({slot.placement for slot in telling.request.slots}) > 1:
+        out.append("the slots have several placements: what a placement changes is left out of the chances")
+    if not telling.question.positions.known and any(slot.position for slot in telling.request.slots):
+        out.append("the model was trained without positions: every slot counts as seen")
+    return out

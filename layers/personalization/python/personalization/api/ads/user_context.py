@@ -1,0 +1,108 @@
+"""For whom ads are chosen: told by the request, or read from state; known as just before the question."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from personalization.ads.budgets.exposure_store import Exposures
+from personalization.ads.exposure import Exposure
+from personalization.ads.features import Views, views
+from personalization.api.ads.schemas import Viewer
+from personalization.api.json_rows import as_sent, canonical_columns
+from personalization.api.problems import pointer
+from personalization.bundles.bundle import Bundle
+from personalization.core.errors import Fault, InvalidInput, StateUnavailable
+from personalization.core.events import Events, empty_events
+from personalization.core.schema import USER_ID
+from personalization.data.interactions import parse_events
+from personalization.features import CategoryShares, Lifetime
+from personalization.profiles.predict import ATTRIBUTE_PREFIX, window_of
+from personalization.state import StateStore
+from personalization.state.items import Kind, partition
+
+
+@dataclass(frozen=True)
+class Known:
+    """views       of one viewer
+    exposure    what they had to do with each of the ads
+    partition   key of their state, `None`: nobody is known
+    because     why it is not what it should be
+    source      events, features, state or none
+    """
+
+    views: Views
+    exposure: Exposure
+    partition: str | None
+    source: str
+    because: str = ""
+    warnings: list[str] = field(default_factory=list)
+
+
+def know(
+    viewer: Viewer, bundle: Bundle, ads: Sequence[str], now_ms: int, users: StateStore | None, exposures: Exposures | None
+) -> Known:
+    """What is known of the viewer and their ads. Raises `InvalidInput` for events and features that are not valid."""
+    kind, who = _identity(viewer)
+    asks = viewer.personalization == "on" and who is not None
+    place = partition(kind, who) if asks and who is not None else None
+    exposure, because = Exposure.none(len(ads)), ""
+    try:
+        if place is not None and exposures is not None:
+            exposure = exposures.read(place, ads)
+        if viewer.features is None and viewer.events is None and place is not None and users is not None:
+            state = users.read(str(who), kind)
+            return Known(_views(bundle, state.events, now_ms, viewer, state.evicted), exposure, place, "state")
+    except StateUnavailable as error:
+        because = f"answered as for somebody new: {error.detail}"
+    if viewer.features is not None:
+        return Known(_ready(bundle, viewer, now_ms), exposure, place, "features", because)
+    if viewer.events is not None:
+        events = _parsed(viewer.events, bundle, who)
+        return Known(_views(bundle, events, now_ms, viewer), exposure, place, "events", because)
+    return Known(_views(bundle, empty_events([who or ""]), now_ms, viewer), exposure, place, "none", because)
+
+
+def _identity(viewer: Viewer) -> tuple[Kind, str | None]:
+    return ("user", viewer.user_id) if viewer.user_id is not None else ("session", viewer.session_id)
+
+
+def _views(bundle: Bundle, events: Events, now_ms: int, viewer: Viewer, evicted: Lifetime | None = None) -> Views:
+    attributes = {name: [value] for name, value in (viewer.attributes or {}).items()}
+    return views(events, np.array([now_ms]), window_of(bundle), bundle.encoder.zone, evicted, attributes)
+
+
+def _ready(bundle: Bundle, viewer: Viewer, now_ms: int) -> Views:
+    """Features that the shop has computed: nothing is known of single events."""
+    columns: dict[str, Any] = {name: [value] for name, value in (viewer.features or {}).items()}
+    columns |= {ATTRIBUTE_PREFIX + name: [value] for name, value in (viewer.attributes or {}).items()}
+    faults = [
+        Fault(pointer("features" if cell.column in (viewer.features or {}) else "attributes", _bare(cell.column)), cell.detail)
+        for cell in bundle.encoder.encode(columns, 1).bad_cells
+    ]
+    if faults:
+        raise InvalidInput(f"{len(faults)} of the features are not what they should be", faults)
+    nothing = CategoryShares(np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0))
+    return Views(np.array([now_ms]), columns, nothing, empty_events([""]))
+
+
+def _bare(column: str) -> str:
+    return column.removeprefix(ATTRIBUTE_PREFIX)
+
+
+def _parsed(rows: Sequence[Mapping[str, Any]], bundle: Bundle, who: str | None) -> Events:
+    name = who or "\0"
+    columns = canonical_columns(rows)
+    columns[USER_ID] = [name] * len(rows)
+    parsed = parse_events(columns, len(rows), bundle.encoder.zone)
+    if parsed.faults:
+        faults = [
+            Fault(pointer("events", row, *([as_sent(rows[row], column)] if column else [])), reason)
+            for row, column, reason in parsed.faults
+        ]
+        raise InvalidInput("some events are not valid", faults)
+    events = parsed.events if len(parsed.events) else empty_events([name])
+    return replace(events, users=[name]) if events.users == [name] else events

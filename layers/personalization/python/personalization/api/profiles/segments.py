@@ -1,0 +1,41 @@
+"""``GET /v1/segments``: who the shop's users are by what they will do, as of the newest batch of profiles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from botocore.exceptions import BotoCoreError, ClientError
+
+from personalization.api.app import Route
+from personalization.api.requests import Call, rfc3339
+from personalization.api.responses import Answer
+from personalization.api.services import Services
+from personalization.batch.segment_exports import CURRENT_SEGMENTS
+from personalization.core.errors import NotFound, ResultsUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+def segment_routes(services: Services) -> list[Route]:
+    def get(_call: Call) -> Answer:
+        return Answer(_current(services.s3, services.settings.data_bucket))
+
+    return [Route("GET", "/v1/segments", get)]
+
+
+def _current(s3: S3Client, bucket: str) -> dict[str, Any]:
+    """The file that the newest job left, and when it did. Raises `NotFound` before the first, `ResultsUnavailable`."""
+    try:
+        found = s3.get_object(Bucket=bucket, Key=CURRENT_SEGMENTS)
+        content: dict[str, Any] = orjson.loads(found["Body"].read())
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404", "NotFound"):
+            raise NotFound(
+                "no segments yet: drop a file of interactions under inbox/profiles/, and its job makes them"
+            ) from None
+        raise ResultsUnavailable("the segments cannot be read now; the call may be repeated") from error
+    except BotoCoreError as error:
+        raise ResultsUnavailable("the segments cannot be read now; the call may be repeated") from error
+    return {"made_at": rfc3339(found["LastModified"].timestamp())} | content

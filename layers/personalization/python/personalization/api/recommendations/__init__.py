@@ -1,0 +1,1 @@
+"""Routes of recommendations, rankings, similar items and the item catalog."""

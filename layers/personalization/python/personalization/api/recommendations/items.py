@@ -1,0 +1,66 @@
+"""``PUT /v1/items``: new items, new prices, items that are gone. They count within a minute, without a new model."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from personalization.api.app import Route
+from personalization.api.json_rows import as_sent, canonical_columns
+from personalization.api.problems import pointer
+from personalization.api.recommendations.schemas import Id
+from personalization.api.requests import Body, Call
+from personalization.api.responses import Answer
+from personalization.api.services import Services
+from personalization.catalog import CatalogueWriter, Part, parse_items
+from personalization.catalog.contents import empty
+from personalization.core.errors import Fault, InvalidInput
+from personalization.core.schema import MAX_ITEMS_PER_CALL
+
+
+class ItemsRequest(Body):
+    """Rows of the items table, and ids of items that are gone.
+
+    A column that a row does not have stays as it was; one that is null is taken back.
+    """
+
+    items: list[dict[str, Any]] = Field(default_factory=list, max_length=MAX_ITEMS_PER_CALL)
+    remove: list[Id] = Field(default_factory=list, max_length=MAX_ITEMS_PER_CALL)
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.items and not self.remove:
+            raise ValueError("expected items, or ids to remove; received neither")
+        return self
+
+
+def items_routes(services: Services) -> list[Route]:
+    writer = CatalogueWriter(services.s3, services.settings.data_bucket, clock=services.clock)
+
+    def put(call: Call) -> Answer:
+        request = call.body(ItemsRequest)
+        part = _part(request)
+        version = writer.append(part)
+        services.catalogue.look_again()
+        return Answer({"stored": len(part.ids), "removed": len(part.removed), "catalogue": {"version": version}})
+
+    return [Route("PUT", "/v1/items", put)]
+
+
+def _part(request: ItemsRequest) -> Part:
+    """All of a request as one change. Rows with the same columns go together: a column that a row lacks is not stated."""
+    by_columns: dict[frozenset[str], list[int]] = {}
+    for row, cells in enumerate(request.items):
+        by_columns.setdefault(frozenset(canonical_columns([cells])), []).append(row)
+    faults: list[Fault] = []
+    folded = empty()
+    for rows in by_columns.values():
+        some = [request.items[row] for row in rows]
+        parsed = parse_items(canonical_columns(some), len(some), UTC)
+        faults += [Fault(pointer("items", rows[f.row], as_sent(some[f.row], f.column)), f.detail) for f in parsed.faults]
+        folded = folded.with_part(parsed.part)
+    if faults:
+        raise InvalidInput("some items are not what their columns hold", sorted(faults, key=lambda fault: fault.pointer))
+    return folded.with_part(Part([], {}, sorted(set(request.remove)))).as_part()

@@ -1,0 +1,125 @@
+"""What callers may ask of a list of items: the bodies that the routes of recommendations share."""
+
+from __future__ import annotations
+
+from datetime import UTC, tzinfo
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from personalization.api.requests import Body
+from personalization.core import cells
+from personalization.core.errors import Fault, InvalidInput
+from personalization.core.schema import (
+    MAX_CANDIDATES_PER_CALL,
+    MAX_EVENTS_PER_CALL,
+    MAX_FILTER_IDS,
+    MAX_FILTER_WORDS,
+    MAX_ID_LENGTH,
+    MAX_ITEMS_PER_ANSWER,
+)
+from personalization.recommendations.filters import Filters
+from personalization.recommendations.ranking import Promotion, Wishes
+
+Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
+Words = Annotated[list[Id], Field(min_length=1, max_length=MAX_FILTER_WORDS)]
+Ids = Annotated[list[Id], Field(max_length=MAX_FILTER_IDS)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class FiltersBody(Body):
+    """Items that pass all of these. What an item does not say of itself it does not pass; stock is believed."""
+
+    category: Words | None = None
+    brand: Words | None = None
+    price_min: Annotated[float, Field(ge=0)] | None = None
+    price_max: Annotated[float, Field(ge=0)] | None = None
+    in_stock: bool | None = None
+    created_after: str | float | None = None
+    not_purchased: bool = False
+    include_ids: Ids | None = None
+    exclude_ids: list[Id] = Field(default_factory=list, max_length=MAX_FILTER_IDS)
+
+    def filters(self, zone: tzinfo = UTC, pointer: str = "/filters") -> Filters:
+        """Raises `InvalidInput` for a moment that is none."""
+        created_after = None
+        if self.created_after is not None:
+            moments, bad = cells.timestamps([self.created_after], zone)
+            if bad or moments[0] == cells.MISSING_TIME:
+                detail = f"expected RFC 3339 or unix time, received {str(self.created_after)[:40]!r}"
+                raise InvalidInput("created_after is no moment", [Fault(f"{pointer}/created_after", detail)])
+            created_after = int(moments[0])
+        return Filters(
+            category=_tuple(self.category),
+            brand=_tuple(self.brand),
+            price_min=self.price_min,
+            price_max=self.price_max,
+            in_stock=self.in_stock,
+            created_after=created_after,
+            not_purchased=self.not_purchased,
+            include_ids=_tuple(self.include_ids),
+            exclude_ids=tuple(self.exclude_ids),
+        )
+
+
+class PromotionBody(Body):
+    """`share` of the list for items that pass `filters`."""
+
+    filters: FiltersBody
+    share: Share
+
+
+class ContextBody(Body):
+    """Where the list will stand: the item and the category that are looked at, and what lies in the cart."""
+
+    item_id: Id | None = None
+    cart: list[Id] = Field(default_factory=list, max_length=MAX_ITEMS_PER_ANSWER)
+    category: Id | None = None
+
+
+class Asking(Body):
+    """For whom. A history counts before a user; without both, what suits somebody new is answered."""
+
+    user_id: Id | None = None
+    history: Annotated[list[Id], Field(max_length=MAX_EVENTS_PER_CALL)] | None = None  # item ids, oldest first
+    context: ContextBody = ContextBody()
+    personalization: Literal["on", "off"] = "on"
+    explain: bool = False
+    explain_budget_ms: Annotated[int, Field(ge=1, le=10_000)] = 250
+
+
+class RecommendationsRequest(Asking):
+    """A list of at most `k` items; see `ranking.pipeline` for the order of steps.
+
+    item_id   the item that `similar` and `bought_together` are about; else that of the context, or the cart
+    """
+
+    k: Annotated[int, Field(ge=1, le=MAX_ITEMS_PER_ANSWER)] = 20
+    scenario: Literal["personal", "similar", "bought_together", "buy_again", "trending"] = "personal"
+    item_id: Id | None = None
+    filters: FiltersBody = FiltersBody()
+    promote: PromotionBody | None = None
+    diversity: Share = 0.0
+    min_relevance: Share = 0.0
+
+    @model_validator(mode="after")
+    def _about_something(self) -> Self:
+        if self.scenario == "similar" and not (self.item_id or self.context.item_id):
+            raise ValueError("expected item_id, which items are to be similar to")
+        return self
+
+    def wishes(self, zone: tzinfo) -> Wishes:
+        promotion = None
+        if self.promote is not None:
+            promotion = Promotion(self.promote.filters.filters(zone, "/promote/filters"), self.promote.share)
+        return Wishes(self.k, self.filters.filters(zone), promotion, self.diversity, self.min_relevance)
+
+
+class RankingsRequest(Asking):
+    """Items to put in order for somebody; all of them come back."""
+
+    items: Annotated[list[Id], Field(min_length=1, max_length=MAX_CANDIDATES_PER_CALL)]
+
+
+def _tuple(words: list[str] | None) -> tuple[str, ...] | None:
+    return None if words is None else tuple(words)

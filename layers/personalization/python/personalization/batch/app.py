@@ -1,0 +1,96 @@
+"""A job's handler with its real clients, built once when the function starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Final
+
+import boto3
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from botocore.config import Config
+
+from personalization.ads.ad_catalog import AdCatalogueStore, write_catalogue
+from personalization.ads.budgets.counters import CounterTable
+from personalization.ads.budgets.exposure_store import Exposures
+from personalization.batch.handler import Answer, BatchHandler
+from personalization.batch.partitions import Share
+from personalization.batch.runner import Runner
+from personalization.batch.task import Surroundings
+from personalization.batch.workspace import own_directory
+from personalization.bundles import ModelStore
+from personalization.bundles.bundle import Bundle
+from personalization.catalog import CatalogueStore, CatalogueWriter
+from personalization.core.settings import Settings
+from personalization.profiles.predict import window_of
+from personalization.state import StateStore
+from personalization.state.items import partition
+
+_WRITERS: Final = 16
+
+
+def batch_handler(job: str) -> Callable[[dict[str, Any], Any], Answer]:
+    """The Lambda handler of one job's queue. Raises `KeyError` for a missing environment variable."""
+    settings = Settings.from_environment()
+    logger, metrics = Logger(), Metrics()
+    s3 = boto3.client(
+        "s3", config=Config(connect_timeout=5, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 5})
+    )
+    dynamodb = boto3.client(
+        "dynamodb",
+        config=Config(
+            connect_timeout=2,
+            read_timeout=5,
+            retries={"mode": "standard", "total_max_attempts": 5},
+            max_pool_connections=_WRITERS,
+        ),
+    )
+    state = StateStore(dynamodb, settings.state_table, ttl_days=settings.state_ttl_days, workers=_WRITERS)
+    cache_dir = Path(settings.cache_dir)
+
+    def refresh_failed(_cause: str) -> None:
+        metrics.add_metric(name="ModelRefreshFailures", unit=MetricUnit.Count, value=1)
+
+    @cache
+    def models(name: str) -> ModelStore:
+        return ModelStore(
+            s3,
+            settings.models_bucket,
+            name,
+            cache_dir=cache_dir,
+            ttl=settings.pointer_ttl,
+            threads=os.cpu_count() or 1,
+            on_failure=refresh_failed,
+        )
+
+    def remember(bundle: Bundle, share: Share) -> None:
+        state.write_windows(share.events, share.event_ids, share.order_ids, window_of(bundle).max_events)
+
+    exposures = Exposures(CounterTable(dynamodb, settings.state_table), settings.state_ttl_days)
+    runner = Runner(
+        s3,
+        settings.data_bucket,
+        lambda name: models(name).get(),
+        max_reject_share=settings.max_reject_share,
+        on_events=remember,
+        temp_dir=own_directory(cache_dir.parent),
+        surroundings=Surroundings(
+            catalogue=CatalogueStore(s3, settings.data_bucket, ttl=0.0).get,
+            on_items=CatalogueWriter(s3, settings.data_bucket).append,
+            read_user=lambda user_id: state.read(user_id).events,
+            ads=AdCatalogueStore(s3, settings.data_bucket, ttl=0.0).get,
+            read_exposure=lambda user_id, ads: exposures.read(partition("user", user_id), ads),
+            on_ads=partial(write_catalogue, s3, settings.data_bucket),
+        ),
+    )
+    handler = BatchHandler(job, settings.data_bucket, runner.run, logger, metrics)
+
+    @logger.inject_lambda_context
+    @metrics.log_metrics
+    def lambda_handler(event: dict[str, Any], context: Any) -> Answer:
+        return handler(event, context)
+
+    return lambda_handler

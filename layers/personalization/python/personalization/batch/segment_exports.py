@@ -1,0 +1,143 @@
+"""Who is in which segment by predicted behaviour: the exports of a job, and what is told of each segment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import orjson
+
+from personalization.bundles.bundle import Bundle
+from personalization.core.schema import INTERACTIONS, USER_ID, job_of
+from personalization.profiles.behaviour import SEGMENTS, Segment, Thresholds
+from personalization.profiles.rfm import NAMES, spread
+
+SEGMENTS_JSON: Final = "segments.json"
+CURRENT_SEGMENTS: Final = "segments/current.json"  # of the newest job; of nobody by name
+# What is averaged over a segment, by its name in a profile.
+_MEANS: Final = {"probability": "probability", "churn_risk": "churn_risk", "expected_spend": "expected_spend"}
+
+
+@dataclass
+class _Sums:
+    """Of one segment; a number that a profile lacks leaves its mean unknown."""
+
+    users: int = 0
+    probability: float = 0.0
+    churn_risk: float = 0.0
+    expected_spend: float | None = 0.0
+
+    def add(self, profile: Mapping[str, Any]) -> None:
+        self.users += 1
+        self.probability += profile["probability"]
+        self.churn_risk += profile["churn_risk"]
+        spend = profile.get("expected_spend")
+        self.expected_spend = None if spend is None or self.expected_spend is None else self.expected_spend + spend
+
+    def means(self) -> dict[str, float | None]:
+        return {f"mean_{name}": _mean(getattr(self, attribute), self.users) for name, attribute in _MEANS.items()}
+
+
+class SegmentExports(AbstractContextManager["SegmentExports"]):
+    """``segment-<slug>.jsonl`` in a directory: the ids of a segment's users, one a line; complete when left."""
+
+    def __init__(self, directory: Path, thresholds: Thresholds) -> None:
+        self._directory, self._thresholds = directory, thresholds
+        self._by_name = {segment.name: segment for segment in SEGMENTS}
+        self._sums = {segment.name: _Sums() for segment in SEGMENTS}
+        self._rfm = {name: _Sums() for name in NAMES}
+        self._all = _Sums()
+        self._files: dict[str, BinaryIO] = {}
+        self._stack = ExitStack()
+
+    @classmethod
+    def of(cls, directory: Path, bundle: Bundle) -> SegmentExports | None:
+        """`None` for a bundle that puts nobody into a segment."""
+        if job_of(bundle.name) != "profiles" or bundle.kind != INTERACTIONS.kind:
+            return None
+        thresholds = Thresholds.from_manifest(bundle.manifest)
+        return cls(directory, thresholds) if thresholds else None
+
+    def add(self, profiles: Sequence[Mapping[str, Any]]) -> None:
+        """Take profiles of different users."""
+        for profile in profiles:
+            name = profile["behaviour"]["name"]
+            self._sums[name].add(profile)
+            self._all.add(profile)
+            if profile["segment"]:
+                self._rfm[profile["segment"]["name"]].add(profile)
+            if name not in self._files:
+                path = self._directory / export_name(self._by_name[name])
+                self._files[name] = self._stack.enter_context(path.open("wb"))
+            self._files[name].write(orjson.dumps({USER_ID: profile[USER_ID]}, option=orjson.OPT_APPEND_NEWLINE))
+
+    def __exit__(self, *_error: object) -> None:
+        self._stack.close()
+
+    @property
+    def files(self) -> list[str]:
+        """Names of the exports; a segment without users has none."""
+        return [export_name(segment) for segment in SEGMENTS if segment.name in self._files]
+
+    def told(self, job: Mapping[str, Any], prefix: str) -> bytes:
+        """JSON of all segments. No id, no clock and no duration is in it.
+
+        job      what it is of: model, file, moment
+        prefix   of the keys of the exports
+        """
+        everybody = {"users": self._all.users} | self._all.means()
+        segments = [self._segment(segment, everybody, prefix) for segment in SEGMENTS]
+        spreading = spread({name: sums.users for name, sums in self._sums.items()})
+        content = {**job, **everybody, **spreading, "segments": segments, "rfm": self._by_rfm()}
+        return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+    def _by_rfm(self) -> dict[str, Any] | None:
+        """The same users by what they did: no rules of the model, and no exports. None where the bundle has no edges for it."""
+        sizes = {name: sums.users for name, sums in self._rfm.items()}
+        if not any(sizes.values()):
+            return None
+        return {
+            **spread(sizes),
+            "segments": [
+                {"name": name, "size": sums.users, "share": _mean(sums.users, self._all.users), **sums.means()}
+                for name, sums in self._rfm.items()
+            ],
+        }
+
+    def _segment(self, segment: Segment, everybody: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+        sums, thresholds = self._sums[segment.name], self._thresholds
+        means = sums.means()
+        return {
+            "name": segment.name,
+            "size": sums.users,
+            "share": _mean(sums.users, self._all.users),
+            **means,
+            "rule": segment.rule_with(thresholds),
+            "action": segment.action,
+            "evidence": _evidence(segment, means, everybody, thresholds) if sums.users else None,
+            "export": prefix + export_name(segment) if sums.users else None,
+        }
+
+
+def export_name(segment: Segment) -> str:
+    return f"segment-{segment.slug}.jsonl"
+
+
+def _evidence(segment: Segment, means: Mapping[str, Any], everybody: Mapping[str, Any], thresholds: Thresholds) -> str:
+    """One sentence: why this action, by the numbers of this very job."""
+    facts = [
+        f"{means['mean_probability']:.1%} are expected to buy within {thresholds.horizon} days "
+        f"(of all users: {everybody['mean_probability']:.1%})",
+        f"{means['mean_churn_risk']:.1%} to stay away for {thresholds.churn} ({everybody['mean_churn_risk']:.1%})",
+    ]
+    if means["mean_expected_spend"] is not None and everybody["mean_expected_spend"] is not None:
+        facts.append(f"to spend {means['mean_expected_spend']:,.2f} each ({everybody['mean_expected_spend']:,.2f})")
+    reason = segment.reason[:1].upper() + segment.reason[1:]
+    return f"{reason}: {', '.join(facts)}."
+
+
+def _mean(total: float | None, count: int) -> float | None:
+    return round(total / count, 6) if count and total is not None else None

@@ -1,0 +1,104 @@
+"""A flat feature table: one probability for each row, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from personalization.batch.task import ScoringTask
+from personalization.bundles.bundle import Bundle
+from personalization.core.encoder import BadCell
+from personalization.core.errors import BundleInvalid, InvalidInput
+from personalization.core.schema import FLAT
+from personalization.data import Chunk, open_table
+from personalization.tabular import predict
+
+ROWS_AT_ONCE: Final = 2 * predict.ROWS_PER_RUN
+
+
+def score(bundle: Bundle, task: ScoringTask) -> None:
+    """One line ``{"row": from 0, "probability"}`` for each row that is used; rows count on over rejected ones.
+
+    Where bad cells count as missing every row is used: a line that could not be read has nothing but missing cells.
+    """
+    names = [column.name for column in bundle.encoder.columns]
+    reader = open_table(task.path, mapping=task.mapping, canonical=False, only=frozenset(names))
+    if names and not reader.columns:
+        raise InvalidInput(f"expected columns of the model {bundle.name}, received none of: {', '.join(names[:20])}")
+    task.tally.kind = FLAT
+    task.tally.missing_columns = [name for name in names if name not in reader.columns]
+    for chunk in reader.chunks(ROWS_AT_ONCE):
+        if task.on_bad_row == "missing":
+            _score_all(bundle, task, chunk)
+        else:
+            _score_good(bundle, task, chunk)
+    task.tally.check(task.max_reject_share)
+
+
+def _score_good(bundle: Bundle, task: ScoringTask, chunk: Chunk) -> None:
+    tally = task.tally
+    scored = predict.score(bundle, chunk.columns, len(chunk))
+    first_fault: dict[int, BadCell] = {}
+    for cell in scored.bad_cells:
+        first_fault.setdefault(cell.row, cell)
+    rejects = chunk.rejects + [chunk.reject(row, cell.column, cell.detail) for row, cell in first_fault.items()]
+    good = np.ones(len(chunk), dtype=bool)
+    good[list(first_fault)] = False
+    numbers = tally.rows_in + positions(chunk)
+    used = int(good.sum())
+    task.output.lines(lines(numbers[good], scored.probability[good]), used)
+    task.reject(rejects)
+    tally.rows_in += len(chunk) + len(chunk.rejects)
+    tally.rows_used += used
+
+
+def _score_all(bundle: Bundle, task: ScoringTask, chunk: Chunk) -> None:
+    tally = task.tally
+    rows = len(chunk) + len(chunk.rejects)
+    columns = {name: spread(cells, positions(chunk), rows) for name, cells in chunk.columns.items()}
+    scored = predict.score(bundle, columns, rows)
+    task.output.lines(lines(tally.rows_in + np.arange(rows), scored.probability), rows)
+    tally.bad_cells += len(scored.bad_cells) + len(chunk.rejects)
+    tally.rows_in += rows
+    tally.rows_used += rows
+
+
+def positions(chunk: Chunk) -> NDArray[np.int64]:
+    """Where each row stands among the chunk's rows and rejected lines."""
+    before = np.searchsorted([reject.line for reject in chunk.rejects], chunk.lines)
+    return np.arange(len(chunk)) + before
+
+
+def spread(cells: Sequence[Any], places: NDArray[np.int64], rows: int) -> Sequence[Any]:
+    """The cells at their places among `rows`, `None` at those of rejected lines."""
+    if len(cells) == rows:
+        return cells
+    out: list[Any] = [None] * rows
+    for place, cell in zip(places.tolist(), cells, strict=True):
+        out[place] = cell
+    return out
+
+
+def lines(rows: NDArray[np.int64], probability: NDArray[np.float64]) -> bytes:
+    """``{"row":0,"probability":0.25}`` for each, with the shortest text that gives the same float32.
+
+    Raises `BundleInvalid` where the model answered what is no probability.
+    """
+    if not len(rows):
+        return b""
+    if not np.isfinite(probability).all():
+        raise BundleInvalid("the model answered a probability that is not finite")
+    pieces = [b'}\n{"row":', b"", b',"probability":', b""] * len(rows)
+    pieces[0] = b'{"row":'
+    pieces[1::4] = _texts(rows)
+    pieces[3::4] = _texts(probability.astype(np.float32))
+    return b"".join(pieces) + b"}\n"
+
+
+def _texts(values: NDArray[Any]) -> list[bytes]:
+    # Of a float32 array orjson writes the shortest text that gives the same float32.
+    return orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")

@@ -1,0 +1,1 @@
+"""What every other package builds on: names, typed columns, events, errors, settings, observability."""

@@ -1,0 +1,145 @@
+"""From cells as a file or a request holds them to typed columns, a column at a time.
+
+A cell is a `str` (CSV) or any JSON value. Nothing here raises for bad data: every conversion answers the column and the
+rows that could not be converted, so that the caller can reject them, refuse the request or count them as missing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from personalization.core.schema import MAX_TIMESTAMP_MS, MIN_TIMESTAMP_MS
+
+MISSING_WORDS: Final = frozenset({"", "na", "n/a", "nan", "null", "none", "nil", "-", "?", "\\n", "#n/a", "nat", "<na>"})
+MISSING_TIME: Final = np.iinfo(np.int64).min
+
+_TEXT: Final = {str, type(None)}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def is_missing(cell: Any) -> bool:
+    """Whether a cell says «nothing here»: `None`, NaN, an empty cell or one of the usual words for it."""
+    if isinstance(cell, str):
+        return cell.strip().lower() in MISSING_WORDS
+    return cell is None or (isinstance(cell, float) and math.isnan(cell))
+
+
+def numbers(cells: Sequence[Any] | NDArray[Any]) -> tuple[NDArray[np.float64], list[int]]:
+    """Finite float64 with NaN where a cell is missing, and the indices of the cells that are not numbers."""
+    if isinstance(cells, np.ndarray) and cells.dtype.kind in "fiub":
+        values = cells.astype(np.float64)
+        return np.where(np.isinf(values), np.nan, values), np.flatnonzero(np.isinf(values)).tolist()
+    try:
+        # A JSON 0 is false too, so an empty cell is told apart only where it matters.
+        values = np.array([float(c) if c else math.nan if c is None or c == "" else float(c) for c in cells], dtype=np.float64)
+        bad: list[int] = []
+    except (TypeError, ValueError, OverflowError):
+        values, bad = _numbers_one_by_one(cells)
+    infinite = np.isinf(values)
+    if infinite.any():
+        bad = sorted({*bad, *np.flatnonzero(infinite).tolist()})
+        values[infinite] = math.nan
+    return values, bad
+
+
+def _numbers_one_by_one(cells: Sequence[Any] | NDArray[Any]) -> tuple[NDArray[np.float64], list[int]]:
+    values = np.full(len(cells), math.nan)
+    bad = []
+    for row, cell in enumerate(cells):
+        try:
+            values[row] = float(cell)
+        except (TypeError, ValueError, OverflowError):
+            if not is_missing(cell):
+                bad.append(row)
+    return values, bad
+
+
+def timestamps(cells: Sequence[Any] | NDArray[Any], zone: tzinfo = UTC) -> tuple[NDArray[np.int64], list[int]]:
+    """Milliseconds since 1970 UTC with `MISSING_TIME` where missing, and the indices of the cells that are no time.
+
+    Accepts RFC 3339 (a time without an offset is in `zone`), a date, and numbers: unix seconds, milliseconds, or
+    microseconds (GA4), told apart by size.
+    """
+    values = np.full(len(cells), MISSING_TIME, dtype=np.int64)
+    bad = []
+    seen: dict[Any, int | None] = {}  # files repeat their times: one per basket, or one per day
+    for row, cell in enumerate(cells):
+        try:
+            moment = seen[cell]
+        except KeyError:
+            moment = seen[cell] = _milliseconds(cell, zone)
+        except TypeError:  # unhashable: a JSON list or object
+            moment = None
+        if moment is not None:
+            values[row] = moment
+        elif not is_missing(cell):
+            bad.append(row)
+    return values, bad
+
+
+def _milliseconds(cell: Any, zone: tzinfo) -> int | None:
+    if isinstance(cell, bool) or cell is None:
+        return None
+    try:
+        if isinstance(cell, str):
+            cell = cell.strip()
+            if len(cell) >= 8 and (cell[4] == "-" or cell[8:9] == "T"):
+                moment = datetime.fromisoformat(cell)
+                if moment.tzinfo is None:
+                    moment = moment.replace(tzinfo=zone)
+                milliseconds = (moment - _EPOCH) // _MILLISECOND
+                return milliseconds if MIN_TIMESTAMP_MS <= milliseconds <= MAX_TIMESTAMP_MS else None
+        elif isinstance(cell, date):  # Parquet
+            moment = cell if isinstance(cell, datetime) else datetime(cell.year, cell.month, cell.day)
+            return _milliseconds(moment.isoformat(), zone)
+        number = float(cell)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if not 0 <= number < 1e20:
+        return None
+    # 1e11 s is the year 5138 and 1e11 ms is 1973, so no believable time is ambiguous.
+    scale = 1_000.0 if number < 1e11 else 1.0 if number < 1e14 else 1e-3 if number < 1e17 else 1e-6
+    milliseconds = round(number * scale)
+    return milliseconds if MIN_TIMESTAMP_MS <= milliseconds <= MAX_TIMESTAMP_MS else None
+
+
+def words(cells: Sequence[Any] | NDArray[Any]) -> list[str | None]:
+    """Text as categories are compared: stripped, `None` where missing; 3.0 and 3 and "3" are the same word."""
+    if set(map(type, cells)) <= _TEXT:  # each different text once: columns of many rows hold few
+        found = {cell: word(cell) for cell in dict.fromkeys(cells)}
+        return [found[cell] for cell in cells]
+    return [word(cell) for cell in cells]
+
+
+def word(cell: Any) -> str | None:
+    """One cell of `words`."""
+    if isinstance(cell, str):
+        text = cell.strip()
+        return None if text.lower() in MISSING_WORDS else text
+    if cell is None:
+        return None
+    if isinstance(cell, bool | np.bool_):
+        return "true" if cell else "false"
+    if isinstance(cell, float | np.floating):
+        number = float(cell)
+        if math.isnan(number):
+            return None
+        return str(int(number)) if number.is_integer() else repr(number)
+    if isinstance(cell, list | tuple):
+        return "|".join(str(part) for part in cell) or None
+    return str(cell)
+
+
+def by_cell(content: Sequence[Any] | NDArray[Any], convert: Callable[[Any], int], dtype: Any) -> NDArray[Any]:
+    """`convert` of each cell, called once for each different text."""
+    if set(map(type, content)) <= _TEXT:
+        found = {cell: convert(cell) for cell in dict.fromkeys(content)}
+        return np.fromiter(map(found.__getitem__, content), dtype=dtype, count=len(content))
+    return np.fromiter(map(convert, content), dtype=dtype, count=len(content))  # JSON: 1, 1.0 and True are equal keys

@@ -1,0 +1,219 @@
+"""From the columns of a table to the two tensors that a tabular network takes; the same code trains and serves.
+
+The network's graph holds what is learnt (filling of missing values, scaling, embeddings). What this module holds is the
+bundle's `columns`: which column is which kind, and the vocabularies.
+
+Codes of a categorical column: 0 missing, 1 never seen in training, 2 + i the i-th word of its vocabulary. A hashed column
+(too many words to list, or too personal to store) has 0 missing and 1 + bucket.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, Final, Literal
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from personalization.core import cells
+
+# Cells of a table by column name: lists as files and requests bring them, or arrays.
+TableColumns = Mapping[str, Sequence[Any] | NDArray[Any]]
+
+Kind = Literal["numeric", "date", "categorical", "hashed"]
+NUMERIC: Final = "numeric"
+CATEGORICAL: Final = "categorical"
+MISSING_CODE: Final = 0
+UNKNOWN_CODE: Final = 1
+
+# What a date column becomes: a position in time and the rhythms that shops know.
+DATE_PARTS: Final = ("days", "month", "weekday", "hour")
+_DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """How one column of the table is read.
+
+    name         as in the table
+    kind         numeric | date | categorical | hashed
+    vocabulary   the words of a categorical column, most frequent first
+    buckets      number of buckets of a hashed column
+    salt         key of a hashed column's hash, hexadecimal
+    """
+
+    name: str
+    kind: Kind
+    vocabulary: tuple[str, ...] = ()
+    buckets: int = 0
+    salt: str = ""
+
+    @property
+    def cardinality(self) -> int:
+        """Number of codes of a categorical or hashed column, missing and unknown included."""
+        return 1 + self.buckets if self.kind == "hashed" else 2 + len(self.vocabulary)
+
+    def to_json(self) -> dict[str, Any]:
+        content: dict[str, Any] = {"name": self.name, "kind": self.kind}
+        if self.kind == CATEGORICAL:
+            content["vocabulary"] = list(self.vocabulary)
+        if self.kind == "hashed":
+            content |= {"buckets": self.buckets, "salt": self.salt}
+        return content
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Column:
+        return cls(
+            name=content["name"],
+            kind=content["kind"],
+            vocabulary=tuple(content.get("vocabulary", ())),
+            buckets=content.get("buckets", 0),
+            salt=content.get("salt", ""),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BadCell:
+    """A cell that is not what its column holds."""
+
+    row: int
+    column: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Tensors by input name, ready for `session.run`, and the cells that counted as missing because they were bad."""
+
+    inputs: dict[str, NDArray[Any]]
+    bad_cells: list[BadCell]
+    rows: int
+
+
+@dataclass(frozen=True)
+class TableEncoder:
+    """The columns of a bundle, in the order of its tensors.
+
+    >>> encoder = TableEncoder((Column("age", "numeric"), Column("channel", "categorical", ("web", "app"))))
+    >>> encoder.encode({"age": ["31", ""], "channel": ["app", "fax"]}, 2).inputs["categorical"].tolist()
+    [[3], [1]]
+    """
+
+    columns: tuple[Column, ...]
+    zone: tzinfo = UTC
+    _codes: dict[str, dict[str, int]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        codes = {c.name: {word: 2 + i for i, word in enumerate(c.vocabulary)} for c in self.columns}
+        object.__setattr__(self, "_codes", codes)
+
+    @classmethod
+    def from_json(cls, columns: Sequence[Mapping[str, Any]], timezone: str = "UTC") -> TableEncoder:
+        zone = UTC if timezone == "UTC" else ZoneInfo(timezone)
+        return cls(tuple(Column.from_json(column) for column in columns), zone)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        return [column.to_json() for column in self.columns]
+
+    @property
+    def numeric_names(self) -> tuple[str, ...]:
+        """Names of the columns of the `numeric` tensor; a date column gives one for each of `DATE_PARTS`."""
+        names: list[str] = []
+        for column in self.columns:
+            if column.kind == NUMERIC:
+                names.append(column.name)
+            elif column.kind == "date":
+                names.extend(f"{column.name}.{part}" for part in DATE_PARTS)
+        return tuple(names)
+
+    @property
+    def categorical_columns(self) -> tuple[Column, ...]:
+        """The columns of the `categorical` tensor."""
+        return tuple(column for column in self.columns if column.kind in (CATEGORICAL, "hashed"))
+
+    def encode(self, table: TableColumns, rows: int) -> Encoded:
+        """Tensors for `rows` rows: `numeric` float32 (rows, n) with NaN where missing, `categorical` int64 (rows, m).
+
+        A tensor without columns is left out, as it is in the graph. A column that `table` lacks counts as missing
+        everywhere; so does a bad cell, which is also named in the answer. Never raises for data.
+        """
+        names = self.numeric_names
+        values = np.full((rows, len(names)), np.nan)
+        categorical = np.zeros((rows, len(self.categorical_columns)), dtype=np.int64)
+        bad: list[BadCell] = []
+        n = m = 0
+        for column in self.columns:
+            content = table.get(column.name)
+            if column.kind == NUMERIC:
+                if content is not None:
+                    values[:, n], wrong = cells.numbers(content)
+                    bad.extend(BadCell(r, column.name, _expected("a number", content[r])) for r in wrong)
+                n += 1
+            elif column.kind == "date":
+                if content is not None:
+                    wrong = self._date_parts(content, values[:, n : n + len(DATE_PARTS)])
+                    bad.extend(BadCell(r, column.name, _expected("a date or time", content[r])) for r in wrong)
+                n += len(DATE_PARTS)
+            else:
+                if content is not None:
+                    categorical[:, m] = self._category_codes(column, content)
+                m += 1
+        with np.errstate(over="ignore"):
+            numeric = values.astype(np.float32)
+        beyond = np.isinf(numeric)  # of float32; looked for once, not once a column: one user's row is short and wide
+        if beyond.any():
+            numeric[beyond] = np.nan
+            bad.extend(BadCell(r, names[c], _expected("a number", table[names[c]][r])) for r, c in np.argwhere(beyond).tolist())
+        inputs: dict[str, NDArray[Any]] = {}
+        if numeric.shape[1]:
+            inputs["numeric"] = numeric
+        if categorical.shape[1]:
+            inputs["categorical"] = categorical
+        return Encoded(inputs, bad, rows)
+
+    def _date_parts(self, content: Sequence[Any] | NDArray[Any], out: NDArray[np.float64]) -> list[int]:
+        moments, bad = cells.timestamps(content, self.zone)
+        known = np.flatnonzero(moments != cells.MISSING_TIME)
+        local = moments[known] + zone_offset(moments[known], self.zone)
+        day = local // _DAY_MS
+        month = local.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64) % 12
+        out[known] = np.stack([day, month, (day + 3) % 7, local % _DAY_MS // 3_600_000], axis=1)
+        return bad
+
+    def _category_codes(self, column: Column, content: Sequence[Any] | NDArray[Any]) -> NDArray[np.int64]:
+        known = self._codes[column.name]
+
+        def code(cell: Any) -> int:
+            word = cells.word(cell)
+            if word is None:
+                return MISSING_CODE
+            return bucket_code(word, column) if column.kind == "hashed" else known.get(word, UNKNOWN_CODE)
+
+        return cells.by_cell(content, code, np.int64)
+
+
+def bucket_code(word: str, column: Column) -> int:
+    """Code of a word of a hashed column: 1 + its bucket, the same in every process."""
+    digest = hashlib.blake2b(word.encode(), digest_size=8, key=bytes.fromhex(column.salt)).digest()
+    return 1 + int.from_bytes(digest, "little") % column.buckets
+
+
+def zone_offset(moments: NDArray[np.int64], zone: tzinfo) -> NDArray[np.int64]:
+    """Milliseconds to add to UTC milliseconds for local time; asked once for each different hour."""
+    if zone is UTC:
+        return np.zeros_like(moments)
+    hours, inverse = np.unique(moments // 3_600_000, return_inverse=True)
+    offsets = [
+        (datetime.fromtimestamp(int(hour) * 3600, zone).utcoffset() or timedelta()) // timedelta(milliseconds=1)
+        for hour in hours
+    ]
+    return np.array(offsets, dtype=np.int64)[inverse]
+
+
+def _expected(what: str, cell: Any) -> str:
+    text = str(cell)
+    return f"expected {what}, received {text[:40]!r}{'…' if len(text) > 40 else ''}"

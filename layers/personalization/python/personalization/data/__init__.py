@@ -1,0 +1,19 @@
+"""Tables in files: read in columns, a chunk at a time, with every line accounted for."""
+
+from personalization.data.column_mapping import parse_mapping
+from personalization.data.duplicates import SeenIds
+from personalization.data.interactions import ParsedEvents, RowFault, parse_events
+from personalization.data.records import Reject
+from personalization.data.table_reader import Chunk, TableReader, open_table
+
+__all__ = [
+    "Chunk",
+    "ParsedEvents",
+    "Reject",
+    "RowFault",
+    "SeenIds",
+    "TableReader",
+    "open_table",
+    "parse_events",
+    "parse_mapping",
+]

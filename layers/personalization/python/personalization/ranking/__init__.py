@@ -1,1 +1,0 @@
-"""From scores to a list that a shop can show: filters, relevance, diversity, promotion, reasons."""

@@ -1,0 +1,147 @@
+"""The components of a recommendation: what each says about items, given histories.
+
+One code for training, evaluation and serving. A component gives either a column of all items (`sequence`: user vector ·
+item vector; `popularity`, `recent`: the same for all users) or `Additions` to some of them (`together`, `next`, `alike`:
+neighbours of the items that a user had; `repeat`: the items that a user had themselves).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from personalization.recommendations.history import Histories
+from personalization.recommendations.sparse import Additions, Neighbours
+
+# Position weights are sums of these decays by basket: the newest basket alone, a few, many.
+DECAYS: Final = (0.0, 0.6, 0.9)
+RANKS: Final = 48  # baskets beyond weigh nothing in the neighbour components
+REPEAT_FEATURES: Final = (
+    "seen", "count", "share", "log_share", "recency_days", "recency_baskets", "newest", "due", "overdue", "repurchase",
+)  # fmt: skip
+_HALF_LIFE_DAYS: Final = 30.0
+_BASKET_DECAY: Final = 0.85
+
+
+def decay_weights(decay: float) -> NDArray[np.float32]:
+    """(RANKS,) weight of a history item by the rank of its basket, 0 the newest; decay 0 is the newest basket alone."""
+    ranks = np.arange(RANKS)
+    return np.where(ranks == 0, 1.0, decay**ranks).astype(np.float32)
+
+
+def encoder_inputs(histories: Histories, vectors: NDArray[np.float32], longest: int) -> dict[str, NDArray[Any]]:
+    """All inputs that a user encoder may have: `padded_codes` and `vectors` float32 (N, L, D), zeros where padded."""
+    codes = padded_codes(histories, longest)
+    items = codes.pop("items")
+    known = items >= 0
+    values = np.zeros((*items.shape, vectors.shape[1]), np.float32)
+    values[known] = vectors[items[known]]
+    return {"vectors": values, **codes}
+
+
+def padded_codes(histories: Histories, longest: int, width: int | None = None) -> dict[str, NDArray[np.int64]]:
+    """The newest `longest` items of each user, the newest at the right; all int64 (N, L), L `width` or as long as needed.
+
+    `items` codes, −1 where padded; `known` 1 where there is an item; `events` event type + 1, 0 unknown; `gaps`
+    `gap_buckets` of the time since the item before.
+    """
+    lengths = np.minimum(histories.lengths, longest)
+    width = width or max(1, int(lengths.max(initial=1)))
+    users = np.repeat(np.arange(len(histories)), lengths)
+    from_end = np.repeat(np.cumsum(lengths), lengths) - np.arange(lengths.sum()) - 1
+    rows = np.repeat(histories.offsets[1:], lengths) - 1 - from_end
+    places = (users, width - 1 - from_end)
+    items = np.full((len(histories), width), -1, np.int64)
+    items[places] = histories.item[rows]
+    events, gaps = np.zeros_like(items), np.zeros_like(items)
+    events[places] = histories.event[rows].astype(np.int64) + 1
+    gaps[places] = gap_buckets(histories)[rows]
+    return {"items": items, "known": (items >= 0).astype(np.int64), "events": events, "gaps": gaps}
+
+
+GAP_BUCKETS: Final = 12
+
+
+def gap_buckets(histories: Histories) -> NDArray[np.int64]:
+    """(E,) 0 for a user's first item and for the same basket, else 1 + log2 of the hours since the item before."""
+    gap = np.zeros(len(histories.item), np.int64)
+    if len(gap) > 1:
+        hours = 24.0 * np.maximum(0.0, histories.age[:-1] - histories.age[1:])
+        gap[1:] = np.where(hours > 0, 1 + np.clip(np.log2(1.0 + hours), 0, GAP_BUCKETS - 2).astype(np.int64), 0)
+        starts = histories.offsets[:-1]
+        gap[starts[starts < len(gap)]] = 0
+    return gap
+
+
+def neighbour_additions(histories: Histories, matrix: Neighbours, weights: NDArray[np.float32]) -> Additions:
+    """Σ over the items of a history of weight(rank of the basket) × the item's row of the matrix, not summed yet."""
+    ranks = np.minimum(histories.basket, len(weights))
+    weight = np.append(weights, np.float32(0.0))[ranks]
+    used = np.flatnonzero(weight != 0.0)
+    place, item, value = matrix.rows(histories.item[used])
+    source = used[place]
+    return Additions(histories.user[source], item, (value * weight[source]).astype(np.float32))
+
+
+def repeat_features(
+    histories: Histories, repurchase: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
+    """What speaks for buying an item again: (user, item, features (n, len(REPEAT_FEATURES))), each pair once.
+
+    seen             1
+    count            log of 1 + the number of baskets with the item
+    share, log_share that number by the number of all the user's baskets, and the log of it
+    recency_days     Σ 2^(−age / 30 days) over those baskets, log of 1 +
+    recency_baskets  Σ .85^rank over them
+    newest           1 where it is in the newest basket
+    due, overdue     of x = log(days since the last / mean days between): exp(−x²), and x where positive; 0 for single buys
+    repurchase       log odds with which users buy this item in their next basket, having bought it (`repurchase`)
+    """
+    user, item, basket, age = _one_a_basket(histories)
+    starts = np.ones(len(user), bool)
+    starts[1:] = (user[1:] != user[:-1]) | (item[1:] != item[:-1])
+    pair = np.cumsum(starts) - 1
+    pairs = int(starts.sum())
+    count = np.bincount(pair, minlength=pairs).astype(np.float64)
+    owner, what = user[starts], item[starts]
+    own_baskets = np.zeros(len(histories), np.float64)
+    np.maximum.at(own_baskets, histories.user, histories.basket + 1.0)
+    share = count / np.maximum(own_baskets[owner], 1.0)
+    by_days = np.bincount(pair, weights=np.exp2(-age / _HALF_LIFE_DAYS), minlength=pairs)
+    by_baskets = np.bincount(pair, weights=_BASKET_DECAY ** basket.astype(np.float64), minlength=pairs)
+    last, first, rank = np.full(pairs, np.inf), np.zeros(pairs), np.full(pairs, np.inf)
+    np.minimum.at(last, pair, age)
+    np.maximum.at(first, pair, age)
+    np.minimum.at(rank, pair, basket)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean_gap = (first - last) / (count - 1.0)
+        lateness = np.clip(np.log((last + 0.5) / (mean_gap + 0.5)), -3.0, 3.0)
+    rhythm = count > 1
+    features = np.stack(
+        [
+            np.ones(pairs),
+            np.log1p(count),
+            share,
+            np.log(share),
+            np.log1p(by_days),
+            by_baskets,
+            rank == 0,
+            np.where(rhythm, np.exp(-np.square(lateness)), 0.0),
+            np.where(rhythm, np.maximum(lateness, 0.0), 0.0),
+            np.where(what < len(repurchase), repurchase[np.minimum(what, len(repurchase) - 1)], 0.0),
+        ],
+        axis=1,
+    )
+    return owner, what, features.astype(np.float32)
+
+
+def _one_a_basket(histories: Histories) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
+    """User, item, basket and age of each item of each basket once, by user, then item, then basket."""
+    user = histories.user
+    order = np.lexsort((histories.basket, histories.item, user))
+    user, item, basket, age = user[order], histories.item[order], histories.basket[order], histories.age[order]
+    new = np.ones(len(user), bool)
+    new[1:] = (user[1:] != user[:-1]) | (item[1:] != item[:-1]) | (basket[1:] != basket[:-1])
+    return user[new], item[new], basket[new], age[new]

@@ -1,0 +1,94 @@
+"""Which items may be shown: a boolean mask over the catalogue, made before anything is cut off.
+
+An item that does not say what a filter asks for does not pass it; only stock is believed until somebody says there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from personalization.core.cells import MISSING_TIME
+from personalization.recommendations.item_attributes import Attributes
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """All that are given must hold.
+
+    category, brand   any of these words
+    price_min, price_max
+                      inclusive
+    in_stock          True: not those that are out of stock; False: only those
+    created_after     milliseconds
+    not_purchased     nothing that the user bought already
+    include_ids, exclude_ids
+                      only these; none of these
+    """
+
+    category: tuple[str, ...] | None = None
+    brand: tuple[str, ...] | None = None
+    price_min: float | None = None
+    price_max: float | None = None
+    in_stock: bool | None = None
+    created_after: int | None = None
+    not_purchased: bool = False
+    include_ids: tuple[str, ...] | None = None
+    exclude_ids: tuple[str, ...] = ()
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is filtered at all."""
+        return self != Filters()
+
+    def mask(
+        self, attributes: Attributes, code_of_item: Mapping[str, int], purchased: NDArray[np.integer[Any]] | None = None
+    ) -> NDArray[np.bool_]:
+        """(N,) which items pass.
+
+        purchased   codes of what the user bought
+        """
+        passes = np.ones(attributes.size, bool)
+        for name, wanted in (("category", self.category), ("brand", self.brand)):
+            if wanted is not None:
+                passes &= _has_word(attributes, name, wanted)
+        if self.price_min is not None or self.price_max is not None:
+            passes &= _between(attributes, self.price_min, self.price_max)
+        if self.in_stock is not None:
+            out = attributes.in_stock == 0 if len(attributes.in_stock) else np.zeros(attributes.size, bool)
+            passes &= ~out if self.in_stock else out
+        if self.created_after is not None:
+            created = attributes.created_at
+            passes &= (created > self.created_after) & (created != MISSING_TIME) if len(created) else False
+        if self.not_purchased and purchased is not None:
+            passes[purchased] = False
+        if self.include_ids is not None:
+            only = np.zeros(attributes.size, bool)
+            only[[code_of_item[item] for item in self.include_ids if item in code_of_item]] = True
+            passes &= only
+        passes[[code_of_item[item] for item in self.exclude_ids if item in code_of_item]] = False
+        return passes
+
+
+def _has_word(attributes: Attributes, name: str, wanted: tuple[str, ...]) -> NDArray[np.bool_]:
+    column = attributes.words.get(name)
+    if column is None:
+        return np.zeros(attributes.size, bool)
+    codes = np.array([column.code(word) for word in wanted], np.int32)
+    return column.codes == codes[0] if len(codes) == 1 else np.isin(column.codes, codes)
+
+
+def _between(attributes: Attributes, low: float | None, high: float | None) -> NDArray[np.bool_]:
+    if not len(attributes.price):
+        return np.zeros(attributes.size, bool)
+    with np.errstate(invalid="ignore"):
+        passes = ~np.isnan(attributes.price)
+        if low is not None:
+            passes &= attributes.price >= np.float32(low)
+        if high is not None:
+            passes &= attributes.price <= np.float32(high)
+    return passes

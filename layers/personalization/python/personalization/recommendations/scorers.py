@@ -1,0 +1,75 @@
+"""What one user's history says about items: the user vector, and additions with the history items that they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from personalization.core.schema import EVENT_CODE, PURCHASE
+from personalization.recommendations import Histories
+from personalization.recommendations.components import REPEAT_FEATURES, repeat_features
+from personalization.recommendations.serving_catalog import Assortment
+
+_UNKNOWN_EVENT = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Additions:
+    """Parts of scores: `value` is added to `item` because of the history's place `source`; −1: of the item itself.
+
+    component   ``together``, ``next``, ``alike`` or ``repeat``
+    """
+
+    component: str
+    source: NDArray[np.int64]
+    item: NDArray[np.int32]
+    value: NDArray[np.float32]
+
+
+def user_query(assortment: Assortment, histories: Histories) -> NDArray[np.float32]:
+    """(N, D) weighted user vectors; items that came after the training are part of a history like all others.
+
+    They are heard at the length that content has beside an item's own vector; `Mix.newcomer` is for showing them.
+    """
+    # The encoder looks vectors up in a table: a small one of the items that are there serves models of any size.
+    codes, place = np.unique(histories.item, return_inverse=True)
+    if not len(codes):
+        return np.zeros((len(histories), assortment.recommender.vectors.shape[1]), np.float32)
+    known = assortment.vectors(codes)
+    known[codes >= len(assortment.recommender.items)] /= np.float32(assortment.recommender.mix.newcomer)
+    local = replace(assortment.recommender, vectors=known)
+    vectors = local.user_vectors(replace(histories, item=place.astype(np.int32)))
+    return (assortment.recommender.mix.sequence * vectors).astype(np.float32)
+
+
+def additions(assortment: Assortment, history: Histories) -> list[Additions]:
+    """What the neighbours of a user's items and buying again add to scores; of one user."""
+    mix = assortment.recommender.mix
+    found = []
+    for name, matrix in assortment.neighbours:
+        weights = np.append(mix.rank_weights(name), np.float32(0.0))
+        weight = weights[np.minimum(history.basket, len(weights) - 1)]
+        used = np.flatnonzero(weight)
+        place, item, value = matrix.rows(history.item[used])
+        source = used[place]
+        found.append(Additions(name, source, item, (value * weight[source]).astype(np.float32)))
+    if mix.repeat and len(history.item):
+        weights = np.array([mix.repeat.get(name, 0.0) for name in REPEAT_FEATURES], np.float32)
+        _, item, features = repeat_features(history, assortment.repurchase)
+        found.append(Additions("repeat", np.full(len(item), -1), item, features @ weights))
+    return found
+
+
+def add_to(scores: NDArray[np.float32], parts: Sequence[Additions]) -> None:
+    """Add to the scores (N,) of all items in place."""
+    for part in parts:
+        np.add.at(scores, part.item, part.value)
+
+
+def bought(history: Histories) -> NDArray[np.int32]:
+    """Codes of what a user bought; an item of a history that says no more counts as bought."""
+    buys = (history.event == EVENT_CODE[PURCHASE]) | (history.event == _UNKNOWN_EVENT)
+    return np.unique(history.item[buys])

@@ -1,0 +1,1 @@
+"""Flat feature tables: a row in, a probability out, and why."""

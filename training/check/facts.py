@@ -1,0 +1,185 @@
+"""What one file is: header and a sample of its rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from personalization.core import cells
+from personalization.core.schema import (
+    EVENT_TYPES,
+    FLAT,
+    IMPRESSIONS,
+    INTERACTIONS,
+    ITEM_ID,
+    ITEMS,
+    PURCHASE,
+    REFUND,
+    TABLES,
+    USER_ID,
+    USERS,
+    table_kind,
+)
+from personalization.data import SeenIds, open_table, parse_events
+from training.io.parquet import is_parquet, open_parquet
+from training.io.sources import mapping_of
+from training.tasks.tabular.columns import is_key
+
+SAMPLE_ROWS: Final = 200_000
+_LABEL_NAMES: Final = ("label", "target", "y", "clicked", "click", "converted", "conversion", "purchased", "churn", "churned")
+
+
+@dataclass
+class Facts:
+    """What a look at a file found.
+
+    kind      see `schema.TABLES`, or ``table``
+    rows      that were looked at; all of the file where `whole`
+    found     numbers and words by name, for the verdicts: users, first, last, purchases, columns, …
+    notes     sentences for people
+    labels    columns that could be the label of a flat table, likeliest first
+    """
+
+    path: Path
+    kind: str
+    rows: int = 0
+    whole: bool = True
+    found: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+
+
+def look(path: Path, mapping: Mapping[str, str] | None = None, sample: int = SAMPLE_ROWS) -> Facts:
+    """Look at the header and the first `sample` rows. Raises `InvalidInput` for what is no table."""
+    mapping = mapping_of(path, mapping)
+    columns, rows, whole, rejects = _sample(path, mapping, sample)
+    kind = table_kind(set(columns)) or FLAT
+    facts = Facts(path, kind, rows, whole, {"columns": list(columns), "rejected_lines": sum(rejects.values())})
+    facts.notes += [f"{count} lines are no rows: {reason}" for reason, count in rejects.most_common(3)]
+    if not rows:
+        facts.notes.append("it has no rows")
+    elif kind == INTERACTIONS.kind:
+        _interactions(facts, columns, rows)
+    elif kind == IMPRESSIONS.kind:
+        _impressions(facts, columns, rows)
+    else:
+        _other(facts, columns)
+        _nearly(facts, set(columns))
+    return facts
+
+
+def _sample(path: Path, mapping: Mapping[str, str] | None, sample: int) -> tuple[dict[str, list[Any]], int, bool, Counter[str]]:
+    """Columns by our names, rows, whether that is all of the file, and reasons of rejected lines."""
+    rejects: Counter[str] = Counter()
+    if is_parquet(path):
+        table = open_parquet(path, mapping=mapping)
+        columns, rows = next(table.chunks(sample), ({name: [] for name in table.columns}, 0))
+        return {name: list(content) for name, content in columns.items()}, rows, rows == table.rows, rejects
+    reader = open_table(path, mapping=mapping)
+    found: dict[str, list[Any]] = {name: [] for name in reader.columns}
+    rows, whole = 0, True
+    for chunk in reader.chunks():
+        for name in found.keys() | chunk.columns.keys():
+            found.setdefault(name, [None] * rows).extend(chunk.columns.get(name, [None] * len(chunk)))
+        rows += len(chunk)
+        rejects.update(reject.reason.partition(", received '")[0] for reject in chunk.rejects)
+        if rows >= sample:
+            whole = False
+            break
+    return found, rows, whole, rejects
+
+
+def _interactions(facts: Facts, columns: Mapping[str, Sequence[Any]], rows: int) -> None:
+    parsed = parse_events(columns, rows, seen=SeenIds())
+    events = parsed.events
+    kinds = np.bincount(events.event_type, minlength=len(EVENT_TYPES)).tolist()
+    types = {name: count for name, count in zip(EVENT_TYPES, kinds, strict=True) if count}
+    per_user = np.bincount(events.user, minlength=len(events.users))
+    facts.found |= {
+        "users": len(events.users),
+        "items": len(events.items),
+        "events": len(events),
+        "event_types": types,
+        "purchases": types.get(PURCHASE, 0),
+        "returns": types.get(REFUND, 0) + int((events.quantity < 0).sum()),
+        "repeat_users": int((per_user >= 2).sum()),
+        "values": int(np.isfinite(events.event_value).sum()),
+        "categories": len(events.categories),
+        "duplicates": len(parsed.duplicates),
+    }
+    if len(events):
+        facts.found |= {"first": int(events.timestamp.min()), "last": int(events.timestamp.max())}
+        facts.notes.append(f"{_day(facts.found['first'])} to {_day(facts.found['last'])}")
+    counted = ", ".join(f"{count:,} {name}" for name, count in types.items())
+    facts.notes.append(f"{len(events.users):,} users, {len(events.items):,} items; {counted or 'no usable event'}")
+    bad = Counter(f"{fault.column}: {fault.reason.partition(', received ')[0]}" for fault in parsed.faults)
+    facts.notes += [f"{count:,} rows cannot be used: {reason}" for reason, count in bad.most_common(4)]
+    if parsed.duplicates:
+        facts.notes.append(f"{len(parsed.duplicates):,} rows repeat an event_id and will be dropped")
+
+
+def _impressions(facts: Facts, columns: Mapping[str, Sequence[Any]], rows: int) -> None:
+    moments = cells.timestamps(columns["timestamp"])[0]
+    known = moments[moments != cells.MISSING_TIME]
+    facts.found |= {name: len(set(cells.words(columns[f"{name[:-1]}_id"]))) for name in ("users", "ads")}
+    for name in ("click", "conversion"):
+        values = cells.numbers(columns[name])[0] if name in columns else np.zeros(0)
+        facts.found[name] = int((values > 0).sum())
+    facts.found["propensity"] = "propensity" in columns
+    if len(known):
+        facts.found |= {"first": int(known.min()), "last": int(known.max())}
+        facts.notes.append(f"{_day(facts.found['first'])} to {_day(facts.found['last'])}")
+    facts.notes.append(
+        f"{facts.found['users']:,} users, {facts.found['ads']:,} ads; {facts.found['click']:,} clicks, "
+        f"{facts.found['conversion']:,} conversions{'' if facts.found['propensity'] else '; no propensity'}"
+    )
+
+
+def _other(facts: Facts, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Items, ads, users, or any table: is it one row for each of them, and which columns could be a label."""
+    key = {USERS.kind: USER_ID, ITEMS.kind: ITEM_ID}.get(facts.kind)
+    if key is not None:
+        ids = cells.words(columns[key])
+        facts.found["one_row_each"] = len(set(ids)) == len(ids)
+    likely = {name: place for place, name in enumerate(_LABEL_NAMES)}
+    candidates = [name for name, content in columns.items() if not is_key(name) and _two_values(content)]
+    if facts.kind != FLAT:
+        # A table of items may well have a column of two words; only a name like "label" makes it a table to learn from.
+        candidates = [name for name in candidates if name in likely]
+    facts.labels = sorted(candidates, key=lambda name: likely.get(name, len(likely)))
+    shown = list(columns)
+    facts.notes.append(f"{len(shown)} columns: {', '.join(shown[:12])}{', …' if len(shown) > 12 else ''}")
+    if facts.labels:
+        facts.notes.append(f"could be a label (two different values): {', '.join(facts.labels[:5])}")
+
+
+def _two_values(content: Sequence[Any]) -> bool:
+    different: set[str] = set()
+    for cell in content:
+        word = cells.word(cell)
+        if word is not None:
+            different.add(word)
+            if len(different) > 2:
+                return False
+    return len(different) == 2
+
+
+def _nearly(facts: Facts, columns: set[str]) -> None:
+    """The table that it would be with one or two more columns."""
+    for table in TABLES[:3]:
+        missing = [name for name in table.required if name not in columns]
+        if 0 < len(missing) <= len(table.required) // 2 and len(table.required) > 2 and not facts.labels:
+            example = "event_type==purchase" if "event_type" in missing else f"{missing[0]}=THEIR_NAME"
+            facts.notes.append(f"{table.kind} but for {', '.join(missing)}: --map {example} (==word is the same in every row)")
+            facts.found["nearly"] = table.kind
+            return
+
+
+def _day(moment: int) -> str:
+    return datetime.fromtimestamp(moment / 1000, UTC).date().isoformat()

@@ -1,0 +1,1 @@
+"""From files to columns: reading, cleaning, merging, and the moments at which the past is cut."""

@@ -1,0 +1,75 @@
+"""What the user of `train ads --impressions F` asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from pathlib import Path
+from typing import Final
+
+from personalization.features import Window
+from training.fitting import FitOptions
+from training.io.timezones import zone_named
+from training.networks.tabular import TabularConfig
+
+BASE_RATE: Final = "base-rate"
+TABULAR: Final = "tabular"
+PATIENCE: Final = 10
+
+
+@dataclass(frozen=True)
+class AdData:
+    """The data.
+
+    impressions        what was shown, with click or conversion
+    ads, users         tables; without `ads` an ad is only its id
+    interactions       files, merged: what the users did otherwise
+    attribution_days   for which a conversion is waited; None: found in the data
+    no_test            nothing is held out for test: what is last is validation
+    timezone           of the shop: of hours and weekdays, and of timestamps without an offset
+    window             history that features see
+    max_rows           more training rows than this are sampled (seeded)
+    """
+
+    impressions: Path
+    ads: Path | None = None
+    users: Path | None = None
+    interactions: tuple[Path, ...] = ()
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    attribution_days: float | None = None
+    no_test: bool = False
+    timezone: str = "UTC"
+    window: Window = field(default_factory=Window)
+    max_rows: int = 400_000
+    seed: int = 0
+
+    @property
+    def files(self) -> list[Path]:
+        others = (path for path in (self.ads, self.users) if path is not None)
+        return [self.impressions, *others, *self.interactions]
+
+    @property
+    def zone(self) -> tzinfo:
+        """Raises `InvalidInput` for a name that the time zone database does not have."""
+        return zone_named(self.timezone)
+
+
+@dataclass(frozen=True)
+class AdTraining:
+    """The model.
+
+    out      directory of the bundle
+    model    ``tabular``, or ``base-rate`` for constants
+    tune     tries of the network's settings, 0 for none
+    refit    also train one on everything, in `out`/refit
+    groups   columns whose groups are judged one by one; those of few words where none is named
+    """
+
+    out: Path
+    model: str = TABULAR
+    tune: int = 0
+    refit: bool = False
+    groups: Sequence[str] = ()
+    config: TabularConfig = field(default_factory=TabularConfig)
+    fit: FitOptions = field(default_factory=lambda: FitOptions(patience=PATIENCE))
