@@ -35,23 +35,23 @@ from sklearn.metrics import roc_auc_score  # noqa: E402
 
 from benchmarks import journey  # noqa: E402
 from benchmarks.report import publish  # noqa: E402
-from personalization.ads.features import Ads
-from personalization.core.encoder import TableEncoder
-from personalization.features import Window
-from training.baselines.binary import _Design, _side_by_side
-from training.datasets.complete_journey import SHOP_TIMEZONE, open_source
-from training.evaluation.metrics import calibration_slope, row_log_loss
-from training.evaluation.smooth_ece import smooth_ece
-from training.fitting import Examples
-from training.io.sources import read_attributes, read_categories
-from training.tasks.ads.columns import decide
-from training.tasks.ads.heads import Tasks
-from training.tasks.ads.impressions import Impressions, read_impressions
-from training.tasks.ads.learn import FOLDS, cross_fit
-from training.tasks.ads.model import TARGET, examples_of
-from training.tasks.ads.options import AdData, AdTraining
-from training.tasks.ads.prepare import Rows, ad_columns, read_ads, users_events
-from training.tasks.ads.rows import Histories, described
+from personalization.ads.features import Ads  # noqa: E402
+from personalization.core.encoder import TableEncoder  # noqa: E402
+from personalization.features import Window  # noqa: E402
+from training.baselines.binary import _Design, _side_by_side  # noqa: E402
+from training.datasets.complete_journey import SHOP_TIMEZONE, open_source  # noqa: E402
+from training.evaluation.metrics import calibration_slope, row_log_loss  # noqa: E402
+from training.evaluation.smooth_ece import smooth_ece  # noqa: E402
+from training.fitting import Examples  # noqa: E402
+from training.io.sources import read_attributes, read_categories  # noqa: E402
+from training.tasks.ads.columns import decide  # noqa: E402
+from training.tasks.ads.heads import AdTasks  # noqa: E402
+from training.tasks.ads.impressions import Impressions, read_impressions  # noqa: E402
+from training.tasks.ads.learn import FOLDS, cross_fit  # noqa: E402
+from training.tasks.ads.model import TARGET, examples_of  # noqa: E402
+from training.tasks.ads.options import AdData, AdTraining  # noqa: E402
+from training.tasks.ads.prepare import Rows, ad_columns, read_ads, users_events  # noqa: E402
+from training.tasks.ads.rows import ImpressionSources, described  # noqa: E402
 
 CUT: Final = "2017-08-01"
 END: Final = "2018-01-01"
@@ -90,7 +90,7 @@ def task() -> Task:
     ads = replace(ads, items=[products().get(str(ad), []) for ad in ads.ids])
     cut, end = (int(datetime.fromisoformat(day).replace(tzinfo=zone).timestamp() * 1000) for day in (CUT, END))
     starts, ends = ads.starts[log.ad], ads.ends[log.ad]
-    histories = Histories(
+    histories = ImpressionSources(
         events=users_events(data, log.users).with_categories(read_categories(journey.table("items"))),
         attributes=read_attributes(journey.table("users"), log.users, zone=zone),
         ads=ads,
@@ -107,7 +107,7 @@ def task() -> Task:
     return Task(encoder, labelled[0], labelled[1], train.log.user, test.log.user)
 
 
-def rows(log: Impressions, histories: Histories, chosen: NDArray[np.bool_]) -> Rows:
+def rows(log: Impressions, histories: ImpressionSources, chosen: NDArray[np.bool_]) -> Rows:
     part = log.take(np.flatnonzero(chosen))
     return Rows(part, described(part, histories) | coupon_use(part))
 
@@ -154,7 +154,7 @@ def folds(users: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
 
 def network(found: Task, seed: int) -> Floats:
     training = AdTraining(out=journey.DIRECTORY)
-    tasks = Tasks(click=False, conversion=True)
+    tasks = AdTasks(click=False, conversion=True)
     options = replace(training.fit, seed=seed)
     learnt = cross_fit(found.encoder, tasks, found.train, found.train_user, training.config, options)
     raw = learnt.model.network.raw(dict(found.test.inputs))[TARGET][:, 0].astype(np.float64)

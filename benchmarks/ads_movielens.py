@@ -31,14 +31,14 @@ from sklearn.metrics import roc_auc_score  # noqa: E402
 
 from benchmarks.ads_coupons import interval, resamples  # noqa: E402
 from benchmarks.report import publish  # noqa: E402
-from training.baselines.binary import lightgbm, logistic_regression
-from training.datasets.packages import DataPackageMissing, package_directory
-from training.evaluation.metrics import calibration_slope, row_log_loss
-from training.evaluation.smooth_ece import smooth_ece
-from training.fitting import Examples, FitOptions
-from training.tasks.ads.model import TARGET, examples_of, train_network
-from training.tasks.ads.options import AdData, AdTraining
-from training.tasks.ads.prepare import Prepared, prepare_ads
+from training.baselines.binary import lightgbm, logistic_regression  # noqa: E402
+from training.datasets.packages import DataPackageMissing, package_directory  # noqa: E402
+from training.evaluation.metrics import calibration_slope, row_log_loss  # noqa: E402
+from training.evaluation.smooth_ece import smooth_ece  # noqa: E402
+from training.fitting import Examples, FitOptions  # noqa: E402
+from training.tasks.ads.model import TARGET, examples_of, train_network  # noqa: E402
+from training.tasks.ads.options import AdData, AdTraining  # noqa: E402
+from training.tasks.ads.prepare import PreparedAds, prepare_ads  # noqa: E402
 
 NAME: Final = "ads_movielens"
 RESAMPLES: Final = 500
@@ -127,7 +127,7 @@ def _tables(source: Path, target: Path) -> AdData:
     return AdData(write("impressions", impressions), write("ads", films), write("users", users))
 
 
-def _parts(prepared: Prepared) -> Parts:
+def _parts(prepared: PreparedAds) -> Parts:
     encoded = [
         examples_of(prepared.encoder, part.columns, part.log, []) for part in (prepared.train, prepared.valid, prepared.test)
     ]
@@ -135,7 +135,7 @@ def _parts(prepared: Prepared) -> Parts:
     return train, valid, test
 
 
-def network(prepared: Prepared, parts: Parts, seed: int) -> Floats:
+def network(prepared: PreparedAds, parts: Parts, seed: int) -> Floats:
     training = AdTraining(out=Path())
     options = FitOptions(seed=seed, patience=training.fit.patience)
     model = train_network(prepared.encoder, prepared.tasks, parts[0], parts[1], training.config, options)
@@ -143,7 +143,7 @@ def network(prepared: Prepared, parts: Parts, seed: int) -> Floats:
     return np.asarray(expit(model.slope["click"] * raw + model.intercept["click"]))
 
 
-def factorisation_machine(prepared: Prepared, parts: Parts, seed: int) -> Floats:
+def factorisation_machine(prepared: PreparedAds, parts: Parts, seed: int) -> Floats:
     """The penalty with the least validation loss, stopped by it."""
     edges = [np.unique(np.nanquantile(column, np.linspace(0, 1, BINS + 1)[1:-1])) for column in parts[0].inputs["numeric"].T]
     sizes = [len(edge) + 2 for edge in edges] + [column.cardinality for column in prepared.encoder.categorical_columns]
@@ -197,7 +197,7 @@ class Pairs(keras.layers.Layer):
         return self.bias + alone + 0.5 * ops.sum(together, axis=-1, keepdims=True)
 
 
-MODELS: Final[Mapping[str, Callable[[Prepared, Parts, int], Floats]]] = {
+MODELS: Final[Mapping[str, Callable[[PreparedAds, Parts, int], Floats]]] = {
     "this network": network,
     "LightGBM": lambda prepared, parts, seed: lightgbm(prepared.encoder, parts[0], parts[1], [parts[2]], seed=seed)[0],
     "logistic regression": lambda prepared, parts, seed: logistic_regression(prepared.encoder, parts[0], [parts[2]])[0],

@@ -23,9 +23,9 @@ from scipy import sparse
 from scipy.optimize import linprog
 
 from benchmarks.report import publish
-from personalization.ads import Candidates, Chances, Limits, Slot, Traffic, paid_worth
+from personalization.ads import Candidates, Limits, PredictedRates, Slot, Traffic, value_of_paid
 from personalization.ads.budgets import Account, MemoryBudgets, to_money, to_nanos
-from personalization.ads.decision import Answer, Question, answer
+from personalization.ads.decision import AuctionRequest, AuctionResult, run_auction
 from personalization.ads.pacing import Control
 from personalization.ads.terms import CPC, CPM
 
@@ -125,11 +125,11 @@ def spend(day: Day, control: Control | None, random: np.random.Generator) -> Spe
     for n, second in enumerate(day.seconds):
         close(int(second // 3600))
         until(MIDNIGHT + second)
-        worth = paid_worth(ads, Chances.of(day.click[n], np.ones(CAMPAIGNS)))
+        worth = value_of_paid(ads, PredictedRates.of(day.click[n], np.ones(CAMPAIGNS)))
         limits = Limits(int(now[0] * 1000), excluded=[f"a{c}" for c in np.flatnonzero(~day.eligible[n])])
-        asked = Question(f"d{n}", ads, worth, slots, limits, auction="first_price", control=control, traffic=FORECAST)
-        made = answer(asked, counters)
-        assert isinstance(made, Answer)
+        asked = AuctionRequest(f"d{n}", ads, worth, slots, limits, auction="first_price", control=control, traffic=FORECAST)
+        made = run_auction(asked, counters)
+        assert isinstance(made, AuctionResult)
         for win in made.decision.wins:
             value += win.expected_value
             c = win.candidate

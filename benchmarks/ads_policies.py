@@ -8,7 +8,7 @@ anyway, and a coupon only costs; those that have cooled down can be won back; th
 
 An experiment gives every household one arm at random. From one experiment two policies are learnt, and judged by others:
 - response: the arm with the highest expected profit of those who buy under it, whoever would have bought anyway
-- uplift: the arm with the highest expected profit over doing nothing (`own_worth` with an effect)
+- uplift: the arm with the highest expected profit over doing nothing (`value_of_own` with an effect)
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks import journey
 from benchmarks.report import publish
 from personalization import features
-from personalization.ads import Candidates, Chances, own_worth
+from personalization.ads import Candidates, PredictedRates, value_of_own
 from personalization.features import Window
-from training.evaluation.off_policy_estimators import Logged, Target, estimate
+from training.evaluation.off_policy_estimators import LoggedActions, TargetPolicy, estimate
 from training.io.sources import read_interactions
 
 ARMS: Final = ("nothing", "coupon", "better coupon")
@@ -69,9 +69,9 @@ class Experiment:
     bought: Numbers
 
     @property
-    def logged(self) -> Logged:
+    def logged(self) -> LoggedActions:
         profit = self.bought * (MARGIN - DISCOUNT[self.arm]) - COST[self.arm]
-        return Logged(profit, self.arm, SHARES[self.arm])
+        return LoggedActions(profit, self.arm, SHARES[self.arm])
 
 
 def population() -> Population:
@@ -121,7 +121,7 @@ def choices(buys: Numbers, *, uplift: bool) -> NDArray[np.int64]:
     out = np.zeros(len(buys), dtype=np.int64)
     for n, chance in enumerate(buys):
         effect = chance[1:] - chance[0] if uplift else None
-        expected = own_worth(candidates, Chances.of(np.ones(2), chance[1:], effect)).expected(1.0)
+        expected = value_of_own(candidates, PredictedRates.of(np.ones(2), chance[1:], effect)).expected(1.0)
         best = int(expected.argmax())
         out[n] = best + 1 if expected[best] > 0 else 0
     return out
@@ -166,7 +166,7 @@ def main(arguments: list[str] | None = None) -> None:
         model = reward_model(people, made)
         values = {}
         for name, arms in policies.items():
-            found = estimate(made.logged, Target.of(made.logged, one_hot(arms[made.rows]), model))
+            found = estimate(made.logged, TargetPolicy.of(made.logged, one_hot(arms[made.rows]), model))
             values[name] = found["dr"].value
             for method in ("ips", "dr"):
                 low, high = found[method].interval()

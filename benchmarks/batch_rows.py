@@ -29,7 +29,7 @@ from moto import mock_aws
 
 from benchmarks import report, shop
 from personalization.batch.output import PartsOutput
-from personalization.batch.partitions import Share
+from personalization.batch.partitions import Partition
 from personalization.batch.score import score_file
 from personalization.bundles.bundle import load_bundle
 from personalization.state import StateStore
@@ -93,7 +93,7 @@ def with_state(bundle_dir: Path, source: Path, out: Path) -> Timed:
         bundle = load_bundle(bundle_dir, threads=THREADS)
         windows, spent = 0, 0.0
 
-        def remember(share: Share) -> None:
+        def remember(share: Partition) -> None:
             nonlocal spent, windows
             begun = time.perf_counter()
             windows += state.write_windows(share.events, share.event_ids, share.order_ids).users

@@ -38,8 +38,8 @@ from personalization.catalog.rows import parse_items
 from personalization.recommendations import from_items
 from personalization.recommendations.cold_start_items import CONTENT_JSON
 from personalization.recommendations.item_content import ContentColumn, item_features
-from personalization.recommendations.recommend_batch import lists
-from personalization.recommendations.serving_catalog import Assortment, assortment
+from personalization.recommendations.recommend_batch import recommend_batch
+from personalization.recommendations.serving_catalog import ServingCatalog, serving_catalog
 from training.tasks.recommendations.catalogue import rarity
 
 NAME: Final = "cold_items"
@@ -97,7 +97,7 @@ def compare(shop: Shop, bundle: Bundle, back: int = 1) -> list[dict[str, Any]]:
     place = {item: row for row, item in enumerate(shop.items)}
     columns: dict[str, list[Any]] = {name: [content[place[item]] for item in told] for name, content in shop.table.items()}
     part = parse_items({"item_id": told, **columns}, len(told), UTC).part
-    before, after = assortment(bundle), assortment(bundle, empty().with_part(part))
+    before, after = serving_catalog(bundle), serving_catalog(bundle, empty().with_part(part))
     asked = [(history[:-back], history[-back]) for history in shop.histories if len(history) > back]
     new = [pair for pair in asked if pair[1] in shop.cold]
     old = [pair for pair in asked if pair[1] not in shop.cold]
@@ -187,10 +187,10 @@ def content_knn(shop: Shop, bundle: Bundle) -> Any:
     return ranked
 
 
-def _lists(here: Assortment, questions: Sequence[tuple[list[str], str]]) -> list[list[str]]:
+def _lists(here: ServingCatalog, questions: Sequence[tuple[list[str], str]]) -> list[list[str]]:
     codes = [here.codes(history)[0] for history, _ in questions]
     histories = from_items(codes, here.recommender.pace, here.recommender.window.max_events)
-    return [[item["item_id"] for item in found] for found in lists(here, histories, _LIST)]
+    return [[item["item_id"] for item in found] for found in recommend_batch(here, histories, _LIST)]
 
 
 def _metrics(found: Sequence[Sequence[str]], questions: Sequence[tuple[list[str], str]]) -> tuple[float, float]:

@@ -28,16 +28,16 @@ from numpy.typing import NDArray  # noqa: E402
 from sklearn.metrics import roc_auc_score  # noqa: E402
 
 from benchmarks.report import publish  # noqa: E402
-from training.datasets import cdnow
-from training.datasets.packages import DataPackageMissing
-from training.evaluation.metrics import log_loss, regression_metrics
-from training.fitting import FitOptions
-from training.tasks.profiles.attributes import partly_hidden
-from training.tasks.profiles.lifetimes import expected_orders, lifetimes_of
-from training.tasks.profiles.model import examples_of, train_profiles_network
-from training.tasks.profiles.options import NETWORK, PATIENCE, ProfileData
-from training.tasks.profiles.prepare import Prepared, prepare_profiles
-from training.tasks.profiles.train import targets_for
+from training.datasets import cdnow  # noqa: E402
+from training.datasets.packages import DataPackageMissing  # noqa: E402
+from training.evaluation.metrics import log_loss, regression_metrics  # noqa: E402
+from training.fitting import FitOptions  # noqa: E402
+from training.tasks.profiles.attributes import partly_hidden  # noqa: E402
+from training.tasks.profiles.lifetimes import expected_orders, lifetimes_of  # noqa: E402
+from training.tasks.profiles.model import examples_of, train_profiles_network  # noqa: E402
+from training.tasks.profiles.options import NETWORK, PATIENCE, ProfileData  # noqa: E402
+from training.tasks.profiles.prepare import PreparedProfiles, prepare_profiles  # noqa: E402
+from training.tasks.profiles.train import targets_for  # noqa: E402
 
 NAME: Final = "customer_base"
 WEEKS: Final = 39
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
     publish(NAME, f"CDNOW, {len(orders):,} customers, the {WEEKS} weeks from 1997-10-01", rows)
 
 
-def network(prepared: Prepared, seed: int) -> tuple[Floats, Floats]:
+def network(prepared: PreparedProfiles, seed: int) -> tuple[Floats, Floats]:
     """P(at least one order) and expected orders, (N,) each."""
     assert prepared.test is not None
     targets = targets_for(prepared, prepared.train, seed)

@@ -28,11 +28,11 @@ from benchmarks.report import publish
 from benchmarks.shop import tables
 from local.tour.data import TIMEZONE
 from personalization.features.window import Window
-from personalization.recommendations import Histories
+from personalization.recommendations import InteractionHistory
 from training.tasks.recommendations import counts
-from training.tasks.recommendations.evaluator import Judge
+from training.tasks.recommendations.evaluator import RankingEvaluator
 from training.tasks.recommendations.options import RecommendationData
-from training.tasks.recommendations.prepare import Prepared, prepare_recommendations
+from training.tasks.recommendations.prepare import PreparedRecommendations, prepare_recommendations
 
 NAME: Final = "next_basket"
 CUT: Final = "2017-10-01"
@@ -103,7 +103,7 @@ def tifu_knn() -> dict[str, dict[str, float]]:
     }
 
 
-def _vector(model: Any, history: Histories) -> sp.csr_matrix:
+def _vector(model: Any, history: InteractionHistory) -> sp.csr_matrix:
     """(1, items) the user's vector, by cornac from the baskets of the history, oldest first."""
     baskets = [history.item[history.basket == number].tolist() for number in np.unique(history.basket)[::-1]]
     # Of the items that the user had; the others are 0 whatever the method, and 90,000 of them for each basket take minutes.
@@ -127,20 +127,20 @@ def _neighbours(vectors: sp.csr_matrix) -> sp.csr_matrix:
     return (mean_of @ vectors).tocsr()
 
 
-def _judged(prepared: Prepared, scores: sp.csr_matrix) -> dict[str, float]:
+def _judged(prepared: PreparedRecommendations, scores: sp.csr_matrix) -> dict[str, float]:
     """By the code that judges everybody else; its questions come in the order of the scores' rows."""
     log, split = prepared.log, prepared.split
     assert split.test is not None
     place = 0
 
-    def block(histories: Histories) -> NDArray[np.float32]:
+    def block(histories: InteractionHistory) -> NDArray[np.float32]:
         nonlocal place
         some = scores[place : place + len(histories)].toarray().astype(np.float32)
         place += len(histories)
         return some
 
     popularity = counts.popularity(log.take(split.train))
-    judge = Judge(log, Window(), popularity, np.zeros((log.items, 1), np.float32), repeat_buying=True)
+    judge = RankingEvaluator(log, Window(), popularity, np.zeros((log.items, 1), np.float32), repeat_buying=True)
     return judge(block, split.test)
 
 

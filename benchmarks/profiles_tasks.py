@@ -29,20 +29,20 @@ from sklearn.metrics import roc_auc_score  # noqa: E402
 from benchmarks import journey  # noqa: E402
 from benchmarks.ads_coupons import interval  # noqa: E402
 from benchmarks.report import publish  # noqa: E402
-from training.datasets import cdnow
-from training.datasets.complete_journey import SHOP_TIMEZONE
-from training.datasets.packages import DataPackageMissing
-from training.evaluation.intervals import Interval, Ranking, Resampler, binary_uncertainty
-from training.evaluation.metrics import calibration_slope, row_log_loss
-from training.evaluation.smooth_ece import smooth_ece
-from training.fitting import FitOptions
-from training.tasks.profiles.attributes import partly_hidden
-from training.tasks.profiles.baselines import purchase_baselines
-from training.tasks.profiles.labels import bought_within
-from training.tasks.profiles.model import examples_of, train_profiles_network
-from training.tasks.profiles.options import NETWORK, PATIENCE, ProfileData
-from training.tasks.profiles.prepare import prepare_profiles
-from training.tasks.profiles.train import targets_for
+from training.datasets import cdnow  # noqa: E402
+from training.datasets.complete_journey import SHOP_TIMEZONE  # noqa: E402
+from training.datasets.packages import DataPackageMissing  # noqa: E402
+from training.evaluation.intervals import Interval, Ranking, Resampler, binary_uncertainty  # noqa: E402
+from training.evaluation.metrics import calibration_slope, row_log_loss  # noqa: E402
+from training.evaluation.smooth_ece import smooth_ece  # noqa: E402
+from training.fitting import FitOptions  # noqa: E402
+from training.tasks.profiles.attributes import partly_hidden  # noqa: E402
+from training.tasks.profiles.baselines import purchase_baselines  # noqa: E402
+from training.tasks.profiles.labels import bought_within  # noqa: E402
+from training.tasks.profiles.model import examples_of, train_profiles_network  # noqa: E402
+from training.tasks.profiles.options import NETWORK, PATIENCE, ProfileData  # noqa: E402
+from training.tasks.profiles.prepare import prepare_profiles  # noqa: E402
+from training.tasks.profiles.train import targets_for  # noqa: E402
 
 NAME: Final = "profiles_tasks"
 RESAMPLES: Final = 1_000

@@ -19,11 +19,11 @@ from threadpoolctl import threadpool_limits
 from benchmarks import report
 from benchmarks.recommendations_handler import made_up_bundle
 from personalization.bundles.bundle import load_bundle
-from personalization.recommendations import Histories, from_items
-from personalization.recommendations.explain import Explanations, explained
-from personalization.recommendations.ranking import Wishes, ranked
+from personalization.recommendations import InteractionHistory, from_items
+from personalization.recommendations.explain import Explanations, explain_items
+from personalization.recommendations.ranking import RankingOptions, rank_items
 from personalization.recommendations.scenarios import personal
-from personalization.recommendations.serving_catalog import Assortment, assortment
+from personalization.recommendations.serving_catalog import ServingCatalog, serving_catalog
 
 REFERENCE_PAIRS: Final = 1_000
 LENGTHS: Final = (5, 20, 50)
@@ -31,7 +31,7 @@ BUDGETS: Final = (0.05, 0.25, 1.0)
 USERS: Final = 5
 
 
-def walk(here: Assortment, length: int, seed: int) -> Histories:
+def walk(here: ServingCatalog, length: int, seed: int) -> InteractionHistory:
     """Items one after the other, each of those that go with one before it, now and then any other."""
     random = np.random.default_rng(seed)
     matrix = here.recommender.matrices["together"]
@@ -71,17 +71,19 @@ def _largest(contributions: NDArray[np.float64]) -> list[int]:
 
 def main(directory: str | None = None, pairs: int = REFERENCE_PAIRS) -> None:
     with TemporaryDirectory() as name, threadpool_limits(1):
-        here = assortment(load_bundle(Path(directory)) if directory else made_up_bundle(Path(name)))
+        here = serving_catalog(load_bundle(Path(directory)) if directory else made_up_bundle(Path(name)))
         rows: list[dict[str, Any]] = []
         for length in LENGTHS:
             users = []
             for seed in range(USERS):
                 scoring = personal(here, walk(here, length, seed))
-                codes = ranked(here, scoring, Wishes(20)).codes
-                users.append((scoring, codes, explained(here, scoring, codes, pairs=pairs, seed=1_000 + seed)))
+                codes = rank_items(here, scoring, RankingOptions(20)).codes
+                users.append((scoring, codes, explain_items(here, scoring, codes, pairs=pairs, seed=1_000 + seed)))
             for budget in BUDGETS:
                 start = time.perf_counter()
-                found = [explained(here, scoring, codes, pairs=10_000, budget_seconds=budget) for scoring, codes, _ in users]
+                found = [
+                    explain_items(here, scoring, codes, pairs=10_000, budget_seconds=budget) for scoring, codes, _ in users
+                ]
                 spent = (time.perf_counter() - start) / len(users)
                 agreed = [agreement(one, reference) for one, (_, _, reference) in zip(found, users, strict=True)]
                 rows.append(

@@ -23,15 +23,15 @@ from benchmarks import report, shop
 from personalization.api import Handler, Services
 from personalization.bundles import ModelStore
 from personalization.bundles.bundle import MODEL_ONNX, Bundle, load_bundle
-from personalization.catalog import CatalogueStore
+from personalization.catalog import CatalogReader
 from personalization.core.observability import Monitor
 from personalization.core.settings import Settings
-from personalization.recommendations import Mix, from_items
+from personalization.recommendations import BlendWeights, from_items
 from personalization.recommendations.components import encoder_inputs
-from personalization.recommendations.explain import explained
+from personalization.recommendations.explain import explain_items
 from personalization.recommendations.scenarios import personal
-from personalization.recommendations.scorers import user_query
-from personalization.recommendations.serving_catalog import assortment
+from personalization.recommendations.scorers import user_embedding
+from personalization.recommendations.serving_catalog import serving_catalog
 from personalization.state import StateStore
 from training.bundle_writer import start_bundle, write_bundle
 from training.runtime import prepare
@@ -55,8 +55,8 @@ class Warm(Services):
     """Services between two looks at S3."""
 
     @cached_property
-    def catalogue(self) -> CatalogueStore:
-        return cast(CatalogueStore, NoCatalogue())
+    def catalogue(self) -> CatalogReader:
+        return cast(CatalogReader, NoCatalogue())
 
 
 def made_up_bundle(directory: Path, items: int = ITEMS) -> Bundle:
@@ -85,7 +85,7 @@ def made_up_bundle(directory: Path, items: int = ITEMS) -> Bundle:
         arrays[f"{name}_indices.npy"] = random.integers(0, items, items * _NEIGHBOURS).astype(np.int32)
         arrays[f"{name}_values.npy"] = random.random(items * _NEIGHBOURS).astype(np.float32)
     weights = tuple(float(0.9**rank) for rank in range(48))
-    mix = Mix(1.0, {"popularity": 0.2, "recent": 0.1}, {"popularity": 1.0}, {"together": weights, "next": weights})
+    mix = BlendWeights(1.0, {"popularity": 0.2, "recent": 0.1}, {"popularity": 1.0}, {"together": weights, "next": weights})
     documents = {
         "items.json": {"items": [f"item-{n}" for n in range(items)]},
         "mix.json": mix.to_json(),
@@ -133,14 +133,17 @@ def main(items: int = ITEMS) -> None:
 
 def _measure(bundle: Bundle, items: int) -> None:
     answer = handler(bundle)
-    here = assortment(bundle)
+    here = serving_catalog(bundle)
     had = [int(n) for n in np.random.default_rng(1).integers(0, items, HISTORY)]
     history = from_items([had], here.recommender.pace, HISTORY)
     inputs = encoder_inputs(history, here.recommender.vectors, HISTORY)
     feed = {name: inputs[name] for name in here.recommender.inputs}
     raw = report.repeat(lambda: bundle.session.run(bundle.output_names, feed))
     bare = report.percentile(raw, 0.5)
-    rows = [_row("session.run alone", raw, bare), _row("user vector", report.repeat(lambda: user_query(here, history)), bare)]
+    rows = [
+        _row("session.run alone", raw, bare),
+        _row("user vector", report.repeat(lambda: user_embedding(here, history)), bare),
+    ]
     ids = [f"item-{n}" for n in had]
     example = json.loads((Path(__file__).parents[1] / "events" / "rest_post_recommendations.json").read_text())
     bodies: dict[str, dict[str, Any]] = {
@@ -159,7 +162,7 @@ def _measure(bundle: Bundle, items: int) -> None:
         times = report.repeat(lambda event=event: answer(event, None), warmup=3 if slow else 20, at_least=10 if slow else 200)
         rows.append(_row(f"handler, {what}", times, bare))
     scoring = personal(here, history)
-    orders = explained(here, scoring, np.arange(20), budget_seconds=0.25).orders
+    orders = explain_items(here, scoring, np.arange(20), budget_seconds=0.25).orders
     report.publish(
         "recommendations_handler",
         f"Recommendations handler, {items:,} items, a history of {HISTORY}, no store read (milliseconds)",
@@ -181,9 +184,9 @@ def _row(what: str, times: list[float], bare: float) -> dict[str, Any]:
 
 
 def _pace() -> Any:
-    from personalization.recommendations import Pace
+    from personalization.recommendations import BasketPace
 
-    return Pace()
+    return BasketPace()
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ def _ours(data: Path, epochs: int) -> None:
     import numpy as np
 
     from training.networks.sequence import SequenceConfig, build_sequence
-    from training.tasks.recommendations.fitting import FitOptions, fit
+    from training.tasks.recommendations.fitting import SequenceFitOptions, fit
     from training.tasks.recommendations.item_table import make_item_table
     from training.tasks.recommendations.options import RecommendationData
     from training.tasks.recommendations.prepare import prepare_recommendations
@@ -144,7 +144,7 @@ def _ours(data: Path, epochs: int) -> None:
         started = time.perf_counter()
         return 0.0
 
-    fit(build_sequence(config), table, windows, told, FitOptions(epochs=epochs, patience=epochs + 1))
+    fit(build_sequence(config), table, windows, told, SequenceFitOptions(epochs=epochs, patience=epochs + 1))
 
 
 if __name__ == "__main__":

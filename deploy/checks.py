@@ -31,7 +31,7 @@ class CheckFailed(AssertionError):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """Status, media type and JSON body of an HTTP answer."""
 
     status: int
@@ -40,7 +40,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class SmokeTarget:
     """A deployed or local stack. `models`: what was promoted in it, {name: columns of its flat table, or none}."""
 
     url: str
@@ -50,18 +50,18 @@ class Target:
     models: Mapping[str, tuple[str, ...]]
     wait_seconds: float = 300.0
 
-    def call(self, method: str, path: str, body: str | None = None, *, key: bool = True) -> Answer:
+    def call(self, method: str, path: str, body: str | None = None, *, key: bool = True) -> HttpResponse:
         headers = {"Content-Type": "application/json"} | ({"x-api-key": self.api_key} if key else {})
         request = urllib.request.Request(self.url + path, body.encode() if body else None, headers, method=method)  # noqa: S310
         try:
             with urllib.request.urlopen(request, timeout=40) as response:  # noqa: S310 – the URL is the stack's own
-                return Answer(response.status, response.headers.get_content_type(), json.loads(response.read()))
+                return HttpResponse(response.status, response.headers.get_content_type(), json.loads(response.read()))
         except urllib.error.HTTPError as error:
             with error:
-                return Answer(error.code, error.headers.get_content_type(), json.loads(error.read()))
+                return HttpResponse(error.code, error.headers.get_content_type(), json.loads(error.read()))
 
 
-def checks(target: Target) -> Iterator[tuple[str, Callable[[], object]]]:
+def checks(target: SmokeTarget) -> Iterator[tuple[str, Callable[[], object]]]:
     """What is checked, in order, and the call that raises `CheckFailed`."""
     yield "health answers without a key", lambda: _expect(target.call("GET", "/v1/health", key=False), 200)
     yield "no key, no answer", lambda: _expect(target.call("GET", "/v1/models", key=False), 403)
@@ -72,7 +72,7 @@ def checks(target: Target) -> Iterator[tuple[str, Callable[[], object]]]:
         yield f"{name} works on a dropped file", partial(_drop, target, name)
 
 
-def _ask(target: Target, name: str) -> None:
+def _ask(target: SmokeTarget, name: str) -> None:
     sample = json.loads((SAMPLES / f"rest_post_{_sample(name)}.json").read_text(encoding="utf-8"))
     answer = _expect(target.call("POST", sample["path"], sample["body"]), 200)
     if answer.body["model"] is None or answer.body["model"]["name"] != name:
@@ -84,7 +84,7 @@ def _sample(name: str) -> str:
     return f"{job}_table" if name != job else {"ads": "ads_score"}.get(job, job)
 
 
-def _drop(target: Target, name: str) -> None:
+def _drop(target: SmokeTarget, name: str) -> None:
     file = f"smoke-{time.time_ns()}.csv"
     raw = _CANDIDATES if name == "ads" else _INTERACTIONS
     content = _flat(columns) if (columns := target.models[name]) else raw
@@ -109,7 +109,7 @@ def _flat(columns: tuple[str, ...]) -> str:
     return "\n".join([",".join(("user_id", *columns)), *(f"smoke-{n}{',' * len(columns)}" for n in (1, 2, 3))])
 
 
-def _expect(answer: Answer, status: int) -> Answer:
+def _expect(answer: HttpResponse, status: int) -> HttpResponse:
     if answer.status != status:
         raise CheckFailed(f"expected status {status}, received {answer.status}: {json.dumps(answer.body)[:600]}")
     if status >= 400 and answer.media_type != PROBLEM_JSON:

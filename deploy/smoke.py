@@ -18,7 +18,7 @@ from pathlib import Path
 from shutil import which
 from typing import Any, Final
 
-from deploy.checks import CheckFailed, Target, checks
+from deploy.checks import CheckFailed, SmokeTarget, checks
 from deploy.stack import StackMissing, outputs, take_down
 from personalization.bundles import promote, publish
 from personalization.bundles.bundle import BUNDLE_JSON, read_manifest
@@ -65,7 +65,7 @@ def _try(session: Any, found: dict[str, str], bundles: Sequence[Path]) -> bool:
         flat = manifest["columns"] if manifest["kind"] == "table" else ()
         models[str(manifest["name"])] = tuple(str(column["name"]) for column in flat)
     key = session.client("apigateway").get_api_key(apiKey=found["ApiKeyId"], includeValue=True)["value"]
-    target = Target(found["ApiUrl"], key, s3, found["DataBucket"], models)
+    target = SmokeTarget(found["ApiUrl"], key, s3, found["DataBucket"], models)
     _settle(target)
     held = True
     for what, check in checks(target):
@@ -80,7 +80,7 @@ def _try(session: Any, found: dict[str, str], bundles: Sequence[Path]) -> bool:
     return held
 
 
-def _settle(target: Target) -> None:
+def _settle(target: SmokeTarget) -> None:
     """A new key takes up to a minute to be known to every gateway host."""
     for _ in range(12):
         if target.call("GET", "/v1/models").status != 403:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from local.plan import Api, GatewayResponse, Route
+from local.plan import Api, GatewayResponse, TemplateRoute
 from local.pool import FunctionPool, InvocationFailed
 from local.proxy import MalformedResponse, Request, Response, http_response, match, proxy_event
 
@@ -58,7 +58,7 @@ class Gateway:
         logger.info("%s %s %d %.0f ms", route.method, route.path, response.status, milliseconds)
         return response
 
-    def _from_function(self, route: Route, parameters: Mapping[str, str], request: Request) -> Response:
+    def _from_function(self, route: TemplateRoute, parameters: Mapping[str, str], request: Request) -> Response:
         event = proxy_event(request, route, parameters, self.api.binary_types)
         try:
             answer = self._pools[route.function].invoke(event, limit=INTEGRATION_SECONDS)
@@ -96,6 +96,6 @@ def _same(given: str, expected: str) -> bool:
     return hmac.compare_digest(given.encode(), expected.encode())
 
 
-def describe(route: Route) -> dict[str, Any]:
+def describe(route: TemplateRoute) -> dict[str, Any]:
     """A route as stack.json lists it."""
     return {"method": route.method, "path": route.path, "function": route.function, "key": route.key_required}

@@ -30,7 +30,7 @@ class Function:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class TemplateRoute:
     """One method on one path of the API, such as ``GET /v1/profiles/{user_id}``; `function` is a logical id."""
 
     method: str
@@ -53,7 +53,7 @@ class Api:
     """The REST API: its stage, routes, own answers by type, and the media types that travel as base64."""
 
     stage: str = "live"
-    routes: tuple[Route, ...] = ()
+    routes: tuple[TemplateRoute, ...] = ()
     responses: Mapping[str, GatewayResponse] = field(default_factory=dict)
     binary_types: tuple[str, ...] = ()
 
@@ -150,7 +150,7 @@ def _gateway_response(response: Mapping[str, Any]) -> GatewayResponse:
     return GatewayResponse(int(status) if status else None, headers, response.get("responseTemplates", {}))
 
 
-def _routes(body: Mapping[str, Any], by_name: Mapping[str, str]) -> Iterator[Route]:
+def _routes(body: Mapping[str, Any], by_name: Mapping[str, str]) -> Iterator[TemplateRoute]:
     schemes = body.get("securityDefinitions", {}) | body.get("components", {}).get("securitySchemes", {})
     key_schemes = {name for name, scheme in schemes.items() if scheme.get("name", "").lower() == "x-api-key"}
     for path, methods in body.get("paths", {}).items():
@@ -164,7 +164,7 @@ def _routes(body: Mapping[str, Any], by_name: Mapping[str, str]) -> Iterator[Rou
             key_required = any(key_schemes & scheme.keys() for scheme in security)
             any_method = method == "x-amazon-apigateway-any-method"
             for name in _METHODS if any_method else (method.upper(),):
-                yield Route(name, path, function, key_required)
+                yield TemplateRoute(name, path, function, key_required)
 
 
 def _sources(resolver: Resolver, by_name: Mapping[str, str]) -> Iterator[QueueSource]:

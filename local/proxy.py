@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from local.intrinsics import ACCOUNT
-from local.plan import Route
+from local.plan import TemplateRoute
 
 
 class MalformedResponse(Exception):
@@ -47,7 +47,7 @@ class Response:
     body: bytes
 
 
-def match(routes: Sequence[Route], method: str, path: str) -> tuple[Route, dict[str, str]] | None:
+def match(routes: Sequence[TemplateRoute], method: str, path: str) -> tuple[TemplateRoute, dict[str, str]] | None:
     """The route for a request and its path parameters; literal segments win over parameters, those over ``{proxy+}``."""
     segments = path.rstrip("/").split("/")
     candidates = [
@@ -78,7 +78,9 @@ def _rank(part: str) -> int:
     return 2 if part.endswith("+}") else 1 if part.startswith("{") else 0
 
 
-def proxy_event(request: Request, route: Route, parameters: Mapping[str, str], binary_types: Sequence[str]) -> dict[str, Any]:
+def proxy_event(
+    request: Request, route: TemplateRoute, parameters: Mapping[str, str], binary_types: Sequence[str]
+) -> dict[str, Any]:
     """The event that the function behind `route` gets."""
     query: dict[str, list[str]] = {}
     for name, value in parse_qsl(request.query, keep_blank_values=True):

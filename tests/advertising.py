@@ -9,16 +9,16 @@ import numpy as np
 
 from personalization.ads import (
     Candidates,
-    Chances,
     Decision,
     Limits,
+    PredictedRates,
     Slot,
-    Worth,
+    Valuation,
     decide,
     generator,
-    own_worth,
-    paid_worth,
-    refusals,
+    ineligible,
+    value_of_own,
+    value_of_paid,
 )
 
 NOON = 1_790_000_000_000
@@ -35,22 +35,22 @@ def worth_of(
     conversion: float | Sequence[float] = 0.5,
     *,
     own: bool = False,
-) -> Worth:
+) -> Valuation:
     shape = len(candidates)
     given = (np.broadcast_to(np.asarray(chance, dtype=float), shape) for chance in (click, conversion))
-    chances = Chances.of(*given)
-    return own_worth(candidates, chances) if own else paid_worth(candidates, chances)
+    chances = PredictedRates.of(*given)
+    return value_of_own(candidates, chances) if own else value_of_paid(candidates, chances)
 
 
 def decided(
     candidates: Candidates,
-    worth: Worth,
+    worth: Valuation,
     slots: Sequence[Slot] = (Slot("s"),),
     decision_id: str = "d",
     limits: Limits | None = None,
     **options: Any,
 ) -> Decision:
-    refused = refusals(candidates, worth, limits or Limits(NOON))
+    refused = ineligible(candidates, worth, limits or Limits(NOON))
     return decide(candidates, worth, refused, slots, generator(decision_id), **options)
 
 

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from personalization.bundles.bundle import MODEL_ONNX
 from personalization.core.encoder import Column, TableEncoder
-from training.background import add_background, unsealed
+from training.background import add_background, draft_bundle
 from training.bundle_writer import start_bundle, write_bundle
 from training.export import IR_VERSION, OPSET
 
@@ -168,7 +168,7 @@ def _seal(
     names = ["report.html", *files]
     if background:
         rows = len(next(iter(background.values())))
-        names += add_background(unsealed(directory, kind, encoder, content), encoder.encode(background, rows).inputs)
+        names += add_background(draft_bundle(directory, kind, encoder, content), encoder.encode(background, rows).inputs)
     return write_bundle(
         directory,
         name=name,

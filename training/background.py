@@ -21,7 +21,7 @@ ROWS: Final = 64
 ASKED: Final = 8_192
 
 
-def unsealed(directory: Path, kind: str, encoder: TableEncoder, content: Mapping[str, Any]) -> Bundle:
+def draft_bundle(directory: Path, kind: str, encoder: TableEncoder, content: Mapping[str, Any]) -> Bundle:
     """The graph in `directory` as the bundle that it is about to be: to be asked before its files are hashed."""
     described: dict[str, Any] = {
         "columns": encoder.to_json(),

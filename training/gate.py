@@ -12,7 +12,7 @@ MEASURE: Final = "ndcg_at_10"
 _MANY: Final = 200  # users; with fewer, a shortfall that chance explains is no reason to refuse
 
 
-def check_worth(manifest: Mapping[str, Any]) -> None:
+def assert_beats_baselines(manifest: Mapping[str, Any]) -> None:
     """Raise `InvalidInput` for recommendations that do not beat each of their baselines on validation (NDCG@10).
 
     A bundle that is a baseline itself, and one that nothing could be validated for, pass: both say so in bundle.json.

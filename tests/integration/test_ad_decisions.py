@@ -13,10 +13,10 @@ from personalization.ads import seed_of
 from personalization.ads.ad_catalog import AdCatalogueStore, write_catalogue
 from personalization.ads.budgets import Budgets
 from personalization.ads.budgets.counters import CounterTable
-from personalization.ads.budgets.exposure_store import Exposures
+from personalization.ads.budgets.exposure_store import ExposureStore
 from personalization.api.ads.plan import plan
 from personalization.api.ads.schemas import PlanRequest, ScoreRequest
-from personalization.api.ads.score import House, Scored, score
+from personalization.api.ads.score import AdStores, ScoredAds, score
 from personalization.bundles.bundle import Bundle, load_bundle
 from personalization.core.errors import InvalidInput, NotFound, TooLarge
 from personalization.state import StateStore
@@ -39,11 +39,11 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def house(dynamodb: DynamoDBClient, s3: S3Client, clock: Clock) -> House:
-    return House(
+def house(dynamodb: DynamoDBClient, s3: S3Client, clock: Clock) -> AdStores:
+    return AdStores(
         StateStore(dynamodb, TABLE, clock=clock, sleep=lambda seconds: None),
         Budgets(dynamodb, TABLE, clock=clock, believed_ms=0),
-        Exposures(CounterTable(dynamodb, TABLE)),
+        ExposureStore(CounterTable(dynamodb, TABLE)),
         AdCatalogueStore(s3, "test-data", clock=clock),
     )
 
@@ -54,11 +54,11 @@ def bundle(tmp_path: Path) -> Bundle:
     return load_bundle(tmp_path / "ads")
 
 
-def ask(bundle: Bundle, house: House, decision_id: str = "d", now: float = NOON, **request: Any) -> Scored:
+def ask(bundle: Bundle, house: AdStores, decision_id: str = "d", now: float = NOON, **request: Any) -> ScoredAds:
     return score(ScoreRequest.model_validate(request), bundle, decision_id, int(now * 1000), house, repeatable=True)
 
 
-def test_winners_and_losers_by_hand(bundle: Bundle, house: House) -> None:
+def test_winners_and_losers_by_hand(bundle: Bundle, house: AdStores) -> None:
     slots = [{"slot_id": "top", "position": 1}, {"slot_id": "low", "position": 2, "floor": 1.0}]
     poor = SMALL | {"ad_id": "poor", "bid": 0.001}
     found = ask(bundle, house, candidates=[SMALL, BIG, poor], slots=slots).content
@@ -81,7 +81,7 @@ def test_winners_and_losers_by_hand(bundle: Bundle, house: House) -> None:
     assert int(found["exploration"]["seed"], 16) == seed_of("d")
 
 
-def test_what_is_known_of_the_viewer_counts(bundle: Bundle, house: House) -> None:
+def test_what_is_known_of_the_viewer_counts(bundle: Bundle, house: AdStores) -> None:
     rows = [
         {"user_id": "u", "timestamp": int(NOON * 1000) - n * DAY_MS, "event_type": "purchase", "order_id": f"o{n}",
          "category": "tea", "item_id": "x"}
@@ -106,12 +106,12 @@ def test_what_is_known_of_the_viewer_counts(bundle: Bundle, house: House) -> Non
     assert pctr(channel="app") == pytest.approx(click("app", ad__size=2, hour=12), abs=1e-6)
 
 
-def test_seeing_an_ad_again_counts_against_it(bundle: Bundle, house: House) -> None:
+def test_seeing_an_ad_again_counts_against_it(bundle: Bundle, house: AdStores) -> None:
     shown = [ask(bundle, house, f"d{n}", candidates=[BIG], user_id="u").content["slots"][0]["winner"]["pctr"] for n in range(3)]
     assert shown == pytest.approx([click(ad__size=2, hour=12, pair__seen=n) for n in range(3)], abs=1e-6)
 
 
-def test_a_budget_runs_out_and_a_repeated_decision_says_the_same(bundle: Bundle, house: House) -> None:
+def test_a_budget_runs_out_and_a_repeated_decision_says_the_same(bundle: Bundle, house: AdStores) -> None:
     thousand = SMALL | {"bid": 50_000.0, "billing": "cpm", "budget": 100.0}
     ask_ = lambda n: ask(bundle, house, f"d{n}", candidates=[thousand, BIG], auction="first_price")  # noqa: E731
     winners = [ask_(n).content["slots"][0]["winner"] for n in range(3)]
@@ -123,14 +123,14 @@ def test_a_budget_runs_out_and_a_repeated_decision_says_the_same(bundle: Bundle,
     assert ask_(2).content["losers"][0]["reason"] == "budget_spent"
 
 
-def test_a_click_is_charged_by_the_id_that_the_answer_gave(bundle: Bundle, house: House) -> None:
+def test_a_click_is_charged_by_the_id_that_the_answer_gave(bundle: Bundle, house: AdStores) -> None:
     assert house.budgets is not None
     found = ask(bundle, house, candidates=[BIG | {"budget": 10.0}], auction="first_price").content
     decision_id, _, ad_id = found["slots"][0]["winner"]["impression_id"].partition("#")
     assert house.budgets.settle(decision_id, ad_id, "cpc").billed == 1_000_000_000
 
 
-def test_own_ads_say_what_they_are_ranked_by(tmp_path: Path, house: House) -> None:
+def test_own_ads_say_what_they_are_ranked_by(tmp_path: Path, house: AdStores) -> None:
     ads_bundle(tmp_path / "uplift", untreated=True)
     uplift = load_bundle(tmp_path / "uplift")
     own = {"ad_id": "own", "campaign_id": "c", "size": 2, "value": 10.0}
@@ -146,7 +146,7 @@ def test_own_ads_say_what_they_are_ranked_by(tmp_path: Path, house: House) -> No
     assert any("held back" in warning for warning in response.warnings)
 
 
-def test_a_model_of_clicks_cannot_value_conversions(tmp_path: Path, house: House) -> None:
+def test_a_model_of_clicks_cannot_value_conversions(tmp_path: Path, house: AdStores) -> None:
     ads_bundle(tmp_path / "clicks", conversion=False)
     rows = [BIG, BIG | {"ad_id": "cpa", "billing": "cpa"}, BIG | {"ad_id": "value", "bid": None, "value": 3.0}]
     found = ask(load_bundle(tmp_path / "clicks"), house, candidates=rows).content
@@ -154,14 +154,14 @@ def test_a_model_of_clicks_cannot_value_conversions(tmp_path: Path, house: House
     assert {one["ad_id"]: one["reason"] for one in found["losers"]} == {"cpa": "ineligible", "value": "ineligible"}
 
 
-def test_exploration_is_told_with_its_propensities(bundle: Bundle, house: House) -> None:
+def test_exploration_is_told_with_its_propensities(bundle: Bundle, house: AdStores) -> None:
     found = ask(bundle, house, candidates=[SMALL, BIG], exploration={"mode": "epsilon", "epsilon": 0.4}, explain=True).content
     assert found["slots"][0]["propensities"] == {"small": 0.2, "big": 0.8}
     assert found["exploration"]["epsilon"] == 0.4
     assert ask(bundle, house, candidates=[BIG], exploration={"mode": "epsilon"}).content["exploration"]["epsilon"] == 0.05
 
 
-def test_a_winner_explains_itself(tmp_path: Path, house: House, bundle: Bundle) -> None:
+def test_a_winner_explains_itself(tmp_path: Path, house: AdStores, bundle: Bundle) -> None:
     ads_bundle(tmp_path / "explained", background=True)
     explaining = load_bundle(tmp_path / "explained")
     found = ask(explaining, house, candidates=[BIG | {"creative": "blue"}], channel="app", explain=True)
@@ -179,7 +179,7 @@ def test_a_winner_explains_itself(tmp_path: Path, house: House, bundle: Bundle) 
     assert any("explain" in warning for warning in silent.warnings)
 
 
-def test_ads_come_from_the_catalogue(bundle: Bundle, house: House, s3: S3Client, clock: Clock) -> None:
+def test_ads_come_from_the_catalogue(bundle: Bundle, house: AdStores, s3: S3Client, clock: Clock) -> None:
     with pytest.raises(InvalidInput, match="no file of ads"):
         ask(bundle, house)
     write_catalogue(s3, "test-data", [SMALL, BIG, BIG | {"ad_id": "other", "campaign_id": "c3"}], modified=1)
@@ -193,7 +193,7 @@ def test_ads_come_from_the_catalogue(bundle: Bundle, house: House, s3: S3Client,
         ask(bundle, house)
 
 
-def test_without_the_table_what_is_counted_stays_out(bundle: Bundle, house: House, dynamodb: DynamoDBClient) -> None:
+def test_without_the_table_what_is_counted_stays_out(bundle: Bundle, house: AdStores, dynamodb: DynamoDBClient) -> None:
     dynamodb.delete_table(TableName=TABLE)
     found = ask(bundle, house, candidates=[SMALL, BIG | {"budget": 10.0}], user_id="u")
     assert found.content["slots"][0]["winner"]["ad_id"] == "small"
@@ -201,7 +201,7 @@ def test_without_the_table_what_is_counted_stays_out(bundle: Bundle, house: Hous
     assert "nothing that is counted takes part" in found.because
 
 
-def test_faults_point_at_what_was_sent(bundle: Bundle, house: House) -> None:
+def test_faults_point_at_what_was_sent(bundle: Bundle, house: AdStores) -> None:
     with pytest.raises(InvalidInput) as raised:
         ask(bundle, house, candidates=[{"ad_id": "a", "campaign_id": "c", "Bid": "dear"}, {"ad_id": "x", "budget": 5}])
     assert {fault.pointer for fault in raised.value.faults} == {"/candidates/0/Bid", "/candidates/1/campaign_id"}
@@ -232,7 +232,7 @@ def test_requests_that_cannot_be(body: dict[str, Any]) -> None:
         ScoreRequest.model_validate(body)
 
 
-def test_a_plan_by_hand(tmp_path: Path, house: House) -> None:
+def test_a_plan_by_hand(tmp_path: Path, house: AdStores) -> None:
     ads_bundle(tmp_path / "plan", support={"channel": {"app": 9}})
     bundle = load_bundle(tmp_path / "plan")
     request = {
@@ -259,7 +259,7 @@ def test_a_plan_by_hand(tmp_path: Path, house: House) -> None:
     assert found["mean_expected_value"] == pytest.approx(mean, abs=1e-5)
 
 
-def test_a_plan_for_a_segment_and_an_ad_of_the_catalogue(bundle: Bundle, house: House, s3: S3Client, clock: Clock) -> None:
+def test_a_plan_for_a_segment_and_an_ad_of_the_catalogue(bundle: Bundle, house: AdStores, s3: S3Client, clock: Clock) -> None:
     write_catalogue(s3, "test-data", [BIG | {"channel": "mail"}], modified=1)
     clock.go_on(60)
     request = PlanRequest.model_validate({"ad_id": "big", "users": ["u", "v"], "hours": 4, "objective": "paid", "k": 1})

@@ -10,8 +10,8 @@ from botocore.exceptions import ClientError
 from personalization.ads.ad_catalog import KEY, AdCatalogueStore, write_catalogue
 from personalization.ads.budgets import Account, Budgets, Charge
 from personalization.ads.budgets.counters import CounterTable
-from personalization.ads.budgets.exposure_store import Exposures
-from personalization.ads.budgets.settlement import outcomes, settle
+from personalization.ads.budgets.exposure_store import ExposureStore
+from personalization.ads.budgets.settlement import ad_outcomes, settle
 from personalization.core.cells import MISSING_TIME
 from personalization.core.schema import EVENT_CODE
 from personalization.state import StateStore
@@ -91,7 +91,7 @@ def test_other_failures_of_the_bucket_are_told(s3: S3Client) -> None:
 
 
 def test_what_a_user_had_to_do_with_ads(dynamodb: DynamoDBClient) -> None:
-    exposures = Exposures(CounterTable(dynamodb, "test-state"))
+    exposures = ExposureStore(CounterTable(dynamodb, "test-state"))
     exposures.seen("user#u", ["tea", "cup"], 1_000)
     exposures.seen("user#u", ["tea"], 2_000)
     exposures.happened("user#u", "tea", "clicked", 2_500)
@@ -108,7 +108,7 @@ def test_what_a_user_had_to_do_with_ads(dynamodb: DynamoDBClient) -> None:
 
 
 def test_it_is_erased_with_the_user(dynamodb: DynamoDBClient) -> None:
-    Exposures(CounterTable(dynamodb, "test-state")).seen("user#u", ["tea"], 1_000)
+    ExposureStore(CounterTable(dynamodb, "test-state")).seen("user#u", ["tea"], 1_000)
     state = StateStore(dynamodb, "test-state", clock=Clock())
     assert [item["key"] for item in state.everything("u")["items"]] == []  # it expired long ago
     assert state.erase("u") == {"exposure": 1}
@@ -118,18 +118,18 @@ def test_it_is_erased_with_the_user(dynamodb: DynamoDBClient) -> None:
 def test_outcomes_among_events() -> None:
     view, cart, buy = (EVENT_CODE[word] for word in ("view_item", "add_to_cart", "purchase"))
     cells = ["d#tea", "d#tea", None, "d#tea", "d#tea", "d", "#tea", "d#", "e#a#b"]
-    found = outcomes(cells, [view, view, view, buy, buy, buy, view, view, view])
+    found = ad_outcomes(cells, [view, view, view, buy, buy, buy, view, view, view])
     assert [(one.event, one.decision_id, one.ad_id, one.billing, one.happened) for one in found] == [
         (0, "d", "tea", "cpc", "clicked"), (3, "d", "tea", "cpa", "converted"), (8, "e", "a#b", "cpc", "clicked")
     ]  # fmt: skip
-    assert outcomes(["d#tea"], [cart]) == []
+    assert ad_outcomes(["d#tea"], [cart]) == []
 
 
 def test_outcomes_are_settled_and_remembered_once(dynamodb: DynamoDBClient) -> None:
     clock = Clock()
-    budgets, exposures = Budgets(dynamodb, "test-state", clock=clock), Exposures(CounterTable(dynamodb, "test-state"))
+    budgets, exposures = Budgets(dynamodb, "test-state", clock=clock), ExposureStore(CounterTable(dynamodb, "test-state"))
     budgets.commit("d", [Charge("tea", Account("c", 100, 2_000_000_000), "cpc", 30, 3)])
-    told = outcomes(["d#tea", "free#cup"], [EVENT_CODE["view_item"]] * 2)
+    told = ad_outcomes(["d#tea", "free#cup"], [EVENT_CODE["view_item"]] * 2)
     partitions, now = ["user#u", "user#v"], int(clock.now * 1000)
     first = settle(told, partitions, now, budgets, exposures)
     assert sorted((one.billed, one.because) for one in first) == [(0, "unknown"), (30, "")]

@@ -11,7 +11,7 @@ import pytest
 
 from personalization.api import Route, Services, application
 from personalization.api.requests import Call
-from personalization.api.responses import Answer
+from personalization.api.responses import ApiResponse
 from personalization.core.errors import BundleInvalid
 from tests.api_shop import NOW, Shop
 from tests.bundles import CREATED_AT, flat_bundle, profiles_bundle
@@ -26,7 +26,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 
 def failing(services: Services, error: Exception) -> Route:
-    def answer(call: Call) -> Answer:
+    def answer(call: Call) -> ApiResponse:
         raise error
 
     return Route("GET", "/v1/broken/{user_id}", answer)

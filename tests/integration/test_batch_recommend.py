@@ -12,12 +12,12 @@ import pytest
 
 from personalization.batch.app import batch_handler
 from personalization.batch.output import StreamOutput
-from personalization.batch.row_counts import Tally, TooManyRejects
+from personalization.batch.row_counts import RowCounts, TooManyRejects
 from personalization.batch.score import score_file
-from personalization.batch.task import Surroundings
+from personalization.batch.task import JobDependencies
 from personalization.bundles import promote, publish
 from personalization.bundles.bundle import Bundle
-from personalization.catalog import Catalogue, CatalogueStore, Part
+from personalization.catalog import CatalogPart, CatalogReader, ItemCatalog
 from personalization.catalog.contents import empty
 from personalization.core.errors import InvalidInput
 from personalization.recommendations.recommend import recommend
@@ -37,7 +37,7 @@ def bundle(tmp_path: Path) -> Bundle:
     return hand_bundle(tmp_path / "bundle")
 
 
-def scored(bundle: Bundle, path: Path, content: str, **options: Any) -> tuple[list[dict[str, Any]], Tally]:
+def scored(bundle: Bundle, path: Path, content: str, **options: Any) -> tuple[list[dict[str, Any]], RowCounts]:
     path.write_text(content)
     stream = io.BytesIO()
     tally = score_file(bundle, path, StreamOutput(stream), **options)
@@ -108,21 +108,23 @@ def test_interactions(bundle: Bundle, tmp_path: Path) -> None:
 def test_users_whose_ids_alone_are_told_are_known_from_state(bundle: Bundle, tmp_path: Path) -> None:
     bought = events_of([{"user_id": "u1", "item_id": "spade", "timestamp": 1_700_000_000_000, "event_type": "purchase"}])
     nobody = events_of([]).take(slice(0))
-    here = Surroundings(read_user=lambda user: bought if user == "u1" else nobody)
+    here = JobDependencies(read_user=lambda user: bought if user == "u1" else nobody)
     lines, _ = scored(bundle, tmp_path / "users.csv", "user_id\nu1\nu2\nu1\n", k=3, surroundings=here)
     assert [names(line) for line in lines] == [by_hand(["spade"])[:3], POPULAR[:3], by_hand(["spade"])[:3]]
 
 
 def test_the_items_are_those_of_the_catalogue(bundle: Bundle, tmp_path: Path) -> None:
-    taken: list[Part] = []
+    taken: list[CatalogPart] = []
     items = "item_id,category,brand,removed\nhoe,garden,Bolt,\nrake,,,true\n"
-    lines, tally = scored(bundle, tmp_path / "items.csv", items, surroundings=Surroundings(on_items=taken.append))
+    lines, tally = scored(bundle, tmp_path / "items.csv", items, surroundings=JobDependencies(on_items=taken.append))
     assert lines == [{"item_id": "hoe", "status": "stored"}, {"item_id": "rake", "status": "removed"}]
     assert tally.kind == "items"
     folded = empty().with_part(taken[0])
-    catalogue = Catalogue(folded.ids, folded.columns, folded.removed, "v1")
+    catalogue = ItemCatalog(folded.ids, folded.columns, folded.removed, "v1")
     told = '{"user_id": "u", "history": ["spade"]}\n{"user_id": "v", "history": ["hoe"]}'
-    lines, tally = scored(bundle, tmp_path / "users.jsonl", told, k=50, surroundings=Surroundings(catalogue=lambda: catalogue))
+    lines, tally = scored(
+        bundle, tmp_path / "users.jsonl", told, k=50, surroundings=JobDependencies(catalogue=lambda: catalogue)
+    )
     assert tally.catalogue == "v1"
     assert names(lines[0])[0] == "hoe"
     assert lines[0]["items"][0]["score"] == pytest.approx(2 * 0.9 + 0.25, rel=1e-4)
@@ -132,8 +134,8 @@ def test_the_items_are_those_of_the_catalogue(bundle: Bundle, tmp_path: Path) ->
 
 
 def test_rows_that_are_no_items(bundle: Bundle, tmp_path: Path) -> None:
-    taken: list[Part] = []
-    here = Surroundings(on_items=taken.append)
+    taken: list[CatalogPart] = []
+    here = JobDependencies(on_items=taken.append)
     content = "item_id,price\na,1\n,2\nb,much\na,3\n"
     lines, tally = scored(bundle, tmp_path / "items.csv", content, surroundings=here)
     assert [line["item_id"] for line in lines] == ["a", "a"]
@@ -172,7 +174,7 @@ def test_dropped_files_through_the_function(
     users = put(s3, "inbox/recommendations/users/all.csv", "user_id\nu1\nnobody\n")
     for key in (items, bought, users):
         assert handler(message(key), CONTEXT) == {"batchItemFailures": []}
-    version = CatalogueStore(s3, DATA).get().version
+    version = CatalogReader(s3, DATA).get().version
     for file in ("shop.csv", "users/all.csv"):
         found = files(s3, f"results/recommendations/{file}/")
         lines = [json.loads(line) for line in found["part-00000.jsonl"].splitlines()]

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from personalization.ads.budgets import (
     Account,
     Budgets,
+    CappedUser,
     Charge,
     Committed,
     MemoryBudgets,
     Refused,
     Repeated,
     Settlement,
-    Viewer,
     to_nanos,
 )
 from personalization.ads.budgets.accounts import MINUTE_MS
@@ -171,7 +171,7 @@ def test_conversions_are_waited_for_longer(make: Make, kind: str, clock: Clock) 
 @BOTH
 def test_a_viewer_sees_an_ad_as_often_as_allowed_within_the_window(make: Make, kind: str, clock: Clock) -> None:
     budgets = make(kind)
-    viewer = Viewer("user#u", {"ad": 2})
+    viewer = CappedUser("user#u", {"ad": 2})
 
     def show(decision: str) -> Any:
         return budgets.commit(decision, [], viewer, ["ad", "free"])
@@ -185,13 +185,13 @@ def test_a_viewer_sees_an_ad_as_often_as_allowed_within_the_window(make: Make, k
     clock.go_on(4 * 86_400)  # the first day has left the window of seven
     assert budgets.shown("user#u") == {"ad": 1, "free": 1}
     assert show("d4") == Committed()
-    assert budgets.commit("d5", [], Viewer("user#other", {"ad": 2}), ["ad"]) == Committed()
+    assert budgets.commit("d5", [], CappedUser("user#other", {"ad": 2}), ["ad"]) == Committed()
 
 
 @BOTH
 def test_a_capped_ad_costs_nothing(make: Make, kind: str) -> None:
     budgets = make(kind)
-    viewer = Viewer("user#u", {"ad": 1})
+    viewer = CappedUser("user#u", {"ad": 1})
     assert budgets.commit("d1", [charge(5, 10)], viewer, ["ad"]) == Committed()
     assert budgets.commit("d2", [charge(5, 10)], viewer, ["ad"]) == Refused(capped=("ad",))
     assert budgets.commit("d3", [charge(5, 10)]) == Committed()
@@ -273,7 +273,7 @@ def test_a_hundred_writers_at_once(dynamodb: DynamoDBClient, clock: Clock) -> No
 def test_the_same_decision_from_many_threads_counts_once(dynamodb: DynamoDBClient, clock: Clock) -> None:
     client: Any = OneAtATime(dynamodb)
     budgets = Budgets(client, TABLE, clock=clock)
-    viewer = Viewer("user#u", {"ad": 5})
+    viewer = CappedUser("user#u", {"ad": 5})
     with ThreadPoolExecutor(10) as pool:
         outcomes = list(pool.map(lambda n: budgets.commit("d", [charge(10, 100)], viewer, ["ad"]), range(10)))
     assert sum(isinstance(one, Committed) for one in outcomes) == 1
@@ -351,7 +351,7 @@ def test_a_standing_is_believed_for_a_while(dynamodb: DynamoDBClient, clock: Clo
 
 def test_every_item_expires(dynamodb: DynamoDBClient, clock: Clock) -> None:
     budgets = Budgets(dynamodb, TABLE, clock=clock)
-    budgets.commit("d", [charge(1, 10, CPC, 2)], Viewer("user#u"), ["ad"])
+    budgets.commit("d", [charge(1, 10, CPC, 2)], CappedUser("user#u"), ["ad"])
     budgets.settle("d", "ad", CPC)
     budgets.commit("e", [charge(10, 10)])
     items = dynamodb.scan(TableName=TABLE)["Items"]

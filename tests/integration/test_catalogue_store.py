@@ -10,9 +10,9 @@ import orjson
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from personalization.catalog import CatalogueStore, CatalogueWriter, Part, parse_items
+from personalization.catalog import CatalogPart, CatalogReader, CatalogWriter, parse_items
 from personalization.catalog.pointer import POINTER_KEY
-from personalization.core.errors import CatalogueUnavailable
+from personalization.core.errors import CatalogUnavailable
 from tests.support import Clock
 
 if TYPE_CHECKING:
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 BUCKET = os.environ["DATA_BUCKET"]
 
 
-def part(*items: str, price: float = 1.0) -> Part:
+def part(*items: str, price: float = 1.0) -> CatalogPart:
     return parse_items({"item_id": list(items), "price": [price] * len(items)}, len(items), UTC).part
 
 
-def prices(store: CatalogueStore) -> dict[str, str | None]:
+def prices(store: CatalogReader) -> dict[str, str | None]:
     catalogue = store.get()
     assert catalogue is not None
     column = catalogue.columns["price"]
     return {item: column.word(row) for row, item in enumerate(catalogue.ids) if not catalogue.removed[row]}
 
 
-def writer(s3: S3Client, **options: Any) -> CatalogueWriter:
-    return CatalogueWriter(s3, BUCKET, clock=Clock(), sleep=lambda seconds: None, **options)
+def writer(s3: S3Client, **options: Any) -> CatalogWriter:
+    return CatalogWriter(s3, BUCKET, clock=Clock(), sleep=lambda seconds: None, **options)
 
 
 class Counting:
@@ -56,18 +56,18 @@ class Counting:
 
 
 def test_without_a_catalogue_there_is_none(s3: S3Client) -> None:
-    store = CatalogueStore(s3, BUCKET)
+    store = CatalogReader(s3, BUCKET)
     assert (store.get(), store.failure) == (None, "")
 
 
 def test_what_is_appended_is_read_and_later_parts_count(s3: S3Client) -> None:
     clock, counting = Clock(), Counting(s3)
-    store = CatalogueStore(counting, BUCKET, ttl=15, clock=clock)
+    store = CatalogReader(counting, BUCKET, ttl=15, clock=clock)
     first = writer(s3).append(part("a", "b"))
     assert prices(store) == {"a": "1", "b": "1"}
     assert store.get().version == first
     second = writer(s3).append(part("b", "c", price=2.5))
-    writer(s3).append(Part([], {}, ["a"]))
+    writer(s3).append(CatalogPart([], {}, ["a"]))
     assert store.get().version == first  # believed for a while
     clock.go_on(15)
     counting.asked.clear()
@@ -100,7 +100,7 @@ def test_writers_that_meet_lose_nothing(s3: S3Client) -> None:
             return put_object
 
     writer(Meeting()).append(part("mine"))
-    assert set(prices(CatalogueStore(s3, BUCKET))) == {"mine", "other-0", "other-1", "other-2"}
+    assert set(prices(CatalogReader(s3, BUCKET))) == {"mine", "other-0", "other-1", "other-2"}
 
 
 def test_a_writer_that_always_loses_says_so(s3: S3Client) -> None:
@@ -116,16 +116,16 @@ def test_a_writer_that_always_loses_says_so(s3: S3Client) -> None:
 
             return put_object
 
-    with pytest.raises(CatalogueUnavailable, match="try again"):
+    with pytest.raises(CatalogUnavailable, match="try again"):
         writer(Busy()).append(part("mine"))
-    assert "mine" not in prices(CatalogueStore(s3, BUCKET))
+    assert "mine" not in prices(CatalogReader(s3, BUCKET))
 
 
 def test_parts_are_folded_into_a_base_and_old_ones_go_a_compaction_later(s3: S3Client) -> None:
     appending = writer(s3, compact_at=3)
-    store = CatalogueStore(s3, BUCKET)
+    store = CatalogReader(s3, BUCKET)
     versions = [appending.append(part(f"item-{n}", price=n)) for n in range(3)]
-    appending.append(Part([], {}, ["item-0", "never-seen"]))
+    appending.append(CatalogPart([], {}, ["item-0", "never-seen"]))
     pointer = orjson.loads(s3.get_object(Bucket=BUCKET, Key=POINTER_KEY)["Body"].read())
     assert len(pointer["parts"]) == 1
     assert pointer["parts"][0]["key"].endswith("base.npz")
@@ -136,13 +136,13 @@ def test_parts_are_folded_into_a_base_and_old_ones_go_a_compaction_later(s3: S3C
         appending.append(part(f"item-{n}", price=n))
     keys = {content["Key"] for content in s3.list_objects_v2(Bucket=BUCKET, Prefix="catalogue/")["Contents"]}
     assert not any(key.startswith(f"catalogue/{versions[0]}/") for key in keys)
-    fresh = CatalogueStore(s3, BUCKET)
+    fresh = CatalogReader(s3, BUCKET)
     assert prices(fresh) == {f"item-{n}": str(n) for n in range(1, 6)}
 
 
 def test_a_reader_keeps_the_last_good_one(s3: S3Client) -> None:
     clock, counting, causes = Clock(), Counting(s3), []
-    store = CatalogueStore(counting, BUCKET, ttl=15, clock=clock, on_failure=causes.append)
+    store = CatalogReader(counting, BUCKET, ttl=15, clock=clock, on_failure=causes.append)
     writer(s3).append(part("a"))
     assert prices(store) == {"a": "1"}
     counting.dead = True

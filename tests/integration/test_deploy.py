@@ -10,7 +10,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from deploy.checks import CheckFailed, Target, checks
+from deploy.checks import CheckFailed, SmokeTarget, checks
 from deploy.redrive import redrive
 from deploy.stack import StackMissing, empty_bucket, outputs, take_down
 from local.stack import Stack
@@ -31,8 +31,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-def target(stack: Stack, models: dict[str, tuple[str, ...]], key: str = "a-key") -> Target:
-    return Target(stack.url, key, stack.aws.client("s3"), stack.variable("DATA_BUCKET"), models, wait_seconds=60)
+def target(stack: Stack, models: dict[str, tuple[str, ...]], key: str = "a-key") -> SmokeTarget:
+    return SmokeTarget(stack.url, key, stack.aws.client("s3"), stack.variable("DATA_BUCKET"), models, wait_seconds=60)
 
 
 def test_a_stack_that_works_passes_every_check(stack: Stack):

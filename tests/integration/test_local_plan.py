@@ -10,7 +10,7 @@ import pytest
 from local import TEMPLATE as OURS
 from local.aws import EmbeddedAws
 from local.intrinsics import Resolver, TemplateError
-from local.plan import QueueSource, Route, read_plan
+from local.plan import QueueSource, TemplateRoute, read_plan
 from tests.integration.local_shop import TEMPLATE
 
 _RESOURCES = {
@@ -87,7 +87,7 @@ def test_routes_sources_and_import_paths_of_the_small_template() -> None:
         ("GET", "/v1/trouble/{kind}"): ("TroubleFunction", True),
         ("GET", "/v1/broken"): ("BrokenFunction", True),
     }
-    assert Route("PATCH", "/v1/rest/{proxy+}", "EchoFunction", True) in plan.api.routes
+    assert TemplateRoute("PATCH", "/v1/rest/{proxy+}", "EchoFunction", True) in plan.api.routes
     assert (plan.api.stage, plan.api.binary_types) == ("live", ("image/png",))
     arn = "arn:aws:sqs:us-east-1:123456789012:local-Queue"
     assert plan.sources == (QueueSource("FilesFunction", arn, batch_size=5, concurrency=2, partial=True),)

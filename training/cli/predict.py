@@ -48,9 +48,9 @@ def run(arguments: argparse.Namespace) -> None:
         if bundle.kind != IMPRESSIONS.kind:
             options = "--ads, --interactions and --impressions"
             raise InvalidInput(f"expected {options} with a model of impressions, received one of {bundle.kind}")
-        from training.tasks.ads.offline_context import surroundings
+        from training.tasks.ads.offline_context import offline_dependencies
 
-        around = surroundings(arguments.ads, arguments.interactions or [], arguments.impressions, bundle.encoder.zone)
+        around = offline_dependencies(arguments.ads, arguments.interactions or [], arguments.impressions, bundle.encoder.zone)
     with ExitStack() as stack:
         if str(arguments.out) == "-":
             stream = sys.stdout.buffer

@@ -39,10 +39,10 @@ def add(commands: Any) -> None:
 def _publish(arguments: argparse.Namespace) -> None:
     from personalization.bundles import publish
     from personalization.bundles.bundle import load_bundle
-    from training.gate import check_worth
+    from training.gate import assert_beats_baselines
 
     if not arguments.force:
-        check_worth(load_bundle(arguments.directory).manifest)
+        assert_beats_baselines(load_bundle(arguments.directory).manifest)
     s3, bucket = _store(arguments)
     print(publish(s3, bucket, arguments.directory))
 

@@ -16,7 +16,7 @@ from personalization.core.errors import InvalidInput
 from personalization.core.events import Interner
 from personalization.core.schema import AD_ID, USER_ID, canonical_column
 from training.evaluation.off_policy import Rates
-from training.evaluation.off_policy_estimators import Logged, Numbers, Target
+from training.evaluation.off_policy_estimators import LoggedActions, Numbers, TargetPolicy
 from training.io.sources import chunks
 
 REWARDS: Final = ("click", "conversion", "conversion_value")
@@ -32,7 +32,7 @@ class ImpressionLog:
     reward     name of the rewarded column
     """
 
-    logged: Logged
+    logged: LoggedActions
     ads: list[str]
     eligible: Numbers
     column: Numbers | None
@@ -82,11 +82,11 @@ def read_log(
     cluster = joined["cluster"]
     alone = cluster < 0
     cluster = np.where(alone, cluster.max(initial=0) + 1 + np.cumsum(alone), cluster)
-    logged = Logged(joined["reward"], joined["action"], joined["propensity"], np.unique(cluster, return_inverse=True)[1])
+    logged = LoggedActions(joined["reward"], joined["action"], joined["propensity"], np.unique(cluster, return_inverse=True)[1])
     return ImpressionLog(logged, ads.words, joined["eligible"], joined["column"] if column else None, left_out, reward)
 
 
-def target_of(log: ImpressionLog, policy: str) -> Target:
+def target_of(log: ImpressionLog, policy: str) -> TargetPolicy:
     """The policy in the words of the command line:
 
     uniform       any of the eligible ads, evenly (`eligible_count`; without it, all that the log shows)
@@ -98,10 +98,10 @@ def target_of(log: ImpressionLog, policy: str) -> Target:
     """
     logged, ads = log.logged, log.ads
     if log.column is not None:
-        return Target(log.column)
+        return TargetPolicy(log.column)
     if policy == "uniform":
         if np.isfinite(log.eligible).all() and not (log.eligible == len(ads)).all():
-            return Target(1.0 / np.maximum(log.eligible, 1.0))
+            return TargetPolicy(1.0 / np.maximum(log.eligible, 1.0))
         return Rates.fit(logged, len(ads)).target(logged, np.full(len(ads), 1.0 / len(ads)))
     if policy.startswith("ad:"):
         return Rates.fit(logged, len(ads)).target(logged, _vector(ads, {policy[3:]: 1.0}))

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from training.evaluation.off_policy_estimators import (
     Estimate,
-    Logged,
+    LoggedActions,
     Numbers,
-    Target,
+    TargetPolicy,
     effective_sample_size,
     estimate,
     on_policy,
@@ -46,7 +46,7 @@ class Check:
         return self.factor <= 1
 
 
-def carries(logged: Logged, target: Target) -> list[Check]:
+def carries(logged: LoggedActions, target: TargetPolicy) -> list[Check]:
     """Whether the sample can carry a verdict on a policy."""
     w = weights(logged, target)
     rows, rewards = effective_sample_size(w), effective_sample_size(w * np.abs(logged.reward))
@@ -60,7 +60,7 @@ def carries(logged: Logged, target: Target) -> list[Check]:
     ]
 
 
-def report(logged: Logged, target: Target) -> dict[str, Any]:
+def report(logged: LoggedActions, target: TargetPolicy) -> dict[str, Any]:
     """Estimates with 95 % intervals, the sample's state and the verdict, ready for JSON.
 
     The verdict compares the policy with the one that was logged, by DR where there is a reward model, else by SNIPS, paired
@@ -81,7 +81,7 @@ def report(logged: Logged, target: Target) -> dict[str, Any]:
     }
 
 
-def _verdict(logged: Logged, target: Target, estimates: dict[str, Estimate], base: Estimate) -> dict[str, Any]:
+def _verdict(logged: LoggedActions, target: TargetPolicy, estimates: dict[str, Estimate], base: Estimate) -> dict[str, Any]:
     failed = [check for check in carries(logged, target) if not check.holds]
     w = weights(logged, target)
     error = standard_error(w - w.mean(), logged.cluster)
@@ -139,7 +139,7 @@ class Rates:
     rates: Numbers
 
     @classmethod
-    def fit(cls, logged: Logged, actions: int, folds: int = 5, strength: float = 20.0, seed: int = 0) -> Rates:
+    def fit(cls, logged: LoggedActions, actions: int, folds: int = 5, strength: float = 20.0, seed: int = 0) -> Rates:
         """Rows of one cluster stay in one fold. `strength` is the number of rows that the mean of all counts for."""
         groups = np.arange(len(logged)) if logged.cluster is None else logged.cluster
         fold = np.random.default_rng(seed).permutation(int(groups.max(initial=0)) + 1)[groups] % folds
@@ -152,7 +152,7 @@ class Rates:
             rates[one] = (total + strength * overall) / (count + strength)
         return cls(fold, rates)
 
-    def target(self, logged: Logged, policy: Numbers) -> Target:
+    def target(self, logged: LoggedActions, policy: Numbers) -> TargetPolicy:
         """A policy that does not look at the context: (A,) its probability of each action."""
         chosen = policy[logged.action]
-        return Target(chosen, (self.rates @ policy)[self.fold], self.rates[self.fold, logged.action])
+        return TargetPolicy(chosen, (self.rates @ policy)[self.fold], self.rates[self.fold, logged.action])

@@ -27,7 +27,7 @@ ESTIMATORS: Final = ("dm", "ips", "snips", "dr", "sndr")
 
 
 @dataclass(frozen=True)
-class Logged:
+class LoggedActions:
     """N logged choices among A actions.
 
     reward       (N,)
@@ -52,7 +52,7 @@ class Logged:
 
 
 @dataclass(frozen=True)
-class Target:
+class TargetPolicy:
     """The policy in question.
 
     chosen     (N,) its probability of the logged action
@@ -65,7 +65,7 @@ class Target:
     modelled: Numbers | None = None
 
     @classmethod
-    def of(cls, logged: Logged, policy: Numbers, reward_model: Numbers | None = None) -> Target:
+    def of(cls, logged: LoggedActions, policy: Numbers, reward_model: Numbers | None = None) -> TargetPolicy:
         """From probabilities (N, A) of all actions, and the reward model's (N, A)."""
         rows = np.arange(len(logged))
         chosen = policy[rows, logged.action]
@@ -93,12 +93,12 @@ class Estimate:
         return self.value - half, self.value + half
 
 
-def weights(logged: Logged, target: Target) -> Numbers:
+def weights(logged: LoggedActions, target: TargetPolicy) -> Numbers:
     """(N,) importance weights."""
     return target.chosen / logged.propensity
 
 
-def estimate(logged: Logged, target: Target) -> dict[str, Estimate]:
+def estimate(logged: LoggedActions, target: TargetPolicy) -> dict[str, Estimate]:
     """All estimates that can be had, by name (`ESTIMATORS`); DM, DR and SNDR need a reward model."""
     w, r = weights(logged, target), logged.reward
     mean = float(w.mean())
@@ -116,7 +116,7 @@ def estimate(logged: Logged, target: Target) -> dict[str, Estimate]:
     return {name: out[name] for name in ESTIMATORS if name in out}
 
 
-def on_policy(logged: Logged) -> Estimate:
+def on_policy(logged: LoggedActions) -> Estimate:
     """What the logging policy earned."""
     return _mean(logged.reward)
 

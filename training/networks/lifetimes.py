@@ -2,8 +2,8 @@
 
 The Pareto/NBD model (Schmittlein, Morrison & Colombo 1987): orders come at a rate λ, and the customer leaves at a rate μ.
 Its two gamma distributions over customers are replaced by weights of a grid of (λ, μ), fitted to the histories
-(`training.tasks.profiles.lifetimes`), so that the posterior of each customer is a softmax and everything is sums of exponentials:
-it exports, and holds for any number of days.
+(`training.tasks.profiles.lifetimes`), so that the posterior of each customer is a softmax and everything is sums of
+exponentials: it exports, and holds for any number of days.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Lifetimes:
     places: tuple[int, int, int]
 
 
-class BuyTillTheyLeave(keras.layers.Layer):
+class ParetoNbdMixture(keras.layers.Layer):
     """Numbers (N, n), raw with NaN where missing → (N, 2K), for intervals that end after `days`.
 
     First the logarithm of the risk to buy in each of the `observed` intervals (of the hazard's form,

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization import features
-from personalization.ads.features import AD_PREFIX, BETWEEN, CONTEXT
+from personalization.ads.features import AD_PREFIX, CONTEXT, USER_AD_CROSS_FEATURES
 from personalization.core import cells
 from personalization.core.encoder import Column
 from personalization.profiles.predict import ATTRIBUTE_PREFIX
 from training.tasks.profiles.columns import decide_features
-from training.tasks.tabular.columns import LISTED_WORDS, Decision, decide_columns
+from training.tasks.tabular.columns import LISTED_WORDS, ColumnDecision, decide_columns
 
 # Columns of the ads table that name things, whatever they look like.
 NAMES: Final = tuple(
@@ -26,13 +26,17 @@ _LARGEST_BUCKETS: Final = 1 << 14
 _UNIQUE: Final = 0.5  # words in this share of the rows occur once: they name rows, not things
 
 
-def decide(columns: Mapping[str, NDArray[Any]], user: NDArray[np.int64], ad: NDArray[np.int64], salt: str) -> list[Decision]:
+def decide(
+    columns: Mapping[str, NDArray[Any]], user: NDArray[np.int64], ad: NDArray[np.int64], salt: str
+) -> list[ColumnDecision]:
     """One decision for each column of N training rows.
 
     user, ad   (N,) codes: what is told of a user or an ad is looked at once for each of them
     salt       hexadecimal key of the hash of columns with too many words to list
     """
-    numbers = {name: columns[name] for name in (*features.FEATURES, *BETWEEN, "hour", "weekday") if name in columns}
+    numbers = {
+        name: columns[name] for name in (*features.FEATURES, *USER_AD_CROSS_FEATURES, "hour", "weekday") if name in columns
+    }
     texts = {name: columns[name] for name in features.TEXT_FEATURES if name in columns}
     decisions = decide_features(numbers | texts)
     named = [name for name in (*NAMES, *(n for n in CONTEXT if n not in numbers)) if name in columns]
@@ -46,33 +50,37 @@ def decide(columns: Mapping[str, NDArray[Any]], user: NDArray[np.int64], ad: NDA
     return _without_twins(decisions, columns)
 
 
-def _words(name: str, content: NDArray[Any], salt: str) -> Decision:
+def _words(name: str, content: NDArray[Any], salt: str) -> ColumnDecision:
     """A column of names: listed where there are few, hashed where there are many."""
     words = cells.words(content)
     counts = Counter(word for word in words if word is not None)
     missing = 1.0 - sum(counts.values()) / max(len(words), 1)
     if not counts:
-        return Decision(name, "dropped", "all cells are missing", missing=missing)
+        return ColumnDecision(name, "dropped", "all cells are missing", missing=missing)
     if len(counts) == 1 and missing == 0:
-        return Decision(name, "dropped", "the same in every row", distinct=1)
+        return ColumnDecision(name, "dropped", "the same in every row", distinct=1)
     once = sum(count == 1 for count in counts.values())
     if len(counts) > LISTED_WORDS and once > _UNIQUE * len(words):
-        return Decision(name, "dropped", f"{len(counts)} different words, most of them in one row only", distinct=len(counts))
+        return ColumnDecision(
+            name, "dropped", f"{len(counts)} different words, most of them in one row only", distinct=len(counts)
+        )
     if len(counts) <= LISTED_WORDS:
         frequent = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
         listed = tuple(word for word, count in frequent if count >= _LEAST_COUNT)
         if not listed:
-            return Decision(name, "dropped", "no word is frequent enough", missing=missing, distinct=len(counts))
+            return ColumnDecision(name, "dropped", "no word is frequent enough", missing=missing, distinct=len(counts))
         reason = f"{len(listed)} words" + (
             f"; {len(counts) - len(listed)} rare ones count as unknown" if len(listed) < len(counts) else ""
         )
-        return Decision(name, "categorical", reason, Column(name, "categorical", listed), missing, distinct=len(counts))
+        return ColumnDecision(name, "categorical", reason, Column(name, "categorical", listed), missing, distinct=len(counts))
     buckets = min(_LARGEST_BUCKETS, 1 << (2 * len(counts)).bit_length())
     reason = f"{len(counts)} different words: hashed to {buckets} buckets"
-    return Decision(name, "hashed", reason, Column(name, "hashed", buckets=buckets, salt=salt), missing, distinct=len(counts))
+    return ColumnDecision(
+        name, "hashed", reason, Column(name, "hashed", buckets=buckets, salt=salt), missing, distinct=len(counts)
+    )
 
 
-def _without_twins(decisions: list[Decision], columns: Mapping[str, NDArray[Any]]) -> list[Decision]:
+def _without_twins(decisions: list[ColumnDecision], columns: Mapping[str, NDArray[Any]]) -> list[ColumnDecision]:
     """A campaign of one ad has two names for one thing: the first of two equal columns stays."""
     seen: dict[bytes, str] = {}
     out = []
@@ -83,7 +91,7 @@ def _without_twins(decisions: list[Decision], columns: Mapping[str, NDArray[Any]
             key = np.array([codes.setdefault(word, len(codes)) for word in words], dtype=np.int32).tobytes()
             twin = seen.setdefault(key, decision.name)
             if twin != decision.name:
-                out.append(Decision(decision.name, "dropped", f"tells the same as {twin}", missing=decision.missing))
+                out.append(ColumnDecision(decision.name, "dropped", f"tells the same as {twin}", missing=decision.missing))
                 continue
         out.append(decision)
     return out

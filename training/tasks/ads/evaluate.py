@@ -15,7 +15,7 @@ from training.evaluation.by_group import by_group, groupings
 from training.evaluation.intervals import Resampler, binary_uncertainty
 from training.evaluation.metrics import Metrics, best_threshold, binary_metrics
 from training.fitting import Examples
-from training.tasks.ads.heads import CLICK, CONVERSION, Tasks
+from training.tasks.ads.heads import CLICK, CONVERSION, AdTasks
 from training.tasks.ads.model import TARGET
 
 _BASELINE_BUDGET: Final = 120.0  # seconds of the dense network
@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedRows:
     """Rows with the probabilities that a model gave them: P(click) and P(conversion) as placed, by name.
 
     user   (N,) code of whom the ad was shown to
@@ -42,7 +42,7 @@ class Judged:
 
 
 @dataclass
-class Evaluation:
+class AdsEvaluation:
     """metrics        `test`, `validation`, `baselines`, `targets`, …
     labels         (N,) of the first target on the rows that were judged
     probabilities  (N,) each, of those: ``model`` and each baseline
@@ -54,9 +54,17 @@ class Evaluation:
 
 
 def evaluate(
-    encoder: TableEncoder, tasks: Tasks, train: Examples, valid: Judged, test: Judged, stopping: Examples, seed: int, *,
-    with_baselines: bool, group_by: Sequence[str] = (),
-) -> Evaluation:  # fmt: skip
+    encoder: TableEncoder,
+    tasks: AdTasks,
+    train: Examples,
+    valid: JudgedRows,
+    test: JudgedRows,
+    stopping: Examples,
+    seed: int,
+    *,
+    with_baselines: bool,
+    group_by: Sequence[str] = (),
+) -> AdsEvaluation:
     """Metrics of each task, on the test rows and on those of validation; the first task's are the headline.
 
     valid      rows that the model was validated on
@@ -91,17 +99,17 @@ def evaluate(
     first = next(iter(targets.values()))
     metrics = first | {"targets": targets}
     labels, probabilities = headline or (np.zeros(0), {})
-    return Evaluation(metrics, labels, probabilities)
+    return AdsEvaluation(metrics, labels, probabilities)
 
 
-def _metrics(judged: Judged, name: str, threshold: float) -> Metrics:
+def _metrics(judged: JudgedRows, name: str, threshold: float) -> Metrics:
     if not len(judged.rows):
         return {}
     probability = judged.probabilities[name][judged.shown]
     return binary_metrics(judged.labels(name)[judged.shown], probability, threshold, _weight(judged))
 
 
-def _weight(judged: Judged) -> Floats | None:
+def _weight(judged: JudgedRows) -> Floats | None:
     weight = judged.rows.weight
     return None if weight is None else weight[judged.shown].astype(np.float64)
 
@@ -115,7 +123,7 @@ class _Answers:
 
 
 def _baselines(
-    encoder: TableEncoder, name: str, train: Examples, stopping: Examples, judged: Judged, seed: int
+    encoder: TableEncoder, name: str, train: Examples, stopping: Examples, judged: JudgedRows, seed: int
 ) -> dict[str, _Answers]:
     """Of the impressions that were shown, without a word on their places."""
     column = 0 if name == CLICK else 1

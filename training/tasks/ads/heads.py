@@ -31,7 +31,7 @@ _SMALLEST: Final = -16.0  # logarithm of a probability: 1e-7
 
 
 @dataclass(frozen=True)
-class Tasks:
+class AdTasks:
     """What the log can teach.
 
     click, conversion   whether it says so
@@ -61,7 +61,7 @@ class AdHead(MeanHead):
     P(conversion | not shown), (N,) each.
     """
 
-    def __init__(self, tasks: Tasks, statistics: TableStatistics | None = None, crossed: CrossConfig | None = None) -> None:
+    def __init__(self, tasks: AdTasks, statistics: TableStatistics | None = None, crossed: CrossConfig | None = None) -> None:
         """`crossed`: with products of columns beside what the members say; `statistics` of the table then."""
         super().__init__("ads")
         self.tasks = tasks

@@ -19,10 +19,10 @@ from scipy.special import expit
 from personalization.core.encoder import TableEncoder
 from training.fitting import Examples, FitOptions, FitReport
 from training.networks.tabular import TabularConfig
-from training.tasks.ads.heads import CLICK, CONVERSION, UNTREATED, Tasks
+from training.tasks.ads.heads import CLICK, CONVERSION, UNTREATED, AdTasks
 from training.tasks.ads.model import TARGET, AdModel, calibration, refit_network, seen_at, train_network
 from training.tasks.ads.options import AdTraining
-from training.tasks.ads.prepare import Prepared
+from training.tasks.ads.prepare import PreparedAds
 from training.tuning import tune
 
 FOLDS: Final = 5
@@ -36,7 +36,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Learnt:
+class TrainedAds:
     """model      calibrated
     rows       the examples that it was validated on, and `raw` its raw values there, by a network that did not see them
     tried      settings and their validation losses
@@ -52,7 +52,7 @@ class Learnt:
     folds: int = 0
 
 
-def learn(prepared: Prepared, train: Examples, valid: Examples, training: AdTraining) -> Learnt:
+def learn(prepared: PreparedAds, train: Examples, valid: Examples, training: AdTraining) -> TrainedAds:
     """Train as asked."""
     tasks, encoder = prepared.tasks, prepared.encoder
     if rarest(tasks, train) < FEW_OUTCOMES and len(train) + len(valid) <= FEW_ROWS:
@@ -70,18 +70,18 @@ def learn(prepared: Prepared, train: Examples, valid: Examples, training: AdTrai
         model = attempt(config, fit)[1]
     _log.info("trained: the best of %d epochs was %d", len(model.fitted.history), model.fitted.best_epoch)
     raw = model.network.raw(dict(valid.inputs))[TARGET].astype(np.float64)
-    return Learnt(model, valid, raw, config, fit, tried)
+    return TrainedAds(model, valid, raw, config, fit, tried)
 
 
 def cross_fit(
     encoder: TableEncoder,
-    tasks: Tasks,
+    tasks: AdTasks,
     rows: Examples,
     groups: NDArray[np.int64],
     config: TabularConfig,
     options: FitOptions,
     tries: int = 0,
-) -> Learnt:
+) -> TrainedAds:
     """Train on all rows; what validation would decide is decided by folds of `groups` (users), each by networks without it."""
     names, code = np.unique(groups, return_inverse=True)
     fold = (np.random.default_rng(options.seed).permutation(len(names)) % FOLDS)[code]
@@ -108,7 +108,7 @@ def cross_fit(
     model = refit_network(encoder, tasks, rows, like, config, options)
     _log.info("trained on all %d rows for %d epochs, the mean of %d folds", len(rows), epochs, FOLDS)
     model = replace(model, fitted=replace(model.fitted, best_epoch=epochs))
-    return Learnt(model, rows, raw, config, options, tried, FOLDS)
+    return TrainedAds(model, rows, raw, config, options, tried, FOLDS)
 
 
 def _tamest(
@@ -131,7 +131,7 @@ def _tamest(
     return best[1], best[2], best[3], tried
 
 
-def probabilities(tasks: Tasks, model: AdModel, raw: Floats, rows: Examples) -> dict[str, Floats]:
+def probabilities(tasks: AdTasks, model: AdModel, raw: Floats, rows: Examples) -> dict[str, Floats]:
     """(N,) each: P(click) and P(conversion) of the impressions as they were placed; P(conversion) without the ad."""
     out: dict[str, Floats] = {}
     factor = seen_at(tasks, raw, rows)
@@ -143,7 +143,7 @@ def probabilities(tasks: Tasks, model: AdModel, raw: Floats, rows: Examples) -> 
     return out
 
 
-def losses(tasks: Tasks, raw: Floats, rows: Examples) -> Floats:
+def losses(tasks: AdTasks, raw: Floats, rows: Examples) -> Floats:
     """(N,) log loss of all tasks, uncalibrated, weighted as the rows are."""
     plain = AdModel.uncalibrated(tasks)
     click, conversion, _, shown = rows.targets[TARGET].astype(np.float64).T
@@ -156,7 +156,7 @@ def losses(tasks: Tasks, raw: Floats, rows: Examples) -> Floats:
     return total if rows.weight is None else total * rows.weight
 
 
-def rarest(tasks: Tasks, rows: Examples) -> int:
+def rarest(tasks: AdTasks, rows: Examples) -> int:
     """Outcomes of the rarest task, among these rows."""
     click, conversion, _, shown = rows.targets[TARGET].T
     counts = {CLICK: click * shown, CONVERSION: conversion * shown, UNTREATED: conversion * (1 - shown)}

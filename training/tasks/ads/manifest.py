@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 
 from training.evaluation.importance import Importance
-from training.tasks.ads.learn import Learnt
+from training.tasks.ads.learn import TrainedAds
 from training.tasks.ads.options import AdData, AdTraining
-from training.tasks.ads.prepare import Prepared
+from training.tasks.ads.prepare import PreparedAds
 
 WEEK_HOURS = 168
 
 
 def bundle_content(
-    prepared: Prepared,
-    learnt: Learnt | None,
+    prepared: PreparedAds,
+    learnt: TrainedAds | None,
     rates: dict[str, float],
     importance: Sequence[Importance],
     data: AdData,
@@ -63,7 +63,7 @@ def bundle_content(
     return content
 
 
-def examination(prepared: Prepared, learnt: Learnt) -> dict[str, list[float]]:
+def examination(prepared: PreparedAds, learnt: TrainedAds) -> dict[str, list[float]]:
     """P(seen) of positions 1, 2, … by placement, as `PositionModel` reads it; a gap has what the position before it has."""
     table: dict[str, dict[int, float]] = {}
     for place, seen in zip(prepared.places, learnt.model.seen, strict=True):
@@ -77,7 +77,7 @@ def examination(prepared: Prepared, learnt: Learnt) -> dict[str, list[float]]:
     return out
 
 
-def traffic(prepared: Prepared) -> list[int]:
+def traffic(prepared: PreparedAds) -> list[int]:
     """Training impressions by hour of the week; empty where the log has days without hours."""
     columns, log = prepared.train.columns, prepared.train.log
     if not len(log) or np.ptp(columns["hour"]) == 0:
@@ -87,7 +87,7 @@ def traffic(prepared: Prepared) -> list[int]:
     return [round(count) for count in counts.tolist()]
 
 
-def support(prepared: Prepared) -> dict[str, dict[str, int]]:
+def support(prepared: PreparedAds) -> dict[str, dict[str, int]]:
     """Training impressions by hour, channel and creative."""
     columns = prepared.train.columns
     found: dict[str, dict[str, int]] = {}

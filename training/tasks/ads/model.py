@@ -15,7 +15,7 @@ from training.calibration import PRIOR_DEVIATION
 from training.fitting import Examples, FitOptions, FitReport, fit
 from training.networks.crosses import CrossConfig, worth_crossing
 from training.networks.tabular import TabularConfig, TabularNetwork, build_tabular, encoder_statistics
-from training.tasks.ads.heads import CLICK, CONVERSION, UNTREATED, AdHead, Tasks
+from training.tasks.ads.heads import CLICK, CONVERSION, UNTREATED, AdHead, AdTasks
 from training.tasks.ads.impressions import Impressions
 
 TARGET: Final = "ads"
@@ -46,7 +46,7 @@ class AdModel:
     seen: Floats
 
     @classmethod
-    def uncalibrated(cls, tasks: Tasks, network: Any = None) -> AdModel:
+    def uncalibrated(cls, tasks: AdTasks, network: Any = None) -> AdModel:
         """One whose raw values are taken as they are."""
         return cls(network, FitReport(), dict.fromkeys(tasks.outputs, 1.0), dict.fromkeys(tasks.outputs, 0.0), np.zeros(0))
 
@@ -67,13 +67,13 @@ def places_of(log: Impressions) -> list[Place]:
     return sorted(frequent, key=lambda place: (place.placement or "", place.position))
 
 
-def tasks_of(log: Impressions, places: list[Place]) -> Tasks:
+def tasks_of(log: Impressions, places: list[Place]) -> AdTasks:
     """What training impressions can teach."""
     first: dict[str | None, int] = {}
     for place in places:
         first[place.placement] = min(first.get(place.placement, place.position), place.position)
     held_out = int((~log.shown).sum())
-    return Tasks(
+    return AdTasks(
         click=log.click is not None and bool(log.click.any()),
         conversion=log.conversion is not None and bool(log.conversion.any()),
         untreated=held_out >= _LEAST_HELD_OUT and log.conversion is not None and bool(log.conversion[~log.shown].any()),
@@ -98,7 +98,7 @@ def examples_of(encoder: TableEncoder, columns: dict[str, Any], log: Impressions
 
 
 def train_network(
-    encoder: TableEncoder, tasks: Tasks, train: Examples, valid: Examples, config: TabularConfig, options: FitOptions
+    encoder: TableEncoder, tasks: AdTasks, train: Examples, valid: Examples, config: TabularConfig, options: FitOptions
 ) -> AdModel:
     """Train on `train`; `valid` says when to stop and how to calibrate, on rows weighted back to all impressions."""
     head, network = _built(encoder, tasks, train, config, options)
@@ -110,7 +110,7 @@ def train_network(
 
 
 def refit_network(
-    encoder: TableEncoder, tasks: Tasks, rows: Examples, like: AdModel, config: TabularConfig, options: FitOptions
+    encoder: TableEncoder, tasks: AdTasks, rows: Examples, like: AdModel, config: TabularConfig, options: FitOptions
 ) -> AdModel:
     """One trained on all `rows` for as many epochs as were best for `like`, with that one's calibration."""
     head, network = _built(encoder, tasks, rows, config, options)
@@ -119,7 +119,7 @@ def refit_network(
     return replace(like, network=network, fitted=fitted, seen=np.asarray(head.seen(), np.float64))
 
 
-def base_rates(tasks: Tasks, train: Examples) -> dict[str, float]:
+def base_rates(tasks: AdTasks, train: Examples) -> dict[str, float]:
     """What is answered at best without knowing anything: by output name."""
     weight = np.ones(len(train)) if train.weight is None else train.weight.astype(np.float64)
     click, conversion, _, shown = train.targets[TARGET].astype(np.float64).T
@@ -132,7 +132,7 @@ def base_rates(tasks: Tasks, train: Examples) -> dict[str, float]:
 
 
 def _built(
-    encoder: TableEncoder, tasks: Tasks, train: Examples, config: TabularConfig, options: FitOptions
+    encoder: TableEncoder, tasks: AdTasks, train: Examples, config: TabularConfig, options: FitOptions
 ) -> tuple[AdHead, TabularNetwork]:
     statistics = encoder_statistics(encoder, dict(train.inputs), config, options.seed)
     head = AdHead(tasks, statistics, CrossConfig() if worth_crossing(statistics, len(train)) else None)
@@ -141,7 +141,7 @@ def _built(
     return head, network
 
 
-def calibration(tasks: Tasks, raw: Floats, rows: Examples) -> tuple[dict[str, float], dict[str, float]]:
+def calibration(tasks: AdTasks, raw: Floats, rows: Examples) -> tuple[dict[str, float], dict[str, float]]:
     """Slope and intercept of each output, one after the other: a conversion's chance stands on that of the click.
 
     raw   (N, …) merged raw values of the head, by networks that were not trained on `rows`
@@ -158,7 +158,7 @@ def calibration(tasks: Tasks, raw: Floats, rows: Examples) -> tuple[dict[str, fl
     return slope, intercept
 
 
-def seen_at(tasks: Tasks, raw: Floats, rows: Examples) -> Floats:
+def seen_at(tasks: AdTasks, raw: Floats, rows: Examples) -> Floats:
     """(N,) P(seen) of the place of each row, 1 where that is not known."""
     place = rows.targets[TARGET][:, 2].astype(np.int64)
     seen = np.ones(len(rows))

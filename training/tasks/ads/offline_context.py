@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from personalization.ads.ad_catalog import AdCatalogue
 from personalization.ads.exposure import Exposure
-from personalization.batch.task import Surroundings, Words
+from personalization.batch.task import JobDependencies, Words
 from personalization.core import cells
 from personalization.core.dictionary import compacted
 from personalization.core.events import Events, empty_events
@@ -20,10 +20,12 @@ from training.io.sources import chunks, read_interactions
 from training.tasks.ads.impressions import read_impressions
 
 
-def surroundings(ads: Path | None, interactions: Sequence[Path], impressions: Path | None, zone: tzinfo) -> Surroundings:
+def offline_dependencies(
+    ads: Path | None, interactions: Sequence[Path], impressions: Path | None, zone: tzinfo
+) -> JobDependencies:
     """The ads table, users' histories and what they had to do with ads, as training reads them; nothing without a file."""
     catalogue = None if ads is None else _catalogue(ads, zone)
-    return Surroundings(
+    return JobDependencies(
         ads=lambda: catalogue,
         read_user=_reader(interactions, zone) if interactions else None,
         exposure_before=_exposures(impressions, zone) if impressions else None,

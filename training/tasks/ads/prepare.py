@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.ads.features import LIST_SEPARATOR, TERMS, Ads, split
+from personalization.ads.features import LIST_SEPARATOR, NON_FEATURE_COLUMNS, Ads, split
 from personalization.ads.impression_features import Columns
 from personalization.core import cells
 from personalization.core.encoder import TableEncoder
@@ -22,14 +22,14 @@ from personalization.core.schema import AD_ID, ITEM_ID
 from training.bundle_writer import fingerprint
 from training.io.sources import chunks, read_attributes, read_interactions
 from training.tasks.ads.columns import decide
-from training.tasks.ads.heads import Tasks
+from training.tasks.ads.heads import AdTasks
 from training.tasks.ads.impressions import DAY_MS, Impressions, attribution_window, read_impressions
 from training.tasks.ads.model import Place, places_of, tasks_of
 from training.tasks.ads.options import AdData
-from training.tasks.ads.rows import Histories, described
-from training.tasks.ads.splits import Split
+from training.tasks.ads.rows import ImpressionSources, described
+from training.tasks.ads.splits import ImpressionSplit
 from training.tasks.ads.splits import split as split_log
-from training.tasks.tabular.columns import Decision
+from training.tasks.tabular.columns import ColumnDecision
 
 _LISTED: Final = 0.2  # share of the ads whose cell is a list, for a column to be one of lists
 _LIST_WORDS: Final = 64
@@ -54,7 +54,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedAds:
     """What training starts from.
 
     lists      words of the ads' columns that hold lists
@@ -64,10 +64,10 @@ class Prepared:
     train: Rows
     valid: Rows
     test: Rows
-    split: Split
+    split: ImpressionSplit
     encoder: TableEncoder
-    decisions: list[Decision]
-    tasks: Tasks
+    decisions: list[ColumnDecision]
+    tasks: AdTasks
     places: list[Place]
     lists: dict[str, list[str]]
     attribution_days: float
@@ -76,7 +76,7 @@ class Prepared:
     fingerprint: str
 
 
-def prepare_ads(data: AdData) -> Prepared:
+def prepare_ads(data: AdData) -> PreparedAds:
     """Raises `InvalidInput` for what the user can put right."""
     zone = data.zone
     log = read_impressions(data.impressions, data.mapping, zone)
@@ -85,7 +85,7 @@ def prepare_ads(data: AdData) -> Prepared:
     table = read_ads(data) if data.ads else {}
     lists = find_lists(table)
     cells_of_ads = ad_columns(log.ads, table)
-    histories = Histories(
+    histories = ImpressionSources(
         events=users_events(data, log.users),
         attributes=read_attributes(data.users, log.users, mapping=data.mapping, zone=zone) if data.users else {},
         ads=Ads.from_table(cells_of_ads, len(log.ads), lists, zone),
@@ -101,9 +101,16 @@ def prepare_ads(data: AdData) -> Prepared:
 
 
 def prepared_from(
-    train: Rows, valid: Rows, test: Rows, parts: Split, lists: dict[str, list[str]], days: float, data: AdData, print_: str,
+    train: Rows,
+    valid: Rows,
+    test: Rows,
+    parts: ImpressionSplit,
+    lists: dict[str, list[str]],
+    days: float,
+    data: AdData,
+    print_: str,
     report: dict[str, Any],
-) -> Prepared:  # fmt: skip
+) -> PreparedAds:
     """What training rows decide: columns, tasks, places. Raises `InvalidInput` where they teach nothing."""
     salt = hashlib.blake2b(f"{print_}/{data.seed}".encode(), digest_size=16).hexdigest()
     decisions = decide(train.columns, train.log.user, train.log.ad, salt)
@@ -114,7 +121,7 @@ def prepared_from(
     encoder = TableEncoder(tuple(decision.column for decision in decisions if decision.column is not None), data.zone)
     notes = _notes(train, valid, parts, tasks, days)
     report = report | {"rows": {"train": len(train), "validation": len(valid), "test": len(test)}}
-    return Prepared(train, valid, test, parts, encoder, decisions, tasks, places, lists, days, report, notes, print_)
+    return PreparedAds(train, valid, test, parts, encoder, decisions, tasks, places, lists, days, report, notes, print_)
 
 
 def within(log: Impressions, days: float) -> Impressions:
@@ -150,7 +157,7 @@ def find_lists(table: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
     """Words of the columns whose cells are lists, the most frequent first."""
     lists: dict[str, list[str]] = {}
     for name in dict.fromkeys(name for row in table.values() for name in row):
-        if name in TERMS or name in (AD_ID, ITEM_ID):
+        if name in NON_FEATURE_COLUMNS or name in (AD_ID, ITEM_ID):
             continue
         content = [row.get(name) for row in table.values()]
         listed = sum(LIST_SEPARATOR in (cells.word(cell) or "") for cell in content)
@@ -177,12 +184,12 @@ def _sampled(rows: NDArray[np.int64], data: AdData) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(data.seed).choice(rows, data.max_rows, replace=False))
 
 
-def _rows(log: Impressions, histories: Histories, chosen: NDArray[np.int64]) -> Rows:
+def _rows(log: Impressions, histories: ImpressionSources, chosen: NDArray[np.int64]) -> Rows:
     part = log.take(chosen)
     return Rows(part, described(part, histories) if len(part) else {})
 
 
-def _report(log: Impressions, parts: Split, days: float, histories: Histories) -> dict[str, Any]:
+def _report(log: Impressions, parts: ImpressionSplit, days: float, histories: ImpressionSources) -> dict[str, Any]:
     report = {"rejected": {}} | dict(log.report)
     report["rows_in_log"] = len(log)
     for name in ("click", "conversion"):
@@ -200,7 +207,7 @@ def _report(log: Impressions, parts: Split, days: float, histories: Histories) -
     }
 
 
-def _notes(train: Rows, valid: Rows, parts: Split, tasks: Tasks, days: float) -> list[str]:
+def _notes(train: Rows, valid: Rows, parts: ImpressionSplit, tasks: AdTasks, days: float) -> list[str]:
     notes = []
     if parts.by_user:
         notes.append("the log tells no time: other users validate and judge, not later impressions")

@@ -8,14 +8,14 @@ from typing import Any
 from training.evaluation.by_group import off
 from training.evaluation.importance import Importance
 from training.report import Cell, binary_charts, group_section, metrics_table, page, section, table
-from training.tasks.ads.evaluate import Evaluation
-from training.tasks.ads.learn import Learnt
+from training.tasks.ads.evaluate import AdsEvaluation
+from training.tasks.ads.learn import TrainedAds
 from training.tasks.ads.manifest import examination
-from training.tasks.ads.prepare import Prepared
+from training.tasks.ads.prepare import PreparedAds
 
 
 def ad_report(
-    prepared: Prepared, learnt: Learnt | None, evaluation: Evaluation, importance: Sequence[Importance], speed: int
+    prepared: PreparedAds, learnt: TrainedAds | None, evaluation: AdsEvaluation, importance: Sequence[Importance], speed: int
 ) -> str:
     """The whole page."""
     metrics, report = evaluation.metrics, prepared.report
@@ -40,7 +40,7 @@ def ad_report(
     return page("ads: which ad, to whom, at what worth", lead, [*prepared.notes, *off(metrics["groups"])], parts)
 
 
-def _places(prepared: Prepared, learnt: Learnt) -> str:
+def _places(prepared: PreparedAds, learnt: TrainedAds) -> str:
     rows: list[list[Cell]] = [
         [placement or "any", str(position), f"{chance:.3f}"]
         for placement, chances in examination(prepared, learnt).items()
@@ -50,7 +50,7 @@ def _places(prepared: Prepared, learnt: Learnt) -> str:
     return section("Places", table(["placement", "position", "P(seen)"], rows), note)
 
 
-def _columns(prepared: Prepared, importance: Sequence[Importance]) -> str:
+def _columns(prepared: PreparedAds, importance: Sequence[Importance]) -> str:
     worth = {entry.column: entry for entry in importance}
     shown = {name: f"{entry.loss:.4f} ± {entry.error:.4f}" for name, entry in worth.items()}
     order = sorted(prepared.decisions, key=lambda d: -worth[d.name].loss if d.name in worth else 1.0)
@@ -73,7 +73,7 @@ def _data(report: dict[str, Any]) -> str:
     return section("Data", table(["", ""], rows))
 
 
-def _network(learnt: Learnt | None, speed: int) -> str:
+def _network(learnt: TrainedAds | None, speed: int) -> str:
     if learnt is None:
         return section("Model", "<p>Constants: the rates of the training rows.</p>")
     model = learnt.model

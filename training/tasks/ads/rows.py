@@ -18,7 +18,7 @@ from training.tasks.ads.impressions import Impressions
 
 
 @dataclass(frozen=True)
-class Histories:
+class ImpressionSources:
     """What is known of the users of a log.
 
     events       of the log's users, in the log's order of users
@@ -35,7 +35,7 @@ class Histories:
     zone: tzinfo
 
 
-def described(log: Impressions, histories: Histories) -> Columns:
+def described(log: Impressions, histories: ImpressionSources) -> Columns:
     """Columns of the impressions of `log`, float32 or object, as the model's encoder takes them."""
     exposure = histories.exposures.before(log.user, log.ad, log.moment)
     shown = Shown(log.user, log.ad, log.moment, exposure, log.placement.tolist(), log.channel.tolist())

@@ -15,7 +15,7 @@ _VALIDATION: Final = 0.15
 
 
 @dataclass(frozen=True)
-class Split:
+class ImpressionSplit:
     """train, valid, test   (I,) masks; `test` is empty where nothing is held out
     immature    impressions whose outcome may still come
     between     older ones whose outcome was not known when the test begins
@@ -31,7 +31,7 @@ class Split:
     by_user: bool = False
 
 
-def split(log: Impressions, attribution_days: float, *, hold_out_test: bool = True, seed: int = 0) -> Split:
+def split(log: Impressions, attribution_days: float, *, hold_out_test: bool = True, seed: int = 0) -> ImpressionSplit:
     """Test is the last `_TEST` of the mature impressions, validation the last `_VALIDATION` of those before it.
 
     An impression is mature when its attribution window lies within the log. What is learnt from was mature when the test
@@ -55,11 +55,11 @@ def split(log: Impressions, attribution_days: float, *, hold_out_test: bool = Tr
     train = known & ~valid
     if not train.any():
         return _by_user(log, mature, hold_out_test, seed)
-    return Split(train, valid, test, int((~mature).sum()), int((earlier & ~known).sum()), test_from)
+    return ImpressionSplit(train, valid, test, int((~mature).sum()), int((earlier & ~known).sum()), test_from)
 
 
-def _by_user(log: Impressions, mature: NDArray[np.bool_], hold_out_test: bool, seed: int) -> Split:
+def _by_user(log: Impressions, mature: NDArray[np.bool_], hold_out_test: bool, seed: int) -> ImpressionSplit:
     draw = np.random.default_rng(seed).random(len(log.users))[log.user]
     test = mature & (draw < _TEST) if hold_out_test else np.zeros(len(log), dtype=bool)
     valid = mature & ~test & (draw >= 1 - _VALIDATION)
-    return Split(mature & ~test & ~valid, valid, test, int((~mature).sum()), 0, None, by_user=True)
+    return ImpressionSplit(mature & ~test & ~valid, valid, test, int((~mature).sum()), 0, None, by_user=True)

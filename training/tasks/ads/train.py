@@ -19,13 +19,13 @@ from training.evaluation.by_group import named_columns
 from training.evaluation.importance import Importance, permutation_importance
 from training.export import constant_model, export, open_session
 from training.fitting import Examples
-from training.tasks.ads.evaluate import Judged, evaluate
+from training.tasks.ads.evaluate import JudgedRows, evaluate
 from training.tasks.ads.heads import CONVERSION, UNTREATED
-from training.tasks.ads.learn import Learnt, learn, probabilities, together
+from training.tasks.ads.learn import TrainedAds, learn, probabilities, together
 from training.tasks.ads.manifest import bundle_content
 from training.tasks.ads.model import TARGET, AdModel, base_rates, examples_of, refit_network, seen_at
 from training.tasks.ads.options import BASE_RATE, TABULAR, AdData, AdTraining
-from training.tasks.ads.prepare import Prepared, Rows, prepare_ads
+from training.tasks.ads.prepare import PreparedAds, Rows, prepare_ads
 from training.tasks.ads.report import ad_report
 
 NAME: Final = "ads"
@@ -63,9 +63,9 @@ def train_ads(data: AdData, training: AdTraining) -> str:
 
 
 def _write(
-    prepared: Prepared,
+    prepared: PreparedAds,
     parts: _Parts,
-    learnt: Learnt | None,
+    learnt: TrainedAds | None,
     data: AdData,
     training: AdTraining,
     directory: Path,
@@ -81,12 +81,12 @@ def _write(
     if learnt is None:
         parity = 0.0
         constant_model(path, {name: (v.shape[1], str(v.dtype)) for name, v in sample.items()}, dict(rates))
-        valid = Judged(parts.valid, _constants(prepared, rates, parts.valid), users)
-        test = Judged(parts.test, _constants(prepared, rates, parts.test), prepared.test.log.user)
+        valid = JudgedRows(parts.valid, _constants(prepared, rates, parts.valid), users)
+        test = JudgedRows(parts.test, _constants(prepared, rates, parts.test), prepared.test.log.user)
     else:
         parity = export(learnt.model.network.serving, path, sample)
-        valid = Judged(learnt.rows, probabilities(prepared.tasks, learnt.model, learnt.raw, learnt.rows), users)
-        test = Judged(parts.test, _served(path, prepared, learnt.model, parts.test), prepared.test.log.user)
+        valid = JudgedRows(learnt.rows, probabilities(prepared.tasks, learnt.model, learnt.raw, learnt.rows), users)
+        test = JudgedRows(parts.test, _served(path, prepared, learnt.model, parts.test), prepared.test.log.user)
     _log.info("judging; baselines: base rate, logistic regression, dense 64-32-1, LightGBM")
     evaluation = evaluate(
         prepared.encoder, prepared.tasks, parts.train, valid, test, parts.valid, data.seed,
@@ -116,11 +116,11 @@ def _write(
     )
 
 
-def _examples(prepared: Prepared, rows: Rows) -> Examples:
+def _examples(prepared: PreparedAds, rows: Rows) -> Examples:
     return examples_of(prepared.encoder, rows.columns, rows.log, prepared.places)
 
 
-def _served(path: Path, prepared: Prepared, model: AdModel, rows: Examples) -> dict[str, NDArray[np.float64]]:
+def _served(path: Path, prepared: PreparedAds, model: AdModel, rows: Examples) -> dict[str, NDArray[np.float64]]:
     """What the exported graph says of rows as they were placed: what is judged is what will be served."""
     if not len(rows):
         return {name: np.zeros(0) for name in prepared.tasks.outputs}
@@ -135,7 +135,7 @@ def _served(path: Path, prepared: Prepared, model: AdModel, rows: Examples) -> d
     return out
 
 
-def _constants(prepared: Prepared, rates: dict[str, float], rows: Examples) -> dict[str, NDArray[np.float64]]:
+def _constants(prepared: PreparedAds, rates: dict[str, float], rows: Examples) -> dict[str, NDArray[np.float64]]:
     chained = dict(rates)
     if prepared.tasks.click and CONVERSION in rates:
         chained[CONVERSION] = rates["click"] * rates[CONVERSION]
@@ -153,7 +153,7 @@ def run(path: Path, rows: Examples, batch: int = 8192) -> dict[str, NDArray[np.f
     return {name: np.concatenate([part[place] for part in parts]) for place, name in enumerate(names)}
 
 
-def _importance(path: Path, prepared: Prepared, valid: Examples, seed: int) -> list[Importance]:
+def _importance(path: Path, prepared: PreparedAds, valid: Examples, seed: int) -> list[Importance]:
     """Of each column for the first task."""
     name = prepared.tasks.outputs[0]
     target = valid.targets[TARGET]
@@ -168,7 +168,7 @@ def _importance(path: Path, prepared: Prepared, valid: Examples, seed: int) -> l
     return permutation_importance(prepared.encoder, predict, inputs, labels, seed=seed, repeats=2, max_rows=2_000)
 
 
-def _refit(prepared: Prepared, parts: _Parts, learnt: Learnt, data: AdData, training: AdTraining) -> None:
+def _refit(prepared: PreparedAds, parts: _Parts, learnt: TrainedAds, data: AdData, training: AdTraining) -> None:
     """One trained on every mature impression, beside the one whose metrics were reported; nothing is left to judge it by."""
     started = time.perf_counter()
     every = together([part for part in (parts.train, parts.valid, parts.test) if len(part)])
@@ -181,7 +181,7 @@ def _refit(prepared: Prepared, parts: _Parts, learnt: Learnt, data: AdData, trai
     _write(replace(prepared, notes=notes), parts, whole, data, training, directory, started)
 
 
-def _announce(prepared: Prepared) -> None:
+def _announce(prepared: PreparedAds) -> None:
     report = prepared.report
     _log.info("%d impressions of %d ads to %d users", report["rows_in_log"], report["ads"], report["users"])
     rows = report["rows"]

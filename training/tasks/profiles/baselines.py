@@ -14,7 +14,7 @@ from training.fitting import Examples
 from training.tasks.profiles.examples import Sample
 from training.tasks.profiles.labels import bought_within, orders_seen
 from training.tasks.profiles.lifetimes import expected_orders
-from training.tasks.profiles.model import Targets
+from training.tasks.profiles.model import ProfileTargets
 
 LABEL: Final = "label"
 BUDGET: Final = 60.0  # seconds of the dense network
@@ -26,7 +26,7 @@ Answers = dict[str, NDArray[np.float64]]
 
 def purchase_baselines(
     encoder: TableEncoder,
-    targets: Targets,
+    targets: ProfileTargets,
     train: tuple[Sample, Examples],
     valid: tuple[Sample, Examples],
     judged: tuple[Sample, Examples],
@@ -76,7 +76,9 @@ def _recency_frequency(rows: Sample) -> NDArray[np.float64]:
     return np.stack([r, f, r * r, f * f, r * f], axis=1)
 
 
-def spend_baselines(train: tuple[Sample, Examples], judged: tuple[Sample, Examples], targets: Targets, seed: int) -> Answers:
+def spend_baselines(
+    train: tuple[Sample, Examples], judged: tuple[Sample, Examples], targets: ProfileTargets, seed: int
+) -> Answers:
     """Expected spend up to the horizon: the mean, what was spent lately, LightGBM (Tweedie)."""
     import lightgbm as lgb
 
@@ -95,7 +97,7 @@ def spend_baselines(train: tuple[Sample, Examples], judged: tuple[Sample, Exampl
     }
 
 
-def orders_baselines(train: Sample, judged: Sample, targets: Targets) -> Answers:
+def orders_baselines(train: Sample, judged: Sample, targets: ProfileTargets) -> Answers:
     """Expected orders up to the horizon: as many a day as training saw, as many as lately, and the mixture alone (which is
     the Pareto/NBD model with another distribution of customers)."""
     seen = orders_seen(train.labels, targets.days)
@@ -111,7 +113,7 @@ def orders_baselines(train: Sample, judged: Sample, targets: Targets) -> Answers
     return found
 
 
-def category_baselines(train: Sample, judged: Sample, targets: Targets) -> dict[str, NDArray[np.float64]]:
+def category_baselines(train: Sample, judged: Sample, targets: ProfileTargets) -> dict[str, NDArray[np.float64]]:
     """Scores (N, C) of the next basket's categories: how frequent each is, and the user's preferred one first."""
     popular = train.baskets.sum(axis=0, dtype=np.float64)
     popular = np.tile(popular / max(popular.sum(), 1.0), (len(judged), 1))
@@ -123,7 +125,7 @@ def category_baselines(train: Sample, judged: Sample, targets: Targets) -> dict[
     return {"most_frequent": popular, "preferred_category": preferred / preferred.sum(axis=1, keepdims=True)}
 
 
-def _learnable(train: Sample, targets: Targets, days: int) -> int:
+def _learnable(train: Sample, targets: ProfileTargets, days: int) -> int:
     """`days`, or the longest of the intervals before it that enough training rows saw with both outcomes."""
     for candidate in sorted((d for d in targets.days if d <= days), reverse=True):
         rows, known = bought_within(train.labels, targets.days, candidate)

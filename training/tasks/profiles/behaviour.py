@@ -1,4 +1,4 @@
-"""The thresholds of `personalization.profiles.behaviour`: quantiles over a shop's users as they are now, and over their predictions."""
+"""The thresholds of `personalization.profiles.behaviour`: quantiles over current users and their predictions."""
 
 from __future__ import annotations
 

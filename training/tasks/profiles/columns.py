@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from personalization.core.encoder import Column
 from personalization.features import TEXT_FEATURES
 from training.networks.lifetimes import COLUMNS
-from training.tasks.tabular.columns import LISTED_WORDS, Decision
+from training.tasks.tabular.columns import LISTED_WORDS, ColumnDecision
 
 MAX_MISSING: Final = 0.99
 _LEAST_COUNT: Final = 5  # training rows with a word, for it to be listed
 
 
-def decide_features(columns: Mapping[str, NDArray[Any]]) -> list[Decision]:
+def decide_features(columns: Mapping[str, NDArray[Any]]) -> list[ColumnDecision]:
     """One decision for each feature, from training rows: float columns with NaN where missing, object columns of words.
 
     Left out are constants, columns that are (almost) always missing, and exact copies of an earlier column, or of one that
@@ -34,35 +34,35 @@ def decide_features(columns: Mapping[str, NDArray[Any]]) -> list[Decision]:
             if decision.column is not None:
                 twin = seen.setdefault(content.tobytes(), name)
                 if twin != name:
-                    decision = Decision(name, "dropped", f"the same as {twin}", missing=decision.missing)
+                    decision = ColumnDecision(name, "dropped", f"the same as {twin}", missing=decision.missing)
             decisions.append(decision)
     return decisions
 
 
-def _number(name: str, content: NDArray[Any]) -> Decision:
+def _number(name: str, content: NDArray[Any]) -> ColumnDecision:
     known = content[~np.isnan(content)]
     missing = 1.0 - len(known) / max(len(content), 1)
     if not len(known):
-        return Decision(name, "dropped", "nothing to measure it by", missing=missing)
+        return ColumnDecision(name, "dropped", "nothing to measure it by", missing=missing)
     if missing > MAX_MISSING:
-        return Decision(name, "dropped", f"{missing:.1%} of the users have none", missing=missing)
+        return ColumnDecision(name, "dropped", f"{missing:.1%} of the users have none", missing=missing)
     if known.min() == known.max() and missing == 0:
-        return Decision(name, "dropped", "the same for every user", missing=missing, distinct=1)
+        return ColumnDecision(name, "dropped", "the same for every user", missing=missing, distinct=1)
     # Counting the different values of a million rows costs a sort; a sample tells as much.
     distinct = len(np.unique(known[:50_000]))
-    return Decision(name, "numeric", "numbers", Column(name, "numeric"), missing, distinct=distinct)
+    return ColumnDecision(name, "numeric", "numbers", Column(name, "numeric"), missing, distinct=distinct)
 
 
-def _words(name: str, content: NDArray[Any]) -> Decision:
+def _words(name: str, content: NDArray[Any]) -> ColumnDecision:
     counts = Counter(word for word in content.tolist() if word is not None)
     missing = 1.0 - sum(counts.values()) / max(len(content), 1)
     if not counts:
-        return Decision(name, "dropped", "the events name none", missing=missing)
+        return ColumnDecision(name, "dropped", "the events name none", missing=missing)
     if len(counts) == 1 and missing == 0:
-        return Decision(name, "dropped", "the same for every user", missing=missing, distinct=1)
+        return ColumnDecision(name, "dropped", "the same for every user", missing=missing, distinct=1)
     frequent = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
     listed = tuple(word for word, count in frequent if count >= _LEAST_COUNT)[:LISTED_WORDS]
     if not listed:
-        return Decision(name, "dropped", "no word is frequent enough", missing=missing, distinct=len(counts))
+        return ColumnDecision(name, "dropped", "no word is frequent enough", missing=missing, distinct=len(counts))
     reason = f"{len(listed)} words" if len(listed) == len(counts) else f"the {len(listed)} most frequent of {len(counts)} words"
-    return Decision(name, "categorical", reason, Column(name, "categorical", listed), missing, distinct=len(counts))
+    return ColumnDecision(name, "categorical", reason, Column(name, "categorical", listed), missing, distinct=len(counts))

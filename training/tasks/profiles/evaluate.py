@@ -18,7 +18,7 @@ from training.fitting import Examples
 from training.tasks.profiles.baselines import category_baselines, orders_baselines, purchase_baselines, spend_baselines
 from training.tasks.profiles.examples import Sample
 from training.tasks.profiles.labels import bought_within
-from training.tasks.profiles.model import Targets
+from training.tasks.profiles.model import ProfileTargets
 
 _TOP: Final = 3
 Rows = tuple[Sample, Examples]
@@ -26,7 +26,7 @@ Outputs = Mapping[str, NDArray[Any]]
 
 
 @dataclass
-class Evaluation:
+class ProfilesEvaluation:
     """metrics        `test`, `validation`, `baselines`, `targets`, …
     labels         (N,) of the first target, on the rows that were judged; empty where it could not be seen there
     probabilities  (N,) each, of those: ``model`` and each baseline
@@ -38,7 +38,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Judge:
+class ProfilesEvaluator:
     """Everything that judging needs, over the rows of the test cut (or of validation, where nothing is held out).
 
     outputs   by name, of the validation and of the test rows
@@ -46,7 +46,7 @@ class Judge:
     """
 
     encoder: TableEncoder
-    targets: Targets
+    targets: ProfileTargets
     churn_horizon: int
     train: Rows
     valid: Rows
@@ -65,7 +65,7 @@ class Judge:
         return self.outputs[1] if self.outputs[1] is not None else self.outputs[0]
 
 
-def evaluate(judge: Judge) -> Evaluation:
+def evaluate(judge: ProfilesEvaluator) -> ProfilesEvaluation:
     """The metrics of all targets. A target that no judged row could see is there, with null and the reason."""
     targets = judge.targets
     first = f"buys_within_{targets.horizon}"
@@ -91,7 +91,7 @@ def evaluate(judge: Judge) -> Evaluation:
     return evaluation
 
 
-def headline(judge: Judge, outputs: Outputs) -> Metrics | None:
+def headline(judge: ProfilesEvaluator, outputs: Outputs) -> Metrics | None:
     """Metrics of the first target for other answers about the judged rows."""
     targets = judge.targets
     labels, known = bought_within(judge.judged[0].labels, targets.days, targets.horizon)
@@ -99,7 +99,7 @@ def headline(judge: Judge, outputs: Outputs) -> Metrics | None:
     return _binary(labels[known], said[known], 0.5)
 
 
-def _purchase(judge: Judge, days: int, *, churn: bool) -> tuple[dict[str, Any], Evaluation]:
+def _purchase(judge: ProfilesEvaluator, days: int, *, churn: bool) -> tuple[dict[str, Any], ProfilesEvaluation]:
     """P(buys within `days`), or the churn that is its complement."""
     targets = judge.targets
     interval = targets.days.index(days)
@@ -121,7 +121,7 @@ def _purchase(judge: Judge, days: int, *, churn: bool) -> tuple[dict[str, Any], 
     }
     if not known.any():
         result |= {"test": None, "note": f"no judged row was observed for {days} days"}
-        return result, Evaluation({})
+        return result, ProfilesEvaluation({})
     probabilities = {"model": turned(said[1][known])}
     if judge.with_baselines:
         answers, learnt = purchase_baselines(judge.encoder, targets, judge.train, judge.valid, judge.judged, days, judge.seed)
@@ -137,10 +137,10 @@ def _purchase(judge: Judge, days: int, *, churn: bool) -> tuple[dict[str, Any], 
     groups = groupings(judge.encoder, inputs, judge.group_by, numeric_prefix=ATTRIBUTE_PREFIX)
     result["uncertainty"] = binary_uncertainty(turned(labels[known]), probabilities, threshold, _resampler(judge, known))
     result["groups"] = by_group(turned(labels[known]), probabilities["model"], threshold, groups)
-    return result, Evaluation({}, turned(labels[known]), probabilities)
+    return result, ProfilesEvaluation({}, turned(labels[known]), probabilities)
 
 
-def _resampler(judge: Judge, rows: NDArray[np.bool_]) -> Resampler:
+def _resampler(judge: ProfilesEvaluator, rows: NDArray[np.bool_]) -> Resampler:
     """Draws users, who have one row each at a test cut, and more where validation has several cuts."""
     return Resampler.of(int(rows.sum()), judge.judged[0].user[rows], seed=judge.seed)
 
@@ -152,7 +152,7 @@ def _binary(labels: NDArray[Any], probability: NDArray[Any], threshold: float) -
     return binary_metrics(labels, probability, threshold) | rates
 
 
-def _intervals(judge: Judge) -> list[dict[str, Any]]:
+def _intervals(judge: ProfilesEvaluator) -> list[dict[str, Any]]:
     """Predicted and observed share of buyers within each interval's end, where the judged rows saw it."""
     outputs = judge.judged_outputs["probability_within"]
     found = []
@@ -166,7 +166,7 @@ def _intervals(judge: Judge) -> list[dict[str, Any]]:
     return found
 
 
-def _orders(judge: Judge) -> dict[str, Any]:
+def _orders(judge: ProfilesEvaluator) -> dict[str, Any]:
     """Orders up to the horizon."""
     targets = judge.targets
 
@@ -177,14 +177,14 @@ def _orders(judge: Judge) -> dict[str, Any]:
     return _amounts(judge, "expected_orders", actual, answers)
 
 
-def _spend(judge: Judge) -> dict[str, Any]:
+def _spend(judge: ProfilesEvaluator) -> dict[str, Any]:
     """Net spend up to the horizon."""
     answers = spend_baselines(judge.train, judge.judged, judge.targets, judge.seed) if judge.with_baselines else {}
     return _amounts(judge, "expected_spend", lambda sample: sample.labels.spend, answers)
 
 
 def _amounts(
-    judge: Judge, output: str, actual: Callable[[Sample], NDArray[np.float32]], answers: Mapping[str, NDArray[Any]]
+    judge: ProfilesEvaluator, output: str, actual: Callable[[Sample], NDArray[np.float32]], answers: Mapping[str, NDArray[Any]]
 ) -> dict[str, Any]:
     """Of a number that a horizon brings, over the users who were seen for all of it."""
 
@@ -209,7 +209,7 @@ def _amounts(
     }
 
 
-def _category(judge: Judge) -> dict[str, Any]:
+def _category(judge: ProfilesEvaluator) -> dict[str, Any]:
     result: dict[str, Any] = {
         "validation": _category_metrics(judge.valid[0], judge.outputs[0]["next_category"]),
         "test": _category_metrics(judge.judged[0], judge.judged_outputs["next_category"]) if judge.test else None,

@@ -20,7 +20,7 @@ Columns = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Question:
+class LabelSpec:
     """What is asked at every cut.
 
     days          ends of the intervals after the cut, ascending
@@ -73,7 +73,7 @@ class Sample:
 class Sampler:
     """Samples of one set of events, which is sorted and searched for purchases once."""
 
-    def __init__(self, events: Events, question: Question) -> None:
+    def __init__(self, events: Events, question: LabelSpec) -> None:
         self._events = events.sorted()
         self._question = question
         self.purchases = purchases_of(self._events, question.categories)

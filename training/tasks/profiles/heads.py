@@ -16,7 +16,7 @@ from keras import ops
 from training.networks.hazard import HIGHEST_LOG_RISK, LOWEST_LOG_RISK, Curve, Scaled, Within, probability_within
 from training.networks.heads import MeanHead
 from training.networks.layers import LogitCalibration, Squeeze
-from training.networks.lifetimes import BuyTillTheyLeave, Lifetimes
+from training.networks.lifetimes import Lifetimes, ParetoNbdMixture
 from training.networks.tabular import CATEGORICAL, NUMERIC
 
 _TWEEDIE_POWER: Final = 1.5
@@ -50,13 +50,13 @@ class HazardHead(MeanHead):
         longer = np.log(lengths[self.size :] / lengths[self.size - 1]).astype(np.float32)
         told = len(longer) if lifetimes else 0
         self.curve = Curve(longer[: len(longer) - told], never, told)
-        self._known: Any = None  # (N, 2K) of `BuyTillTheyLeave`
+        self._known: Any = None  # (N, 2K) of `ParetoNbdMixture`
         self.raw_values: Any = None
         self.merged_values: Any = None
 
     def connect(self, inputs: dict[str, Any]) -> None:
         if self._lifetimes is not None:
-            self._known = BuyTillTheyLeave(self._lifetimes, self.days, self.size, name="lifetimes")(inputs[NUMERIC])
+            self._known = ParetoNbdMixture(self._lifetimes, self.days, self.size, name="lifetimes")(inputs[NUMERIC])
 
     @property
     def more_orders(self) -> Any:

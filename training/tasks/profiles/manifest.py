@@ -11,18 +11,18 @@ import numpy as np
 from training.evaluation.importance import Importance
 from training.fitting import FitOptions
 from training.networks.tabular import TabularConfig
-from training.tasks.profiles.model import ProfileModel, Targets
+from training.tasks.profiles.model import ProfileModel, ProfileTargets
 from training.tasks.profiles.options import ProfileData
-from training.tasks.profiles.prepare import Prepared
+from training.tasks.profiles.prepare import PreparedProfiles
 from training.tasks.profiles.rfm_quintiles import quintile_edges
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainedProfiles:
     """What training found, before it is written down. `model` is None for the constants `rates`."""
 
-    prepared: Prepared
-    targets: Targets
+    prepared: PreparedProfiles
+    targets: ProfileTargets
     model: ProfileModel | None
     rates: dict[str, Any]
     config: TabularConfig
@@ -30,7 +30,7 @@ class Outcome:
     tried: list[dict[str, Any]]
 
 
-def bundle_content(outcome: Outcome, data: ProfileData, importance: Sequence[Importance]) -> dict[str, Any]:
+def bundle_content(outcome: TrainedProfiles, data: ProfileData, importance: Sequence[Importance]) -> dict[str, Any]:
     """Keys of bundle.json beside those that every bundle has."""
     prepared, targets, model = outcome.prepared, outcome.targets, outcome.model
     rates = outcome.rates
@@ -76,7 +76,7 @@ def bundle_content(outcome: Outcome, data: ProfileData, importance: Sequence[Imp
     return content
 
 
-def notes_of(outcome: Outcome) -> list[str]:
+def notes_of(outcome: TrainedProfiles) -> list[str]:
     """What a reader of metrics and answers has to know."""
     notes, days = list(outcome.prepared.cuts.notes), outcome.targets.days
     if outcome.targets.observed < len(days):

@@ -33,7 +33,7 @@ _LEAST_BOUGHT: Final = 10
 
 
 @dataclass(frozen=True)
-class Targets:
+class ProfileTargets:
     """What the network is to answer, decided on training rows.
 
     days        ends of the intervals
@@ -84,7 +84,7 @@ class ProfileModel:
 def targets_of(
     train: Sample, days: Sequence[int], horizon: int, categories: Sequence[str], lifetimes: Lifetimes | None = None,
     short: bool = False,
-) -> Targets:  # fmt: skip
+) -> ProfileTargets:  # fmt: skip
     """What these training rows can teach."""
     labels = train.labels
     enough = (labels.exposure.sum(axis=0) >= _LEAST_SEEN) & (labels.event.sum(axis=0) >= _LEAST_BOUGHT)
@@ -93,10 +93,10 @@ def targets_of(
     seen = np.minimum(1.0, labels.seen_days[buyers] / horizon)
     scale = float(labels.spend[buyers].sum() / seen.sum()) if buyers.any() else 0.0
     baskets, users = train.baskets.any(), len(np.unique(train.user))
-    return Targets(tuple(days), observed, horizon, tuple(categories) if baskets else (), scale, users, lifetimes, short)
+    return ProfileTargets(tuple(days), observed, horizon, tuple(categories) if baskets else (), scale, users, lifetimes, short)
 
 
-def examples_of(encoder: TableEncoder, sample: Sample, targets: Targets) -> Examples:
+def examples_of(encoder: TableEncoder, sample: Sample, targets: ProfileTargets) -> Examples:
     """Encoded rows with the targets of the three heads."""
     labels, k = sample.labels, targets.observed
     answers = {
@@ -113,7 +113,7 @@ def examples_of(encoder: TableEncoder, sample: Sample, targets: Targets) -> Exam
 
 
 def train_profiles_network(
-    encoder: TableEncoder, targets: Targets, train: Examples, valid: Examples, config: TabularConfig, options: FitOptions
+    encoder: TableEncoder, targets: ProfileTargets, train: Examples, valid: Examples, config: TabularConfig, options: FitOptions
 ) -> ProfileModel:
     """Train on `train`; `valid` says when to stop, and sets the levels of what is answered."""
     hazard, heads = _heads(encoder, targets)
@@ -139,7 +139,12 @@ def train_profiles_network(
 
 
 def refit_profiles_network(
-    encoder: TableEncoder, targets: Targets, rows: Examples, like: ProfileModel, config: TabularConfig, options: FitOptions
+    encoder: TableEncoder,
+    targets: ProfileTargets,
+    rows: Examples,
+    like: ProfileModel,
+    config: TabularConfig,
+    options: FitOptions,
 ) -> ProfileModel:
     """One trained on all `rows` for as many epochs as were best for `like`, with that one's calibration."""
     hazard, heads = _heads(encoder, targets)
@@ -156,7 +161,7 @@ def refit_profiles_network(
     return replace(like, network=network, fitted=fitted)
 
 
-def _heads(encoder: TableEncoder, targets: Targets) -> tuple[HazardHead, dict[str, Head]]:
+def _heads(encoder: TableEncoder, targets: ProfileTargets) -> tuple[HazardHead, dict[str, Head]]:
     trusted = targets.short and targets.users < FEW_USERS
     hazard = HazardHead(targets.days, targets.observed, targets.never, lifetimes=targets.lifetimes, trusted=trusted)
     heads: dict[str, Head] = {hazard.name: hazard, "orders": OrdersHead(hazard, targets.interval, ORDERS_WEIGHT)}
@@ -170,7 +175,7 @@ def _heads(encoder: TableEncoder, targets: Targets) -> tuple[HazardHead, dict[st
     return hazard, heads
 
 
-def base_rates(train: Sample, targets: Targets) -> dict[str, Any]:
+def base_rates(train: Sample, targets: ProfileTargets) -> dict[str, Any]:
     """What the network answers at best without knowing anything about the user: by output name."""
     exposure, event = train.labels.exposure.astype(np.float64), train.labels.event.astype(np.float64)
     k = targets.observed
@@ -192,7 +197,7 @@ def base_rates(train: Sample, targets: Targets) -> dict[str, Any]:
     return rates
 
 
-def _orders_rate(train: Sample, targets: Targets) -> float:
+def _orders_rate(train: Sample, targets: ProfileTargets) -> float:
     """Mean orders up to the horizon: as many a day as in the windows that were seen."""
     seen = orders_seen(train.labels, targets.days)
     days = np.append(np.asarray(targets.days, np.float64), 0.0)[seen[:, 1].astype(int)]

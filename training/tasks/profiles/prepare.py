@@ -22,10 +22,10 @@ from training.bundle_writer import fingerprint
 from training.io.cuts import Cut, Cuts, choose_cuts
 from training.io.sources import read_attributes, read_categories, read_id_map, read_interactions
 from training.tasks.profiles.columns import decide_features
-from training.tasks.profiles.examples import Question, Sample, Sampler, stack
+from training.tasks.profiles.examples import LabelSpec, Sample, Sampler, stack
 from training.tasks.profiles.labels import frequent_categories
 from training.tasks.profiles.options import ProfileData
-from training.tasks.tabular.columns import Decision, decide_columns
+from training.tasks.tabular.columns import ColumnDecision, decide_columns
 
 MAX_CATEGORIES: Final = 50
 CATEGORY_COVER: Final = 0.95
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedProfiles:
     """train, valid, test   rows; `test` is None where nothing is held out
     latest              rows of every user at the cutoff: what a shop's customers look like now
     category_of_item    empty without an items file
@@ -44,7 +44,7 @@ class Prepared:
     report              what became of the data, for metrics.json
     """
 
-    question: Question
+    question: LabelSpec
     cuts: Cuts
     encoder: TableEncoder
     train: Sample
@@ -52,13 +52,13 @@ class Prepared:
     test: Sample | None
     latest: Sample
     category_of_item: dict[str, str]
-    decisions: list[Decision]
+    decisions: list[ColumnDecision]
     currency: str | None
     report: dict[str, Any]
     fingerprint: str
 
 
-def prepare_profiles(data: ProfileData, now: datetime | None = None) -> Prepared:
+def prepare_profiles(data: ProfileData, now: datetime | None = None) -> PreparedProfiles:
     """Raises `InvalidInput` for what the user can put right: no purchases, too short a history, too few users."""
     zone = data.zone
     user_ids = read_id_map(data.id_map) if data.id_map else {}
@@ -79,7 +79,7 @@ def prepare_profiles(data: ProfileData, now: datetime | None = None) -> Prepared
     for note in cuts.notes:
         _log.info("%s", note)
     attributes = read_attributes(data.users, events.users, user_ids=user_ids, zone=zone) if data.users else {}
-    question = Question(
+    question = LabelSpec(
         days=data.days,
         horizon=data.horizon,
         window=data.window,
@@ -99,7 +99,9 @@ def prepare_profiles(data: ProfileData, now: datetime | None = None) -> Prepared
     decisions += _decide_attributes(question.attributes, train.user, salt=_salt(print_, data.seed))
     encoder = TableEncoder(tuple(d.column for d in decisions if d.column is not None), zone)
     report |= {"rows": {"train": len(train), "validation": len(valid), "test": 0 if test is None else len(test)}}
-    return Prepared(question, cuts, encoder, train, valid, test, latest, category_of_item, decisions, currency, report, print_)
+    return PreparedProfiles(
+        question, cuts, encoder, train, valid, test, latest, category_of_item, decisions, currency, report, print_
+    )
 
 
 def _read(data: ProfileData, user_ids: Mapping[str, str], now: datetime | None) -> tuple[Events, dict[str, Any], str | None]:
@@ -136,7 +138,7 @@ def _split(sampler: Sampler, cuts: Cuts, users: int, seed: int) -> tuple[Sample,
     return train.take(~rows), train.take(rows)
 
 
-def _decide_attributes(attributes: Mapping[str, NDArray[Any]], rows: NDArray[np.int64], salt: str) -> list[Decision]:
+def _decide_attributes(attributes: Mapping[str, NDArray[Any]], rows: NDArray[np.int64], salt: str) -> list[ColumnDecision]:
     """By the users of the training rows, each counted once."""
     users = np.unique(rows)
     table: dict[str, Sequence[Any]] = {name: content[users].tolist() for name, content in attributes.items()}

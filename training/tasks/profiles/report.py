@@ -8,17 +8,17 @@ from typing import Any
 from training.evaluation.by_group import off
 from training.evaluation.importance import Importance
 from training.report import Cell, binary_charts, group_section, metrics_table, page, section, table
-from training.tasks.profiles.evaluate import Evaluation
-from training.tasks.profiles.model import ProfileModel, Targets
+from training.tasks.profiles.evaluate import ProfilesEvaluation
+from training.tasks.profiles.model import ProfileModel, ProfileTargets
 from training.tasks.profiles.options import ProfileData
-from training.tasks.profiles.prepare import Prepared
+from training.tasks.profiles.prepare import PreparedProfiles
 
 
 def profile_report(
-    prepared: Prepared,
-    targets: Targets,
+    prepared: PreparedProfiles,
+    targets: ProfileTargets,
     model: ProfileModel | None,
-    evaluation: Evaluation,
+    evaluation: ProfilesEvaluation,
     importance: Sequence[Importance],
     data: ProfileData,
     speed: int,
@@ -87,7 +87,7 @@ def _cuts(cuts: dict[str, Any]) -> str:
     return section("Cuts in time", table(["", ""], rows), note)
 
 
-def _features(prepared: Prepared, importance: Sequence[Importance]) -> str:
+def _features(prepared: PreparedProfiles, importance: Sequence[Importance]) -> str:
     worth = {entry.column: entry for entry in importance}
     shown = {name: f"{entry.loss:.4f} ± {entry.error:.4f}" for name, entry in worth.items()}
     order = sorted(prepared.decisions, key=lambda d: -worth[d.name].loss if d.name in worth else 1.0)
@@ -109,7 +109,7 @@ def _data(report: dict[str, Any]) -> str:
     return section("Data", table(["", ""], [[str(name), str(value)] for name, value in rows]))
 
 
-def _network(prepared: Prepared, model: ProfileModel | None, speed: int) -> str:
+def _network(prepared: PreparedProfiles, model: ProfileModel | None, speed: int) -> str:
     if model is None:
         return section("Model", "<p>Constants: the rates of the training rows.</p>")
     rows: list[list[Cell]] = [

@@ -13,7 +13,7 @@ import orjson
 from numpy.typing import NDArray
 
 from personalization.bundles.bundle import ITEM_CATEGORIES, MODEL_ONNX
-from training.background import add_background, unsealed
+from training.background import add_background, draft_bundle
 from training.bundle_writer import REPORT_HTML, rows_per_second, start_bundle, write_bundle
 from training.evaluation.by_group import named_columns
 from training.evaluation.importance import Importance, permutation_importance
@@ -23,14 +23,14 @@ from training.networks.tabular import TabularConfig
 from training.report import explained_rows
 from training.tasks.profiles.attributes import has_attributes, partly_hidden, without_attributes
 from training.tasks.profiles.behaviour import behaviour_thresholds
-from training.tasks.profiles.evaluate import Judge, evaluate, headline
+from training.tasks.profiles.evaluate import ProfilesEvaluator, evaluate, headline
 from training.tasks.profiles.examples import Sample, stack
 from training.tasks.profiles.labels import bought_within
 from training.tasks.profiles.lifetimes import lifetimes_of
-from training.tasks.profiles.manifest import Outcome, bundle_content, notes_of
+from training.tasks.profiles.manifest import TrainedProfiles, bundle_content, notes_of
 from training.tasks.profiles.model import (
     ProfileModel,
-    Targets,
+    ProfileTargets,
     base_rates,
     examples_of,
     refit_profiles_network,
@@ -38,7 +38,7 @@ from training.tasks.profiles.model import (
     train_profiles_network,
 )
 from training.tasks.profiles.options import BASE_RATE, TABULAR, ProfileData, ProfileTraining
-from training.tasks.profiles.prepare import Prepared, prepare_profiles
+from training.tasks.profiles.prepare import PreparedProfiles, prepare_profiles
 from training.tasks.profiles.report import profile_report
 from training.tasks.profiles.segmentation import segment_outcomes
 from training.tuning import tune
@@ -68,18 +68,18 @@ def train_profiles(data: ProfileData, training: ProfileTraining) -> str:
     return version
 
 
-def targets_for(prepared: Prepared, train: Sample, seed: int) -> Targets:
+def targets_for(prepared: PreparedProfiles, train: Sample, seed: int) -> ProfileTargets:
     """What these training rows can teach, with the kinds of customers that there are by the latest histories."""
     question = prepared.question
     kinds = lifetimes_of(prepared.latest.columns, prepared.encoder, seed)
     return targets_of(train, question.days, question.horizon, question.categories, kinds, prepared.cuts.extrapolated)
 
 
-def _learn(prepared: Prepared, training: ProfileTraining) -> Outcome:
+def _learn(prepared: PreparedProfiles, training: ProfileTraining) -> TrainedProfiles:
     targets = targets_for(prepared, prepared.train, training.fit.seed)
     rates = base_rates(prepared.train, targets)
     if training.model == BASE_RATE:
-        return Outcome(prepared, targets, None, rates, training.config, training.fit, [])
+        return TrainedProfiles(prepared, targets, None, rates, training.config, training.fit, [])
     train = partly_hidden(prepared.encoder, examples_of(prepared.encoder, prepared.train, targets), training.fit.seed)
     valid = examples_of(prepared.encoder, prepared.valid, targets)
 
@@ -94,17 +94,17 @@ def _learn(prepared: Prepared, training: ProfileTraining) -> Outcome:
     else:
         model = attempt(config, fit)[1]
     _log.info("trained: the best of %d epochs was %d", len(model.fitted.history), model.fitted.best_epoch)
-    return Outcome(prepared, targets, model, rates, config, fit, tried)
+    return TrainedProfiles(prepared, targets, model, rates, config, fit, tried)
 
 
-def _write(outcome: Outcome, data: ProfileData, training: ProfileTraining, directory: Path, started: float) -> str:
+def _write(outcome: TrainedProfiles, data: ProfileData, training: ProfileTraining, directory: Path, started: float) -> str:
     prepared, targets = outcome.prepared, outcome.targets
     train, valid = (examples_of(prepared.encoder, rows, targets) for rows in (prepared.train, prepared.valid))
     test = None if prepared.test is None else examples_of(prepared.encoder, prepared.test, targets)
     path = directory / MODEL_ONNX
     sample = {name: values[:_PARITY_ROWS] for name, values in train.inputs.items()}
     parity = _export(outcome, path, sample)
-    judge = Judge(
+    judge = ProfilesEvaluator(
         encoder=prepared.encoder,
         targets=targets,
         churn_horizon=data.churn_horizon,
@@ -127,9 +127,9 @@ def _write(outcome: Outcome, data: ProfileData, training: ProfileTraining, direc
         evaluation.metrics["test_without_attributes"] = headline(judge, bare)
     speed = rows_per_second(path, sample)
     content = bundle_content(outcome, data, importance) | {"rows_per_second_per_core": speed, "export_difference": parity}
-    asked = unsealed(directory, KIND, prepared.encoder, content)
+    asked = draft_bundle(directory, KIND, prepared.encoder, content)
     content["behaviour"] = behaviour_thresholds(asked, prepared.latest)
-    asked = unsealed(directory, KIND, prepared.encoder, content)
+    asked = draft_bundle(directory, KIND, prepared.encoder, content)
     evaluation.metrics["segments"] = segment_outcomes(asked, judge.judged[0])
     files = [REPORT_HTML, *add_background(asked, train.inputs)]
     if prepared.category_of_item:
@@ -151,7 +151,7 @@ def _write(outcome: Outcome, data: ProfileData, training: ProfileTraining, direc
     )
 
 
-def _export(outcome: Outcome, path: Path, sample: dict[str, NDArray[Any]]) -> float:
+def _export(outcome: TrainedProfiles, path: Path, sample: dict[str, NDArray[Any]]) -> float:
     if outcome.model is not None:
         return export(outcome.model.network.serving, path, sample, relative=True)
     kinds = {name: (values.shape[1], str(values.dtype)) for name, values in sample.items()}
@@ -170,7 +170,9 @@ def run(path: Path, rows: Examples, batch: int = 8192) -> dict[str, NDArray[np.f
     return {name: np.concatenate([part[place] for part in parts]) for place, name in enumerate(names)}
 
 
-def _importance(path: Path, prepared: Prepared, valid: Examples, targets: Targets, seed: int) -> list[Importance]:
+def _importance(
+    path: Path, prepared: PreparedProfiles, valid: Examples, targets: ProfileTargets, seed: int
+) -> list[Importance]:
     """Of each column for the headline probability; none where validation could not see its horizon."""
     labels, known = bought_within(prepared.valid.labels, targets.days, targets.horizon)
     if not known.any():
@@ -185,7 +187,7 @@ def _importance(path: Path, prepared: Prepared, valid: Examples, targets: Target
     return permutation_importance(prepared.encoder, predict, inputs, labels[known], seed=seed, repeats=2, max_rows=2_000)
 
 
-def _refit(outcome: Outcome, data: ProfileData, training: ProfileTraining) -> None:
+def _refit(outcome: TrainedProfiles, data: ProfileData, training: ProfileTraining) -> None:
     """One trained up to the newest event, beside the one whose metrics were reported; nothing is left to judge it by."""
     started = time.perf_counter()
     assert outcome.model is not None
@@ -204,7 +206,7 @@ def _refit(outcome: Outcome, data: ProfileData, training: ProfileTraining) -> No
     _write(whole, latest, training, directory, started)
 
 
-def _announce(prepared: Prepared) -> None:
+def _announce(prepared: PreparedProfiles) -> None:
     report, cuts = prepared.report, prepared.cuts
     _log.info("%d events of %d users, %s to %s", report["events"], report["users"], report["first"], report["last"])
     for reason, count in [*report["rejected"].items(), *report["cleaned"].items()]:

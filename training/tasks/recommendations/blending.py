@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from personalization.recommendations.blend import Mix, log_total
+from personalization.recommendations.blend import BlendWeights, log_total
 from personalization.recommendations.components import DECAYS, REPEAT_FEATURES, decay_weights
-from personalization.recommendations.history import Histories
+from personalization.recommendations.history import InteractionHistory
 from personalization.recommendations.recommender import STATIC, Recommender
 from training.calibration import platt
-from training.tasks.recommendations.ranking_examples import Pairs
+from training.tasks.recommendations.ranking_examples import RankingExamples
 
 ONE: Final = "one"
 EACH: Final = "each"
@@ -27,7 +27,7 @@ _SHOWN: Final = 20
 _CELLS: Final = 8_000_000  # of a block of scores
 
 
-def learn(pairs: Pairs, objective: str) -> NDArray[np.float64]:
+def learn(pairs: RankingExamples, objective: str) -> NDArray[np.float64]:
     """(features,) weights by maximum likelihood with a prior; 0 or more for `sequence` and the neighbours.
 
     objective   ``one``: which of the candidates a user takes (softmax; several taken share the user's weight);
@@ -60,7 +60,7 @@ class _One:
 
     more: NDArray[np.float64] = np.zeros(0)
 
-    def __init__(self, pairs: Pairs, mean: NDArray[np.float32], scale: NDArray[np.float32]) -> None:
+    def __init__(self, pairs: RankingExamples, mean: NDArray[np.float32], scale: NDArray[np.float32]) -> None:
         hits = np.add.reduceat(pairs.wanted, pairs.offsets[:-1], dtype=np.int64)
         users = np.flatnonzero(hits > 0)
         rows = np.concatenate([np.arange(pairs.offsets[u], pairs.offsets[u + 1]) for u in users])
@@ -82,7 +82,7 @@ class _One:
 class _Each:
     """−log likelihood of a logistic model of each candidate, with an intercept; and its gradient."""
 
-    def __init__(self, pairs: Pairs, mean: NDArray[np.float32], scale: NDArray[np.float32]) -> None:
+    def __init__(self, pairs: RankingExamples, mean: NDArray[np.float32], scale: NDArray[np.float32]) -> None:
         self.users = len(pairs.offsets) - 1
         self._design = ((pairs.features - mean) / scale).astype(np.float64)
         self._wanted = pairs.wanted.astype(np.float64)
@@ -96,7 +96,7 @@ class _Each:
         return value, np.append(error @ self._design, error.sum())
 
 
-def to_mix(names: Sequence[str], weights: NDArray[np.float64], matrices: Sequence[str]) -> Mix:
+def to_mix(names: Sequence[str], weights: NDArray[np.float64], matrices: Sequence[str]) -> BlendWeights:
     """Weights of features → weights of components."""
     of: dict[str, float] = dict(zip(names, (float(w) for w in weights), strict=True))
     ranks = {}
@@ -104,10 +104,10 @@ def to_mix(names: Sequence[str], weights: NDArray[np.float64], matrices: Sequenc
         by_rank = sum(of[f"{matrix} {decay}"] * decay_weights(decay).astype(np.float64) for decay in DECAYS)
         ranks[matrix] = tuple(round(float(w), 7) for w in np.atleast_1d(by_rank))
     repeat: dict[str, float] = {name: of[name] for name in REPEAT_FEATURES if name in of}
-    return Mix(of["sequence"], {name: of[name] for name in STATIC}, {"popularity": 1.0}, ranks, repeat)
+    return BlendWeights(of["sequence"], {name: of[name] for name in STATIC}, {"popularity": 1.0}, ranks, repeat)
 
 
-def calibrate(recommender: Recommender, histories: Histories, targets: Sequence[NDArray[np.int32]]) -> Mix:
+def calibrate(recommender: Recommender, histories: InteractionHistory, targets: Sequence[NDArray[np.int32]]) -> BlendWeights:
     """The recommender's mix with slope and intercept of `Mix.relevance`, fitted on the items that would be shown."""
     logits, labels = [], []
     block = max(1, _CELLS // len(recommender.items))

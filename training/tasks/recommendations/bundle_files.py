@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from personalization.bundles.bundle import MODEL_ONNX
 from personalization.core import cells
 from personalization.recommendations.components import encoder_inputs
-from personalization.recommendations.history import Histories
+from personalization.recommendations.history import InteractionHistory
 from personalization.recommendations.recommender import ITEMS_JSON, MIX_JSON, REPURCHASE_NPY, STATIC_NPY, VECTORS_NPY
 from personalization.recommendations.retrieval import write_quantised
-from personalization.recommendations.sparse import Neighbours
+from personalization.recommendations.sparse import NeighborMatrix
 from training.export import export
-from training.tasks.recommendations.catalogue import Catalogue, rarity
+from training.tasks.recommendations.catalogue import TrainingItems, rarity
 from training.tasks.recommendations.model import Trained
 
 CONTENT_JSON: Final = "content.json"
@@ -29,7 +29,9 @@ _WORDS: Final = ("category", "brand", "parent_id")  # codes in <column>.npy, wor
 _PARITY_ROWS: Final = 64
 
 
-def write_files(directory: Path, trained: Trained, catalogue: Catalogue, histories: Histories) -> tuple[list[str], float]:
+def write_files(
+    directory: Path, trained: Trained, catalogue: TrainingItems, histories: InteractionHistory
+) -> tuple[list[str], float]:
     """Write everything but bundle.json and the report; names of the files beside the graph, and the export's difference.
 
     histories   real ones, to compare the exported graph on
@@ -62,7 +64,7 @@ def write_files(directory: Path, trained: Trained, catalogue: Catalogue, histori
     return [*arrays, *documents, *write_quantised(directory, recommender.vectors)], difference
 
 
-def _parts(name: str, matrix: Neighbours) -> dict[str, NDArray[Any]]:
+def _parts(name: str, matrix: NeighborMatrix) -> dict[str, NDArray[Any]]:
     return {f"{name}_{part}.npy": getattr(matrix, part) for part in ("indptr", "indices", "values")}
 
 

@@ -23,7 +23,7 @@ from personalization.recommendations.item_content import (
     item_features,
     split,
 )
-from personalization.recommendations.sparse import Neighbours
+from personalization.recommendations.sparse import NeighborMatrix
 from training.io.sources import chunks
 
 _NO_CONTENT: Final = frozenset({ITEM_ID, "created_at", "in_stock"})  # they change, or say nothing about taste
@@ -36,7 +36,7 @@ _SAMPLE: Final = 5_000
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class TrainingItems:
     """Items by code.
 
     items    ids
@@ -53,16 +53,16 @@ class Catalogue:
         """Number of content features."""
         return sum(column.size for column in self.columns)
 
-    def features(self) -> Neighbours | None:
+    def features(self) -> NeighborMatrix | None:
         """Sparse content features of all items, or None without any."""
         return item_features(self.columns, self.table, len(self.items)) if self.columns else None
 
 
-def read_catalogue(used: Sequence[str], path: Path | None, mapping: Mapping[str, str] | None) -> Catalogue:
+def read_catalogue(used: Sequence[str], path: Path | None, mapping: Mapping[str, str] | None) -> TrainingItems:
     """Items of the interactions, in this order, and after them those that only the items file has."""
     items = list(used)
     if path is None:
-        return Catalogue(items)
+        return TrainingItems(items)
     place = {item: code for code, item in enumerate(items)}
     parts: list[tuple[list[int], Mapping[str, Sequence[Any]], list[int]]] = []
     for chunk, _, _ in chunks(path, (ITEM_ID,), mapping=mapping):
@@ -82,7 +82,7 @@ def read_catalogue(used: Sequence[str], path: Path | None, mapping: Mapping[str,
                 column = table.setdefault(name, [None] * len(items))
                 for code, row in zip(codes, rows, strict=True):
                     column[code] = content[row]
-    return Catalogue(items, table, content_columns(table))
+    return TrainingItems(items, table, content_columns(table))
 
 
 def content_columns(table: Mapping[str, Sequence[Any]]) -> tuple[ContentColumn, ...]:
@@ -99,7 +99,7 @@ def content_columns(table: Mapping[str, Sequence[Any]]) -> tuple[ContentColumn, 
     return tuple(columns)
 
 
-def rarity(features: Neighbours, count: int) -> NDArray[np.float32]:
+def rarity(features: NeighborMatrix, count: int) -> NDArray[np.float32]:
     """(features,) log of items by items with the feature: what many have says little, and nothing beyond `_COMMON`."""
     items = len(features.indptr) - 1
     having = np.bincount(features.indices, minlength=count)

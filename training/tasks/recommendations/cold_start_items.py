@@ -2,7 +2,7 @@
 
 Too quiet, new items are never shown; too loud, they crowd out what people want. So it is tried: some of the known items play
 new ones (nothing but their content is known). How long their vectors are made, and how near they must come to what stands at
-the end of a list to take its place (`personalization.recommendations.cold_start_places`), is what shows most of those who took them, at a
+the end of a list to take its place, is what shows most of those who took them, at a
 bearable cost to all others.
 """
 
@@ -16,15 +16,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.recommendations.cold_start_places import SHARE, entrants, largest
-from personalization.recommendations.history import Histories
+from personalization.recommendations.cold_start_places import SHARE, largest, num_admitted
+from personalization.recommendations.history import InteractionHistory
 from personalization.recommendations.item_content import content_vectors
-from personalization.recommendations.recommender import Recommender, seen_last
-from personalization.recommendations.sparse import Neighbours
+from personalization.recommendations.recommender import Recommender, demote_seen
+from personalization.recommendations.sparse import NeighborMatrix
 from training.evaluation.ranking import ranking_metrics, target_ranks
-from training.tasks.recommendations.interaction_log import Log
+from training.tasks.recommendations.interaction_log import InteractionLog
 from training.tasks.recommendations.item_table import ItemTable
-from training.tasks.recommendations.splits import Targets
+from training.tasks.recommendations.splits import HeldOutBaskets
 
 LENGTHS: Final = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2)
 MARGINS: Final = tuple(round(0.05 * step, 2) for step in range(-40, 81))
@@ -64,7 +64,7 @@ class _Trial:
 
     def at(self, length: float, margin: float) -> tuple[float, float]:
         """NDCG@10 of the questions about others, and the share of the other questions' targets that is in the lists."""
-        entered = entrants(np.concatenate(self.old), np.concatenate(self.new[length]), margin)
+        entered = num_admitted(np.concatenate(self.old), np.concatenate(self.new[length]), margin)
         old = [np.where(r < _LIST - m, r, np.inf) for r, m in zip(self.ranks, entered.tolist(), strict=True) if len(r)]
         hits = [np.mean(r < m) for r, m in zip(self.new_ranks[length], entered.tolist(), strict=True) if len(r)]
         return ranking_metrics(old)["ndcg_at_10"], float(np.mean(hits))
@@ -76,7 +76,12 @@ class _Trial:
 
 
 def newness(
-    recommender: Recommender, table: ItemTable, log: Log, questions: Targets, count: NDArray[np.float64], seed: int
+    recommender: Recommender,
+    table: ItemTable,
+    log: InteractionLog,
+    questions: HeldOutBaskets,
+    count: NDArray[np.float64],
+    seed: int,
 ) -> Newness:
     """Nothing is changed where there is no content, or too little to try it on.
 
@@ -111,7 +116,9 @@ def newness(
     return best
 
 
-def _tried(shop: Recommender, histories: Histories, targets: list[NDArray[np.int32]], playing: NDArray[np.bool_]) -> _Trial:
+def _tried(
+    shop: Recommender, histories: InteractionHistory, targets: list[NDArray[np.int32]], playing: NDArray[np.bool_]
+) -> _Trial:
     """A basket with new items and others is asked about as two."""
     place = np.cumsum(playing) - 1
     content = shop.vectors[playing]
@@ -122,7 +129,7 @@ def _tried(shop: Recommender, histories: Histories, targets: list[NDArray[np.int
         baskets = targets[start : start + len(some)]
         scores = shop.scores(some)
         longer = (shop.mix.sequence * shop.user_vectors(some)) @ content.T  # what a vector twice as long adds
-        places = scores if shop.repeat_buying else seen_last(scores, some)
+        places = scores if shop.repeat_buying else demote_seen(scores, some)
         own = places[:, playing]
         places[:, playing] = -np.inf
         trial.old.append(largest(places, _LIST))
@@ -142,8 +149,8 @@ def _playing(recommender: Recommender, playing: NDArray[np.bool_], content: NDAr
     return replace(recommender, vectors=vectors, static=np.where(playing, 0.0, recommender.static), matrices=matrices)
 
 
-def _without(matrix: Neighbours, playing: NDArray[np.bool_]) -> Neighbours:
+def _without(matrix: NeighborMatrix, playing: NDArray[np.bool_]) -> NeighborMatrix:
     row = np.repeat(np.arange(len(matrix.indptr) - 1), np.diff(matrix.indptr))
     keep = ~playing[row] & ~playing[matrix.indices]
     lengths = np.bincount(row[keep], minlength=len(matrix.indptr) - 1)
-    return Neighbours(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), matrix.indices[keep], matrix.values[keep])
+    return NeighborMatrix(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), matrix.indices[keep], matrix.values[keep])

@@ -10,8 +10,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from personalization.recommendations.history import DAY_MS
-from personalization.recommendations.sparse import Neighbours
-from training.tasks.recommendations.interaction_log import Log
+from personalization.recommendations.sparse import NeighborMatrix
+from training.tasks.recommendations.interaction_log import InteractionLog
 
 NEIGHBOURS: Final = 100
 _LONGEST: Final = 200  # newest different items of a user that count as together
@@ -21,7 +21,7 @@ _CELLS: Final = 20_000_000  # of a block of an item-to-item product, about
 _PRIOR_BUYS: Final = 20.0
 
 
-def cosine_together(log: Log) -> sp.csr_matrix:
+def cosine_together(log: InteractionLog) -> sp.csr_matrix:
     """Sparse (items, items): cosine of two items' users; users with many items say less about each (weight 1/√count).
 
     Where baskets hold several items they take the place of users. At most `NEIGHBOURS` a row.
@@ -36,7 +36,7 @@ def cosine_together(log: Log) -> sp.csr_matrix:
     return _product(matrix.T.tocsr(), matrix)
 
 
-def transitions(log: Log, steps: int = _STEPS) -> sp.csr_matrix:
+def transitions(log: InteractionLog, steps: int = _STEPS) -> sp.csr_matrix:
     """Sparse (items, items): how often an item is followed by another within `steps` baskets, by shrunk row sums."""
     number = _basket_numbers(log)
     count = int(number[-1]) + 1
@@ -53,7 +53,7 @@ def transitions(log: Log, steps: int = _STEPS) -> sp.csr_matrix:
     return _product((scale @ matrix.T).tocsr(), following.tocsr())
 
 
-def cosine_alike(features: Neighbours, rarity: NDArray[np.float32]) -> sp.csr_matrix:
+def cosine_alike(features: NeighborMatrix, rarity: NDArray[np.float32]) -> sp.csr_matrix:
     """Sparse (items, items): cosine of two items' content features, weighted by `rarity`; as `content.alike` has it."""
     shape = (len(features.indptr) - 1, len(rarity))
     values = features.values * rarity[features.indices]
@@ -65,18 +65,20 @@ def cosine_alike(features: Neighbours, rarity: NDArray[np.float32]) -> sp.csr_ma
     return _product(matrix, matrix.T.tocsr())
 
 
-def neighbours(matrix: sp.csr_matrix, power: float = 1.0) -> Neighbours:
-    """As `Neighbours`, values raised to `power`: a root lets many weak signals count beside a strong one."""
+def neighbours(matrix: sp.csr_matrix, power: float = 1.0) -> NeighborMatrix:
+    """As `NeighborMatrix`, values raised to `power`: a root lets many weak signals count beside a strong one."""
     matrix = matrix.tocsr()
-    return Neighbours(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), (matrix.data**power).astype(np.float32))
+    return NeighborMatrix(
+        matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), (matrix.data**power).astype(np.float32)
+    )
 
 
-def popularity(log: Log) -> NDArray[np.float64]:
+def popularity(log: InteractionLog) -> NDArray[np.float64]:
     """(items,) number of interactions."""
     return np.bincount(log.item, minlength=log.items).astype(np.float64)
 
 
-def recent_popularity(log: Log, as_of: int | None = None) -> NDArray[np.float64]:
+def recent_popularity(log: InteractionLog, as_of: int | None = None) -> NDArray[np.float64]:
     """(items,) interactions, each halved for every 30 days (or a tenth of the whole span, where that is less) of age."""
     newest = int(log.time.max()) if as_of is None else as_of
     span = max(1.0, (newest - int(log.time.min())) / DAY_MS)
@@ -85,7 +87,7 @@ def recent_popularity(log: Log, as_of: int | None = None) -> NDArray[np.float64]
     return np.bincount(log.item, weights=weight, minlength=log.items).astype(np.float64)
 
 
-def repurchase(log: Log) -> NDArray[np.float32]:
+def repurchase(log: InteractionLog) -> NDArray[np.float32]:
     """(items,) log odds that a user who has an item in a basket has it in the next one too, shrunk to the mean."""
     width = int(log.basket.max(initial=0)) + 2
     key = np.unique((log.user.astype(np.int64) * log.items + log.item) * width + log.basket)
@@ -103,7 +105,7 @@ def repurchase(log: Log) -> NDArray[np.float32]:
     return odds
 
 
-def repeat_share(log: Log) -> float:
+def repeat_share(log: InteractionLog) -> float:
     """Share of the items of second and later baskets that their user had in an earlier basket."""
     order = np.lexsort((log.basket, log.item, log.user))
     user, item, basket = log.user[order], log.item[order], log.basket[order]
@@ -114,14 +116,14 @@ def repeat_share(log: Log) -> float:
     return float(before[later].mean()) if later.any() else 0.0
 
 
-def _basket_numbers(log: Log) -> NDArray[np.int64]:
+def _basket_numbers(log: InteractionLog) -> NDArray[np.int64]:
     """(E,) number of each interaction's basket among all, in the order of the log."""
     new = np.ones(len(log), bool)
     new[1:] = (log.user[1:] != log.user[:-1]) | (log.basket[1:] != log.basket[:-1])
     return np.cumsum(new) - 1
 
 
-def _recent_users(log: Log) -> NDArray[np.int64]:
+def _recent_users(log: InteractionLog) -> NDArray[np.int64]:
     """(E,) the user of each interaction, −1 for those before its newest `_LONGEST`."""
     from_end = log.offsets[log.user.astype(np.int64) + 1] - np.arange(len(log))
     return np.where(from_end <= _LONGEST, log.user, -1).astype(np.int64)

@@ -9,23 +9,23 @@ from typing import Any, Final
 from personalization.features.window import Window
 from training.tasks.recommendations import counts
 from training.tasks.recommendations.baselines import baselines
-from training.tasks.recommendations.evaluator import Judge, Scores
+from training.tasks.recommendations.evaluator import RankingEvaluator, Scores
 from training.tasks.recommendations.model import Trained
-from training.tasks.recommendations.prepare import Prepared
-from training.tasks.recommendations.splits import Targets
+from training.tasks.recommendations.prepare import PreparedRecommendations
+from training.tasks.recommendations.splits import HeldOutBaskets
 
 _NO_LIMIT: Final = 1_000_000
 _log = logging.getLogger(__name__)
 
 
-def evaluate(prepared: Prepared, trained: Trained, window: Window, seed: int) -> dict[str, Any]:
+def evaluate(prepared: PreparedRecommendations, trained: Trained, window: Window, seed: int) -> dict[str, Any]:
     """`test` (None where nothing is held out), `validation`, `baselines` of whichever is judged, `baselines_validation`,
     `sequence_alone`, and for a cut in time `random_later_basket`."""
     log, split, recommender = prepared.log, prepared.split, trained.recommender
     train = log.take(split.train)
-    judge = Judge(log, window, counts.popularity(train), recommender.vectors, recommender.repeat_buying)
+    judge = RankingEvaluator(log, window, counts.popularity(train), recommender.vectors, recommender.repeat_buying)
 
-    def judged(scores: Scores, targets: Targets | None, by: Judge = judge) -> dict[str, float] | None:
+    def judged(scores: Scores, targets: HeldOutBaskets | None, by: RankingEvaluator = judge) -> dict[str, float] | None:
         return None if targets is None or not len(targets) else by(scores, targets, seed)
 
     _log.info("judging; baselines: popularity, recent popularity, personal frequency, item-kNN, item-kNN + Markov")
@@ -33,7 +33,7 @@ def evaluate(prepared: Prepared, trained: Trained, window: Window, seed: int) ->
     # The simple methods see all that was ever bought; the model what a bundle's window holds.
     generous = replace(judge, window=Window(_NO_LIMIT, _NO_LIMIT))
 
-    def of_rankers(targets: Targets | None) -> dict[str, dict[str, float] | None]:
+    def of_rankers(targets: HeldOutBaskets | None) -> dict[str, dict[str, float] | None]:
         return {name: judged(scores, targets, generous) for name, scores in rankers.items()}
 
     on_validation, on_test = of_rankers(split.validation), of_rankers(split.test)

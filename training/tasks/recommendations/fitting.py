@@ -19,7 +19,7 @@ from tqdm import tqdm
 from training.networks.sequence import SequenceNetwork
 from training.tasks.recommendations.item_table import ItemTable
 from training.tasks.recommendations.optimizer import Adam
-from training.tasks.recommendations.sequences import Batch, Windows
+from training.tasks.recommendations.sequences import Batch, SequenceWindows
 
 _log = logging.getLogger(__name__)
 # With more items than this the loss is over sampled ones: the same loss in expectation, and seconds instead of minutes.
@@ -30,7 +30,7 @@ _MOST_STEPS: Final = 1_000  # between two looks at validation: a large log's epo
 
 
 @dataclass(frozen=True, slots=True)
-class FitOptions:
+class SequenceFitOptions:
     """How the network is trained.
 
     targets         in a step, about; None: by the size of the data
@@ -55,7 +55,7 @@ class FitOptions:
 
 
 @dataclass(frozen=True)
-class FitReport:
+class SequenceFitReport:
     """Loss and validation NDCG@10 by epoch, the epoch whose weights were kept (from 1), seconds."""
 
     history: list[dict[str, float]] = field(default_factory=list)
@@ -64,8 +64,12 @@ class FitReport:
 
 
 def fit(
-    network: SequenceNetwork, table: ItemTable, windows: Windows, judge: Callable[[], float], options: FitOptions
-) -> FitReport:
+    network: SequenceNetwork,
+    table: ItemTable,
+    windows: SequenceWindows,
+    judge: Callable[[], float],
+    options: SequenceFitOptions,
+) -> SequenceFitReport:
     """Train in place; ends with the weights of the epoch that `judge` (more is better) liked best."""
     started = time.perf_counter()
     step = _Step(network, table, windows, options)
@@ -99,16 +103,18 @@ def fit(
             break
     bar.close()
     step.assign(best)
-    return FitReport(history, best_epoch, time.perf_counter() - started)
+    return SequenceFitReport(history, best_epoch, time.perf_counter() - started)
 
 
-def _endless(windows: Windows, targets: int, random: np.random.Generator) -> Iterator[Batch]:
+def _endless(windows: SequenceWindows, targets: int, random: np.random.Generator) -> Iterator[Batch]:
     while True:
         yield from windows.batches(targets, random)
 
 
 class _Step:
-    def __init__(self, network: SequenceNetwork, table: ItemTable, windows: Windows, options: FitOptions) -> None:
+    def __init__(
+        self, network: SequenceNetwork, table: ItemTable, windows: SequenceWindows, options: SequenceFitOptions
+    ) -> None:
         self.network, self.table = network, table
         self.items = windows.log.items
         self.negatives = 0 if self.items <= ALL_ITEMS else min(options.negatives, self.items // 4)

@@ -12,13 +12,13 @@ from personalization.core.errors import InvalidInput
 from personalization.core.events import Events
 from personalization.core.schema import EVENT_CODE, REFUND, SEARCH
 from personalization.features.window import Window
-from personalization.recommendations.history import DAY_MS, Histories, Pace
+from personalization.recommendations.history import DAY_MS, BasketPace, InteractionHistory
 
 _NOT_WANTED: Final = (EVENT_CODE[REFUND], EVENT_CODE[SEARCH])
 
 
 @dataclass(frozen=True)
-class Log:
+class InteractionLog:
     """E interactions of U users, each user's oldest first.
 
     user, item   int32 (E,) codes; users are numbered as they stand here and have no ids
@@ -52,21 +52,23 @@ class Log:
         counts[some] = self.basket[self.offsets[some + 1] - 1] + 1
         return counts
 
-    def take(self, keep: NDArray[np.bool_]) -> Log:
+    def take(self, keep: NDArray[np.bool_]) -> InteractionLog:
         """The interactions under this mask; users keep their numbers, baskets theirs."""
         offsets = np.concatenate([[0], np.cumsum(np.bincount(self.user[keep], minlength=self.users))]).astype(np.int64)
-        return Log(self.user[keep], self.item[keep], self.time[keep], self.basket[keep], self.event[keep], offsets, self.items)
+        return InteractionLog(
+            self.user[keep], self.item[keep], self.time[keep], self.basket[keep], self.event[keep], offsets, self.items
+        )
 
-    def pace(self) -> Pace:
+    def pace(self) -> BasketPace:
         """Median days between baskets, mean items in one."""
         new = np.flatnonzero((np.diff(self.user) == 0) & (np.diff(self.basket) > 0))
         days = (self.time[new + 1] - self.time[new]) / DAY_MS
         baskets = max(1, int(self.baskets_of_user.sum()))
-        return Pace(float(np.median(days)) if len(days) else 7.0, len(self) / baskets)
+        return BasketPace(float(np.median(days)) if len(days) else 7.0, len(self) / baskets)
 
     def histories(
         self, users: NDArray[np.int64], ends: NDArray[np.int64], as_of: NDArray[np.int64] | None, window: Window
-    ) -> Histories:
+    ) -> InteractionHistory:
         """What these users had before: their interactions up to row `ends` (exclusive), inside the window.
 
         as_of   (n,) milliseconds; None: the moment of each user's newest interaction
@@ -80,12 +82,12 @@ class Log:
         moment = self.time[newest] if as_of is None else as_of
         age = np.maximum(0.0, (np.repeat(moment, lengths) - self.time[rows]) / DAY_MS).astype(np.float32)
         basket = np.repeat(self.basket[newest], lengths) - self.basket[rows]
-        whole = Histories(self.item[rows], offsets, basket.astype(np.int32), age, self.event[rows])
+        whole = InteractionHistory(self.item[rows], offsets, basket.astype(np.int32), age, self.event[rows])
         young = age < window.max_days
         return whole if young.all() else under(whole, young)
 
 
-def make_log(events: Events, code_of_item: NDArray[np.int32], items: int) -> Log:
+def make_log(events: Events, code_of_item: NDArray[np.int32], items: int) -> InteractionLog:
     """The wanted interactions of `events` (no returns, no searches, known items) with catalogue codes.
 
     Raises `InvalidInput` where nothing is left.
@@ -109,7 +111,9 @@ def make_log(events: Events, code_of_item: NDArray[np.int32], items: int) -> Log
     offsets = np.concatenate([[0], np.cumsum(np.bincount(number_of_user))]).astype(np.int64)
     number = np.cumsum(_changes(number_of_user, key)) - 1
     basket = number - number[offsets[:-1]][number_of_user]
-    return Log(number_of_user.astype(np.int32), item, time, basket.astype(np.int32), event.astype(np.int8), offsets, items)
+    return InteractionLog(
+        number_of_user.astype(np.int32), item, time, basket.astype(np.int32), event.astype(np.int8), offsets, items
+    )
 
 
 def _changes(*columns: NDArray[np.int64] | NDArray[np.int32]) -> NDArray[np.bool_]:
@@ -118,9 +122,9 @@ def _changes(*columns: NDArray[np.int64] | NDArray[np.int32]) -> NDArray[np.bool
     return new
 
 
-def under(histories: Histories, keep: NDArray[np.bool_]) -> Histories:
+def under(histories: InteractionHistory, keep: NDArray[np.bool_]) -> InteractionHistory:
     """The histories' items under this mask; baskets and ages stay what they were."""
     kept = np.concatenate([[0], np.cumsum(keep)]).astype(np.int64)
-    return Histories(
+    return InteractionHistory(
         histories.item[keep], kept[histories.offsets], histories.basket[keep], histories.age[keep], histories.event[keep]
     )

@@ -10,7 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from personalization.recommendations.item_content import content_vectors
-from personalization.recommendations.sparse import Neighbours
+from personalization.recommendations.sparse import NeighborMatrix
 
 _MOST_FEATURES = 24  # of one item that are looked at where rows are looked up one by one
 _DEVIATION = 0.02
@@ -27,7 +27,7 @@ class ItemTable:
 
     own: Any
     content: Any
-    features: Neighbours | None
+    features: NeighborMatrix | None
     drop: float
 
     def __post_init__(self) -> None:
@@ -76,7 +76,7 @@ class ItemTable:
 
 
 def make_item_table(
-    known: NDArray[np.bool_], size: int, features: Neighbours | None, count: int, drop: float, seed: int
+    known: NDArray[np.bool_], size: int, features: NeighborMatrix | None, count: int, drop: float, seed: int
 ) -> ItemTable:
     """A new table.
 

@@ -12,21 +12,21 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from personalization.features.window import Window
-from personalization.recommendations.blend import Mix
+from personalization.recommendations.blend import BlendWeights
 from personalization.recommendations.recommender import STATIC, Encode, Recommender
-from personalization.recommendations.sparse import Neighbours
+from personalization.recommendations.sparse import NeighborMatrix
 from training.evaluation.ranking import ranking_metrics
 from training.export import open_session
 from training.networks.sequence import SequenceConfig, SequenceNetwork, build_sequence
 from training.tasks.recommendations import blending, counts, ranking_examples
-from training.tasks.recommendations.catalogue import Catalogue, rarity
+from training.tasks.recommendations.catalogue import TrainingItems, rarity
 from training.tasks.recommendations.cold_start_items import newness
-from training.tasks.recommendations.evaluator import Judge
-from training.tasks.recommendations.fitting import FitOptions, FitReport, fit
-from training.tasks.recommendations.interaction_log import Log
+from training.tasks.recommendations.evaluator import RankingEvaluator
+from training.tasks.recommendations.fitting import SequenceFitOptions, SequenceFitReport, fit
+from training.tasks.recommendations.interaction_log import InteractionLog
 from training.tasks.recommendations.item_table import ItemTable, make_item_table
 from training.tasks.recommendations.sequences import make_windows
-from training.tasks.recommendations.splits import Split, Targets
+from training.tasks.recommendations.splits import HeldOutBaskets, RankingSplit
 
 _log = logging.getLogger(__name__)
 _NEIGHBOUR_POWER: Final = 0.5
@@ -43,12 +43,18 @@ class Trained:
     recommender: Recommender
     network: SequenceNetwork
     table: ItemTable
-    report: FitReport
+    report: SequenceFitReport
     config: SequenceConfig
 
 
 def learn(
-    log: Log, split: Split, catalogue: Catalogue, config: SequenceConfig, options: FitOptions, window: Window, drop: float
+    log: InteractionLog,
+    split: RankingSplit,
+    catalogue: TrainingItems,
+    config: SequenceConfig,
+    options: SequenceFitOptions,
+    window: Window,
+    drop: float,
 ) -> Trained:
     """Train everything on `split.train`, stop by validation, learn the mix on `split.mix`."""
     train = log.take(split.train)
@@ -63,7 +69,7 @@ def learn(
         static=np.stack([np.log1p(count), np.log1p(counts.recent_popularity(train))]).astype(np.float32),
         matrices=_matrices(train, catalogue, features),
         repurchase=counts.repurchase(train),
-        mix=Mix(),
+        mix=BlendWeights(),
         encode=_encoder(network),
         inputs=config.inputs,
         longest=config.longest,
@@ -79,18 +85,24 @@ def learn(
 
 
 def _fit(
-    recommender: Recommender, network: SequenceNetwork, table: ItemTable, log: Log, train: Log, split: Split,
-    count: NDArray[np.float64], options: FitOptions,
-) -> FitReport:  # fmt: skip
+    recommender: Recommender,
+    network: SequenceNetwork,
+    table: ItemTable,
+    log: InteractionLog,
+    train: InteractionLog,
+    split: RankingSplit,
+    count: NDArray[np.float64],
+    options: SequenceFitOptions,
+) -> SequenceFitReport:
     windows = make_windows(train, network.config.longest)
     if not len(windows.starts):
-        return FitReport()
+        return SequenceFitReport()
     questions = split.validation.sample(_STOPPING_USERS, options.seed)
     repeats = counts.repeat_share(train) >= _LEAST_REPEATS
 
     def judge() -> float:
         now = replace(recommender, vectors=table.vectors())
-        ask = Judge(log, recommender.window, count, now.vectors, repeats)
+        ask = RankingEvaluator(log, recommender.window, count, now.vectors, repeats)
         return ranking_metrics(ask.ranks(lambda h: now.user_vectors(h) @ now.vectors.T, questions)).get("ndcg_at_10", 0.0)
 
     report = fit(network, table, windows, judge, options)
@@ -98,7 +110,9 @@ def _fit(
     return report
 
 
-def _mixed(recommender: Recommender, log: Log, train: Log, split: Split, count: NDArray[np.float64]) -> Recommender:
+def _mixed(
+    recommender: Recommender, log: InteractionLog, train: InteractionLog, split: RankingSplit, count: NDArray[np.float64]
+) -> Recommender:
     """The recommender with weights learnt on `split.mix`: of some ways to learn them the one that ranks these better.
 
     Buying again is one of the choices: it counts where it helps.
@@ -108,8 +122,8 @@ def _mixed(recommender: Recommender, log: Log, train: Log, split: Split, count: 
     objectives = [blending.ONE] + [blending.EACH] * any(len(basket) > 1 for basket in targets)
     best: tuple[float, Recommender] | None = None
     for repeat in [False] + [True] * (counts.repeat_share(train) >= _LEAST_REPEATS):
-        found = ranking_examples.gather(recommender, histories, targets, repeat=repeat)
-        judge = Judge(log, recommender.window, count, recommender.vectors, repeat)
+        found = ranking_examples.ranking_examples(recommender, histories, targets, repeat=repeat)
+        judge = RankingEvaluator(log, recommender.window, count, recommender.vectors, repeat)
         for objective in objectives:
             mix = blending.to_mix(found.names, blending.learn(found, objective), list(recommender.matrices))
             one = replace(recommender, mix=mix, repeat_buying=repeat)
@@ -122,9 +136,11 @@ def _mixed(recommender: Recommender, log: Log, train: Log, split: Split, count: 
     return replace(chosen, mix=blending.calibrate(chosen, histories, targets))
 
 
-def _cold(recommender: Recommender, log: Log, questions: Targets, count: NDArray[np.float64]) -> dict[str, float]:
+def _cold(
+    recommender: Recommender, log: InteractionLog, questions: HeldOutBaskets, count: NDArray[np.float64]
+) -> dict[str, float]:
     """What is shown to somebody new: whichever of the static scores alone ranks the held-out baskets better."""
-    judge = Judge(log, recommender.window, count, recommender.vectors, recommender.repeat_buying)
+    judge = RankingEvaluator(log, recommender.window, count, recommender.vectors, recommender.repeat_buying)
     values = []
     for row in recommender.static:
         ranks = judge.ranks(lambda h, row=row: np.repeat(row[None], len(h), axis=0), questions)  # type: ignore[misc]
@@ -132,7 +148,7 @@ def _cold(recommender: Recommender, log: Log, questions: Targets, count: NDArray
     return {STATIC[int(np.argmax(values))]: 1.0}
 
 
-def _matrices(train: Log, catalogue: Catalogue, features: Neighbours | None) -> dict[str, Neighbours]:
+def _matrices(train: InteractionLog, catalogue: TrainingItems, features: NeighborMatrix | None) -> dict[str, NeighborMatrix]:
     matrices = {
         "together": counts.neighbours(counts.cosine_together(train), _NEIGHBOUR_POWER),
         "next": counts.neighbours(counts.transitions(train), _NEIGHBOUR_POWER),
@@ -163,7 +179,7 @@ def _several(events: NDArray[np.int8]) -> bool:
     return bool(np.sum(shares > 0.01) > 1)
 
 
-def _gaps_differ(train: Log) -> bool:
+def _gaps_differ(train: InteractionLog) -> bool:
     """Whether times are more than an order: the gaps between a user's baskets are not all (but 1 %) the same."""
     new = np.flatnonzero((np.diff(train.user) == 0) & (np.diff(train.basket) > 0))
     if not len(new):

@@ -10,7 +10,7 @@ from pathlib import Path
 from personalization.features.window import Window
 from training.io.timezones import zone_named
 from training.networks.sequence import SequenceConfig
-from training.tasks.recommendations.fitting import FitOptions
+from training.tasks.recommendations.fitting import SequenceFitOptions
 from training.tasks.recommendations.splits import TEMPORAL
 
 
@@ -64,4 +64,4 @@ class RecommendationTraining:
     refit: bool = False
     drop: float = 0.1
     config: SequenceConfig = field(default_factory=SequenceConfig)
-    fit: FitOptions = field(default_factory=FitOptions)
+    fit: SequenceFitOptions = field(default_factory=SequenceFitOptions)

@@ -11,26 +11,26 @@ import numpy as np
 
 from training.bundle_writer import fingerprint
 from training.io.sources import read_interactions
-from training.tasks.recommendations.catalogue import Catalogue, read_catalogue
-from training.tasks.recommendations.interaction_log import Log, make_log
+from training.tasks.recommendations.catalogue import TrainingItems, read_catalogue
+from training.tasks.recommendations.interaction_log import InteractionLog, make_log
 from training.tasks.recommendations.options import RecommendationData
-from training.tasks.recommendations.splits import LEAVE_ONE_OUT, Split, leave_one_out, temporal
+from training.tasks.recommendations.splits import LEAVE_ONE_OUT, RankingSplit, leave_one_out, temporal
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedRecommendations:
     """The data, ready to learn from."""
 
-    log: Log
-    split: Split
-    catalogue: Catalogue
+    log: InteractionLog
+    split: RankingSplit
+    catalogue: TrainingItems
     report: dict[str, Any]
     fingerprint: str
 
 
-def prepare_recommendations(data: RecommendationData) -> Prepared:
+def prepare_recommendations(data: RecommendationData) -> PreparedRecommendations:
     """Read, clean, order and split. Raises `InvalidInput` for what the user can put right."""
     sources = read_interactions(data.interactions, mapping=data.mapping, zone=data.zone)
     events = sources.events
@@ -52,4 +52,4 @@ def prepare_recommendations(data: RecommendationData) -> Prepared:
         f"{len(log):,}", f"{log.users:,}", f"{log.items:,}", f"{int(split.train.sum()):,}", f"{len(split.validation):,}",
         f"{0 if split.test is None else len(split.test):,}",
     )  # fmt: skip
-    return Prepared(log, split, catalogue, sources.report, fingerprint(data.files))
+    return PreparedRecommendations(log, split, catalogue, sources.report, fingerprint(data.files))

@@ -20,7 +20,7 @@ from personalization.recommendations.components import (
     neighbour_additions,
     repeat_features,
 )
-from personalization.recommendations.history import Histories
+from personalization.recommendations.history import InteractionHistory
 from personalization.recommendations.recommender import STATIC, Recommender
 
 _BEST: Final = {"sequence": 120, "neighbours": 60, "popularity": 60}  # candidates by each
@@ -29,7 +29,7 @@ _CELLS: Final = 6_000_000  # of one component's scores of a block of users
 
 
 @dataclass(frozen=True)
-class Pairs:
+class RankingExamples:
     """Features of candidates, user by user.
 
     features   float32 (n, len(names))
@@ -43,7 +43,9 @@ class Pairs:
     wanted: NDArray[np.bool_]
 
 
-def gather(recommender: Recommender, histories: Histories, targets: Sequence[NDArray[np.int32]], *, repeat: bool) -> Pairs:
+def ranking_examples(
+    recommender: Recommender, histories: InteractionHistory, targets: Sequence[NDArray[np.int32]], *, repeat: bool
+) -> RankingExamples:
     """Candidates of each user (the best by each kind of component) with the features of all components.
 
     repeat   items of the history are candidates too, with the features of buying again
@@ -63,14 +65,14 @@ def gather(recommender: Recommender, histories: Histories, targets: Sequence[NDA
             wanted.append(np.isin(candidates, targets[user]))
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     if not counts:
-        return Pairs(tuple(names), np.zeros((0, len(names)), np.float32), offsets, np.zeros(0, bool))
-    return Pairs(tuple(names), np.concatenate(features), offsets, np.concatenate(wanted))
+        return RankingExamples(tuple(names), np.zeros((0, len(names)), np.float32), offsets, np.zeros(0, bool))
+    return RankingExamples(tuple(names), np.concatenate(features), offsets, np.concatenate(wanted))
 
 
 class _Block:
     """Raw component scores of some users, dense."""
 
-    def __init__(self, recommender: Recommender, histories: Histories, repeat: bool) -> None:
+    def __init__(self, recommender: Recommender, histories: InteractionHistory, repeat: bool) -> None:
         self._static = recommender.static
         items = recommender.vectors.shape[0]
         sequence = recommender.user_vectors(histories) @ recommender.vectors.T

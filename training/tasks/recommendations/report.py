@@ -10,13 +10,15 @@ import numpy as np
 from training.report import Cell, metrics_table, page, section, table
 from training.tasks.recommendations.model import Trained
 from training.tasks.recommendations.options import RecommendationData
-from training.tasks.recommendations.prepare import Prepared
+from training.tasks.recommendations.prepare import PreparedRecommendations
 
 _AGAIN = "users buy again here, so what a user had may come first"
 _ONCE = "what a user had comes last"
 
 
-def recommendations_report(prepared: Prepared, trained: Trained, metrics: Mapping[str, Any], data: RecommendationData) -> str:
+def recommendations_report(
+    prepared: PreparedRecommendations, trained: Trained, metrics: Mapping[str, Any], data: RecommendationData
+) -> str:
     """The whole page."""
     log, split, recommender = prepared.log, prepared.split, trained.recommender
     lead = (
@@ -56,7 +58,7 @@ def _network(trained: Trained) -> str:
     return section("Training of the network", table(["epoch", "loss", "NDCG@10 on validation"], rows), note)
 
 
-def _data(prepared: Prepared) -> str:
+def _data(prepared: PreparedRecommendations) -> str:
     report = prepared.report
     rows = [[f["file"], f["rows"], f["used"], f["rejected"], f["duplicates"]] for f in report["files"]]
     content = table(["file", "rows", "used", "rejected", "duplicates"], rows)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.recommendations.components import padded_codes
-from personalization.recommendations.history import DAY_MS, Histories
-from training.tasks.recommendations.interaction_log import Log
+from personalization.recommendations.history import DAY_MS, InteractionHistory
+from training.tasks.recommendations.interaction_log import InteractionLog
 
 # `padded_codes`, and for each place an item of the next basket, int64 (N, L), −1 where padded.
 Batch = tuple[dict[str, NDArray[np.int64]], NDArray[np.int64]]
@@ -19,14 +19,14 @@ _WIDTHS: Final = (3, 5, 8, 12, 18, 27, 38, 50, 75, 100, 150, 200)
 
 
 @dataclass(frozen=True)
-class Windows:
+class SequenceWindows:
     """W stretches of users' interactions, at most `longest` long, each with a next basket after it.
 
     starts, stops   int64 (W,) rows of the log
     width           int64 (W,) padded length
     """
 
-    log: Log
+    log: InteractionLog
     next_start: NDArray[np.int64]
     next_stop: NDArray[np.int64]
     starts: NDArray[np.int64]
@@ -64,7 +64,7 @@ class Windows:
         log = self.log
         newest = np.repeat(log.time[self.stops[windows] - 1], lengths)
         age = ((newest - log.time[rows]) / DAY_MS).astype(np.float32)
-        histories = Histories(log.item[rows], offsets, np.zeros(len(rows), np.int32), age, log.event[rows])
+        histories = InteractionHistory(log.item[rows], offsets, np.zeros(len(rows), np.int32), age, log.event[rows])
         codes = padded_codes(histories, width, width)
         places = codes["known"] > 0  # row by row and in order, as `rows` are
         low, high = self.next_start[rows], self.next_stop[rows]
@@ -74,7 +74,7 @@ class Windows:
         return codes, targets
 
 
-def make_windows(log: Log, longest: int) -> Windows:
+def make_windows(log: InteractionLog, longest: int) -> SequenceWindows:
     """All windows of a log that holds training interactions alone. A user's newest basket is target, never history."""
     user, basket = log.user.astype(np.int64), log.basket.astype(np.int64)
     key = user * (int(basket.max(initial=0)) + 2) + basket
@@ -96,4 +96,4 @@ def make_windows(log: Log, longest: int) -> Windows:
     last = np.concatenate(stop) if stop else np.zeros(0, np.int64)
     widths = np.array([*(w for w in _WIDTHS if w < longest), longest])
     width = widths[np.searchsorted(widths, last - first)] if len(first) else np.zeros(0, np.int64)
-    return Windows(log, bounds[after], bounds[np.minimum(after + 1, len(starts))], first, last, width)
+    return SequenceWindows(log, bounds[after], bounds[np.minimum(after + 1, len(starts))], first, last, width)

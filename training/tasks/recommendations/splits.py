@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from personalization.core.errors import InvalidInput
 from personalization.features.window import Window
-from personalization.recommendations.history import DAY_MS, Histories
-from training.tasks.recommendations.interaction_log import Log
+from personalization.recommendations.history import DAY_MS, InteractionHistory
+from training.tasks.recommendations.interaction_log import InteractionLog
 
 LEAVE_ONE_OUT: Final = "leave-one-out"
 TEMPORAL: Final = "temporal"
@@ -27,7 +27,7 @@ _AFTER_CUT: Final = 0.1  # share of the interactions behind the default cut, and
 
 
 @dataclass(frozen=True)
-class Targets:
+class HeldOutBaskets:
     """M questions: what did this user take next?
 
     users     int64 (M,)
@@ -46,41 +46,41 @@ class Targets:
     def __len__(self) -> int:
         return len(self.users)
 
-    def take(self, rows: NDArray[np.int64]) -> Targets:
+    def take(self, rows: NDArray[np.int64]) -> HeldOutBaskets:
         as_of = None if self.as_of is None else self.as_of[rows]
-        return Targets(self.users[rows], self.ends[rows], self.starts[rows], self.stops[rows], as_of)
+        return HeldOutBaskets(self.users[rows], self.ends[rows], self.starts[rows], self.stops[rows], as_of)
 
-    def sample(self, count: int, seed: int) -> Targets:
+    def sample(self, count: int, seed: int) -> HeldOutBaskets:
         """At most `count` of them, in their order."""
         if len(self) <= count:
             return self
         return self.take(np.sort(np.random.default_rng(seed).choice(len(self), count, replace=False)))
 
-    def histories(self, log: Log, window: Window) -> Histories:
+    def histories(self, log: InteractionLog, window: Window) -> InteractionHistory:
         return log.histories(self.users, self.ends, self.as_of, window)
 
-    def items(self, log: Log) -> list[NDArray[np.int32]]:
+    def items(self, log: InteractionLog) -> list[NDArray[np.int32]]:
         """Different items of each target basket."""
         pairs = zip(self.starts, self.stops, strict=True)
         return [np.unique(log.item[start:stop]) for start, stop in pairs]
 
 
 @dataclass(frozen=True)
-class Split:
+class RankingSplit:
     """Rows to learn from (bool, one for each of the log) and what is judged.
 
     later   a random later basket of the users of `test` (temporal only)
     """
 
     train: NDArray[np.bool_]
-    mix: Targets
-    validation: Targets
-    test: Targets | None
-    later: Targets | None = None
+    mix: HeldOutBaskets
+    validation: HeldOutBaskets
+    test: HeldOutBaskets | None
+    later: HeldOutBaskets | None = None
     cutoff: int | None = None
 
 
-def leave_one_out(log: Log, *, test: bool, seed: int) -> Split:
+def leave_one_out(log: InteractionLog, *, test: bool, seed: int) -> RankingSplit:
     """Split by each user's last baskets."""
     count = log.baskets_of_user
     held = 2 if test else 1
@@ -94,10 +94,10 @@ def leave_one_out(log: Log, *, test: bool, seed: int) -> Split:
     mix_users = _some(np.flatnonzero(count > held + 1), seed)
     mix = _baskets(log, mix_users, count[mix_users] - held - 1)
     _drop(train, mix)
-    return Split(train, mix, parts[-1], parts[0] if test else None)
+    return RankingSplit(train, mix, parts[-1], parts[0] if test else None)
 
 
-def temporal(log: Log, cutoff: int | None, *, test: bool, seed: int) -> Split:
+def temporal(log: InteractionLog, cutoff: int | None, *, test: bool, seed: int) -> RankingSplit:
     """Split by cuts in time; `cutoff` in milliseconds, or None: a tenth of the interactions lies behind it."""
     cut = _quantile(log.time, 1.0 - _AFTER_CUT) if cutoff is None else cutoff
     if not test and cutoff is None:
@@ -119,19 +119,19 @@ def temporal(log: Log, cutoff: int | None, *, test: bool, seed: int) -> Split:
     train &= ~held
     mix = _all_baskets(log, held, seed)
     later = None if tests is None else _random_later(log, tests, seed)
-    return Split(train, mix, validation, tests, later, cut)
+    return RankingSplit(train, mix, validation, tests, later, cut)
 
 
-def _baskets(log: Log, users: NDArray[np.int64], number: NDArray[np.int64]) -> Targets:
+def _baskets(log: InteractionLog, users: NDArray[np.int64], number: NDArray[np.int64]) -> HeldOutBaskets:
     """Targets of the basket `number` of each user."""
     key = log.user.astype(np.int64) * (int(log.basket.max(initial=0)) + 2) + log.basket
     width = int(log.basket.max(initial=0)) + 2
     starts = np.searchsorted(key, users * width + number)
     stops = np.searchsorted(key, users * width + number, side="right")
-    return Targets(users, starts, starts, stops)
+    return HeldOutBaskets(users, starts, starts, stops)
 
 
-def _first_after(log: Log, cut: int, limit: int) -> Targets:
+def _first_after(log: InteractionLog, cut: int, limit: int) -> HeldOutBaskets:
     """Each user's first basket in [cut, limit), asked at `cut`; users with nothing before are left out."""
     past = np.bincount(log.user, weights=log.time < cut, minlength=log.users).astype(np.int64)
     users = np.flatnonzero(past > 0)
@@ -141,10 +141,10 @@ def _first_after(log: Log, cut: int, limit: int) -> Targets:
     inside = log.time[ends] < limit
     users, ends = users[inside], ends[inside]
     found = _baskets(log, users, log.basket[ends].astype(np.int64))
-    return Targets(users, ends, ends, found.stops, np.full(len(users), cut, np.int64))
+    return HeldOutBaskets(users, ends, ends, found.stops, np.full(len(users), cut, np.int64))
 
 
-def _all_baskets(log: Log, held: NDArray[np.bool_], seed: int) -> Targets:
+def _all_baskets(log: InteractionLog, held: NDArray[np.bool_], seed: int) -> HeldOutBaskets:
     """Every basket (or `_MIX_USERS` many of them) that lies in these rows and has something before it, asked as it began."""
     rows = np.flatnonzero(held)
     new = np.ones(len(rows), bool)
@@ -153,10 +153,10 @@ def _all_baskets(log: Log, held: NDArray[np.bool_], seed: int) -> Targets:
     rows = rows[rows > log.offsets[log.user[rows].astype(np.int64)]]
     users = log.user[rows].astype(np.int64)
     found = _baskets(log, users, log.basket[rows].astype(np.int64))
-    return Targets(users, found.starts, found.starts, found.stops, log.time[found.starts]).sample(_MIX_USERS[1], seed)
+    return HeldOutBaskets(users, found.starts, found.starts, found.stops, log.time[found.starts]).sample(_MIX_USERS[1], seed)
 
 
-def _random_later(log: Log, first: Targets, seed: int) -> Targets:
+def _random_later(log: InteractionLog, first: HeldOutBaskets, seed: int) -> HeldOutBaskets:
     """For users with more baskets after their target one of these at random; the question is the same, asked as early."""
     newest = log.basket[log.offsets[first.users + 1] - 1].astype(np.int64)
     target = log.basket[first.starts].astype(np.int64)
@@ -165,10 +165,10 @@ def _random_later(log: Log, first: Targets, seed: int) -> Targets:
     number = target[rows] + 1 + (random.random(len(rows)) * (newest - target)[rows]).astype(np.int64)
     found = _baskets(log, first.users[rows], number)
     as_of = None if first.as_of is None else first.as_of[rows]
-    return Targets(first.users[rows], first.ends[rows], found.starts, found.stops, as_of)
+    return HeldOutBaskets(first.users[rows], first.ends[rows], found.starts, found.stops, as_of)
 
 
-def _drop(train: NDArray[np.bool_], targets: Targets) -> None:
+def _drop(train: NDArray[np.bool_], targets: HeldOutBaskets) -> None:
     for start, stop in zip(targets.starts, targets.stops, strict=True):
         train[start:stop] = False
 

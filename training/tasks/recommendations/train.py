@@ -11,13 +11,13 @@ from typing import Any, Final
 import numpy as np
 
 from personalization.bundles.bundle import MODEL_ONNX
-from personalization.recommendations import Mix
+from personalization.recommendations import BlendWeights
 from training.bundle_writer import REPORT_HTML, start_bundle, write_bundle
 from training.tasks.recommendations.bundle_files import write_files
 from training.tasks.recommendations.evaluate import evaluate
 from training.tasks.recommendations.model import Trained, encoder_from, learn
 from training.tasks.recommendations.options import RecommendationData, RecommendationTraining
-from training.tasks.recommendations.prepare import Prepared, prepare_recommendations
+from training.tasks.recommendations.prepare import PreparedRecommendations, prepare_recommendations
 from training.tasks.recommendations.report import recommendations_report
 from training.tasks.recommendations.tuning import tune
 
@@ -53,12 +53,16 @@ def train_recommendations(data: RecommendationData, training: RecommendationTrai
 
 
 def _one(
-    prepared: Prepared, data: RecommendationData, training: RecommendationTraining, directory: Path, started: float,
+    prepared: PreparedRecommendations,
+    data: RecommendationData,
+    training: RecommendationTraining,
+    directory: Path,
+    started: float,
     tried: list[dict[str, Any]],
-) -> str:  # fmt: skip
+) -> str:
     trained = learn(prepared.log, prepared.split, prepared.catalogue, training.config, training.fit, data.window, training.drop)
     if training.model == BASE_RATE:
-        popular = Mix(sequence=0.0, static={"popularity": 1.0}, cold={"popularity": 1.0})
+        popular = BlendWeights(sequence=0.0, static={"popularity": 1.0}, cold={"popularity": 1.0})
         trained = replace(trained, recommender=replace(trained.recommender, matrices={}, mix=popular, repeat_buying=False))
     histories = prepared.split.validation.sample(256, data.seed).histories(prepared.log, data.window)
     files, difference = write_files(directory, trained, prepared.catalogue, histories)
@@ -84,7 +88,7 @@ def _one(
 
 
 def _content(
-    prepared: Prepared, trained: Trained, data: RecommendationData, training: RecommendationTraining
+    prepared: PreparedRecommendations, trained: Trained, data: RecommendationData, training: RecommendationTraining
 ) -> dict[str, Any]:
     recommender = trained.recommender
     popular = np.argsort(-recommender.static[0], kind="stable")[:_FALLBACK]

@@ -8,13 +8,13 @@ from typing import Any
 
 from training.tasks.recommendations.model import learn
 from training.tasks.recommendations.options import RecommendationData, RecommendationTraining
-from training.tasks.recommendations.prepare import Prepared
+from training.tasks.recommendations.prepare import PreparedRecommendations
 
 _log = logging.getLogger(__name__)
 
 
 def tune(
-    prepared: Prepared, data: RecommendationData, training: RecommendationTraining
+    prepared: PreparedRecommendations, data: RecommendationData, training: RecommendationTraining
 ) -> tuple[RecommendationTraining, list[dict[str, Any]]]:
     """Try `training.tune` settings after the given ones, which are the first; the best settings, and all tries.
 

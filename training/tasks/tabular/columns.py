@@ -28,7 +28,7 @@ _DATE_LOOK: Final = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}( .*)?$")
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class ColumnDecision:
     """What was found in a column and done with it.
 
     action     numeric | date | categorical | hashed | key | dropped
@@ -50,7 +50,7 @@ class Decision:
 
 def decide_columns(
     table: Mapping[str, Sequence[Any]], rows: int, *, salt: str, max_missing: float = MAX_MISSING
-) -> list[Decision]:
+) -> list[ColumnDecision]:
     """One decision for each column of `table` (training rows, without the label), in its order.
 
     salt   hexadecimal key of the hash of columns with too many words to list
@@ -63,14 +63,14 @@ def is_key(name: str) -> bool:
     return canonical_column(name) == USER_ID
 
 
-def _decide(name: str, content: Sequence[Any], rows: int, salt: str, max_missing: float) -> Decision:
+def _decide(name: str, content: Sequence[Any], rows: int, salt: str, max_missing: float) -> ColumnDecision:
     if is_key(name):
-        return Decision(name, "key", "names the user; who it is must not decide")
+        return ColumnDecision(name, "key", "names the user; who it is must not decide")
     words = cells.words(content)
     known = [word for word in words if word is not None]
     counts = Counter(known)
     missing = 1.0 - len(known) / rows if rows else 1.0
-    facts = Decision(name, "dropped", "", missing=missing, distinct=len(counts))
+    facts = ColumnDecision(name, "dropped", "", missing=missing, distinct=len(counts))
     if not known:
         return replace(facts, reason="all cells are missing")
     if missing > max_missing:
@@ -88,8 +88,8 @@ def _decide(name: str, content: Sequence[Any], rows: int, salt: str, max_missing
 
 
 def _number(
-    facts: Decision, numbers: Any, bad: list[int], counts: Counter[str], known: list[str], rows: int, salt: str
-) -> Decision:
+    facts: ColumnDecision, numbers: Any, bad: list[int], counts: Counter[str], known: list[str], rows: int, salt: str
+) -> ColumnDecision:
     name = facts.name
     values = numbers[~np.isnan(numbers)]
     whole = bool(np.all(values == np.round(values)))
@@ -112,7 +112,9 @@ def _number(
     return replace(facts, action="numeric", reason=reason, column=Column(name, "numeric"), bad=len(bad))
 
 
-def _text(facts: Decision, content: Sequence[Any], counts: Counter[str], known: list[str], rows: int, salt: str) -> Decision:
+def _text(
+    facts: ColumnDecision, content: Sequence[Any], counts: Counter[str], known: list[str], rows: int, salt: str
+) -> ColumnDecision:
     moments, bad = cells.timestamps(content)
     _, words = cells.numbers(known)  # digits alone are read as unix times, which only a column's name can make believable
     if len(words) > 0.5 * len(known) and len(bad) <= (1 - PARSES) * len(known) and len(np.unique(moments)) > 2:
@@ -124,7 +126,7 @@ def _text(facts: Decision, content: Sequence[Any], counts: Counter[str], known: 
     return decision
 
 
-def _words(facts: Decision, counts: Counter[str], known: list[str], rows: int, salt: str, what: str) -> Decision:
+def _words(facts: ColumnDecision, counts: Counter[str], known: list[str], rows: int, salt: str, what: str) -> ColumnDecision:
     repeated = sum(count for count in counts.values() if count > 1)
     if len(counts) >= UNIQUE * len(known) and len(known) > 2:
         return replace(facts, reason="an id or free text: another word in almost every row")
@@ -139,7 +141,7 @@ def _words(facts: Decision, counts: Counter[str], known: list[str], rows: int, s
     return replace(facts, action="hashed", reason=reason, column=column)
 
 
-def _listed(facts: Decision, counts: Counter[str], reason: str, least: int = 2) -> Decision:
+def _listed(facts: ColumnDecision, counts: Counter[str], reason: str, least: int = 2) -> ColumnDecision:
     # A word met once teaches nothing, and may be somebody's name; without it "unknown" is trained on.
     kept = sorted((word for word, count in counts.items() if count >= least), key=lambda word: (-counts[word], word))
     left = len(counts) - len(kept)

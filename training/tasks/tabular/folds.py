@@ -13,14 +13,14 @@ from training.evaluation.metrics import Metrics, best_threshold, binary_metrics
 from training.fitting import FitOptions
 from training.networks.tabular import TabularConfig
 from training.tasks.tabular.model import TARGET, train_binary
-from training.tasks.tabular.prepare import Prepared
+from training.tasks.tabular.prepare import PreparedTable
 from training.tasks.tabular.splits import folds, split
 
 _log = logging.getLogger(__name__)
 _VALID = 0.15
 
 
-def cross_validate(prepared: Prepared, count: int, config: TabularConfig, options: FitOptions) -> dict[str, Any]:
+def cross_validate(prepared: PreparedTable, count: int, config: TabularConfig, options: FitOptions) -> dict[str, Any]:
     """Each row of the table is held out once; of the others 15 % say when to stop.
 
     ``{"count", "mean": {metric}, "standard_error": {metric}, "baselines": {name: {"mean", "standard_error"}}}``. What a

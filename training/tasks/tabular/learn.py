@@ -20,7 +20,7 @@ from training.networks.tabular import TabularConfig
 from training.tasks.tabular.folds import cross_validate
 from training.tasks.tabular.model import TARGET, BinaryModel, train_binary
 from training.tasks.tabular.options import BASE_RATE, TrainOptions
-from training.tasks.tabular.prepare import Prepared
+from training.tasks.tabular.prepare import PreparedTable
 from training.tasks.tabular.selection import importances, without_harmful
 from training.tuning import tune
 
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainedTable:
     """What training found, before it is written down.
 
     prepared        with the columns that are used in the end
@@ -39,7 +39,7 @@ class Outcome:
     probabilities   of `judged`, the test rows (validation where there are none): ``model`` and each baseline
     """
 
-    prepared: Prepared
+    prepared: PreparedTable
     model: BinaryModel | None
     rate: float
     metrics: dict[str, Any]
@@ -54,7 +54,7 @@ class Outcome:
         return self.prepared.judged
 
 
-def learn(prepared: Prepared, options: TrainOptions) -> Outcome:
+def learn(prepared: PreparedTable, options: TrainOptions) -> TrainedTable:
     """Train as asked. A table without a usable column, or with one class among its training rows, gets the base rate."""
     rate = float(prepared.train.targets[TARGET].mean())
     if options.model == BASE_RATE or not prepared.encoder.columns or not 0 < rate < 1:
@@ -86,10 +86,12 @@ def learn(prepared: Prepared, options: TrainOptions) -> Outcome:
         metrics["folds"] = cross_validate(prepared, options.folds, config, fit_options)
     if tried:
         metrics["tuning"] = tried
-    return Outcome(prepared, model, rate, metrics, probabilities, importance, config, fit_options)
+    return TrainedTable(prepared, model, rate, metrics, probabilities, importance, config, fit_options)
 
 
-def _model(prepared: Prepared, options: TrainOptions) -> tuple[BinaryModel, TabularConfig, FitOptions, list[dict[str, Any]]]:
+def _model(
+    prepared: PreparedTable, options: TrainOptions
+) -> tuple[BinaryModel, TabularConfig, FitOptions, list[dict[str, Any]]]:
     def attempt(config: TabularConfig, fit: FitOptions) -> tuple[float, BinaryModel]:
         model = train_binary(prepared.encoder, prepared.train, prepared.valid, config, fit)
         return log_loss(prepared.valid.targets[TARGET], model.probability(prepared.valid)), model
@@ -99,7 +101,7 @@ def _model(prepared: Prepared, options: TrainOptions) -> tuple[BinaryModel, Tabu
     return attempt(options.config, options.fit)[1], options.config, options.fit, []
 
 
-def _constant(prepared: Prepared, rate: float, options: TrainOptions) -> Outcome:
+def _constant(prepared: PreparedTable, rate: float, options: TrainOptions) -> TrainedTable:
     def metrics(rows: Examples) -> Metrics:
         return _metrics(rows, np.full(len(rows), rate), rate)
 
@@ -111,11 +113,11 @@ def _constant(prepared: Prepared, rate: float, options: TrainOptions) -> Outcome
         "rows": prepared.counts,
     }
     answers = {"model": np.full(len(prepared.judged), rate)}
-    return Outcome(prepared, None, rate, found, answers, [], options.config, options.fit)
+    return TrainedTable(prepared, None, rate, found, answers, [], options.config, options.fit)
 
 
 def _how_sure(
-    prepared: Prepared,
+    prepared: PreparedTable,
     probabilities: dict[str, NDArray[np.float64]],
     threshold: float,
     groups: Sequence[Grouping],
@@ -130,7 +132,7 @@ def _how_sure(
     }
 
 
-def _baseline(prepared: Prepared, on_valid: NDArray[np.float64], on_judged: NDArray[np.float64]) -> Metrics:
+def _baseline(prepared: PreparedTable, on_valid: NDArray[np.float64], on_judged: NDArray[np.float64]) -> Metrics:
     """At the threshold that is best for this baseline on the validation rows."""
     return _metrics(prepared.judged, on_judged, best_threshold(prepared.valid.targets[TARGET], on_valid))
 

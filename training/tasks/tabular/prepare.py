@@ -18,7 +18,7 @@ from training.bundle_writer import fingerprint
 from training.evaluation.importance import column_places
 from training.fitting import Examples
 from training.io.flat_table import FlatTable, read_table
-from training.tasks.tabular.columns import Decision, decide_columns, is_key
+from training.tasks.tabular.columns import ColumnDecision, decide_columns, is_key
 from training.tasks.tabular.labels import Label, apply_label, parse_label
 from training.tasks.tabular.leaks import AWAY, single_column_auc
 from training.tasks.tabular.model import TARGET, examples_of
@@ -30,7 +30,7 @@ LEAST_ROWS = 8
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedTable:
     """groups     (rows of `everything`,) rows that stay on one side
     held_groups
                (rows of `judged`,) the same of those
@@ -46,7 +46,7 @@ class Prepared:
     groups: NDArray[np.int64]
     held_groups: NDArray[np.int64]
     label: Label
-    decisions: list[Decision]
+    decisions: list[ColumnDecision]
     counts: dict[str, int]
     notes: list[str]
     warnings: list[str]
@@ -58,7 +58,7 @@ class Prepared:
         return self.test if len(self.test) else self.valid
 
 
-def prepare_table(options: TableOptions) -> Prepared:
+def prepare_table(options: TableOptions) -> PreparedTable:
     """Raises `InvalidInput` for whatever the user can put right: no such column, a label of three values, too few rows."""
     table = read_table(options.table, options.mapping)
     if options.label not in table.columns:
@@ -100,7 +100,7 @@ def prepare_table(options: TableOptions) -> Prepared:
             if auc >= AWAY
         ]
     held = test if len(test.rows) else valid
-    return Prepared(
+    return PreparedTable(
         encoder, train.rows, valid.rows, test.rows, everything, groups, held.groups, label, decisions, counts, notes, warnings,
         print_,
     )  # fmt: skip

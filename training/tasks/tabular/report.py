@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from training.evaluation.by_group import off
 from training.report import Cell, binary_charts, group_section, metrics_table, page, section, table
-from training.tasks.tabular.learn import Outcome
+from training.tasks.tabular.learn import TrainedTable
 from training.tasks.tabular.model import TARGET
 from training.tasks.tabular.options import TableOptions, TrainOptions
 
@@ -19,7 +19,7 @@ _COUNTS = {
 }
 
 
-def table_report(outcome: Outcome, source: TableOptions, options: TrainOptions, speed: int, examples: str = "") -> str:
+def table_report(outcome: TrainedTable, source: TableOptions, options: TrainOptions, speed: int, examples: str = "") -> str:
     """The whole page. `examples` is the section of explained rows."""
     prepared, metrics = outcome.prepared, outcome.metrics
     label = prepared.label
@@ -46,7 +46,7 @@ def table_report(outcome: Outcome, source: TableOptions, options: TrainOptions, 
     return page(f"{options.job}: a table with a label", lead, warnings, parts)
 
 
-def _folds(outcome: Outcome, own: str) -> str:
+def _folds(outcome: TrainedTable, own: str) -> str:
     found = outcome.metrics["folds"]
     rows = [
         [name, *(_with_error(one["mean"].get(m), one["standard_error"].get(m)) for m in found["mean"])]
@@ -62,7 +62,7 @@ def _with_error(mean: float | None, error: float | None) -> str:
     return f"{mean:.4f}" + (f" ± {error:.4f}" if error is not None else "")
 
 
-def _columns(outcome: Outcome) -> str:
+def _columns(outcome: TrainedTable) -> str:
     worth = {entry.column: entry for entry in outcome.importance}
     rows: list[list[Cell]] = [
         [
@@ -82,13 +82,13 @@ def _columns(outcome: Outcome) -> str:
     )
 
 
-def _rows(outcome: Outcome) -> str:
+def _rows(outcome: TrainedTable) -> str:
     counts = outcome.prepared.counts
     rows: list[list[Cell]] = [[words, counts[name]] for name, words in _COUNTS.items() if name in counts]
     return section("Rows", table(["", "rows"], rows), "; ".join(outcome.prepared.notes) + ".")
 
 
-def _network(outcome: Outcome, speed: int) -> str:
+def _network(outcome: TrainedTable, speed: int) -> str:
     if outcome.model is None:
         return section("Model", "<p>A constant: the share of positives among the training rows.</p>")
     model, config = outcome.model, outcome.config

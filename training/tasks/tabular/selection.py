@@ -13,7 +13,7 @@ from training.evaluation.metrics import row_log_loss
 from training.fitting import Examples, FitOptions
 from training.networks.tabular import TabularConfig
 from training.tasks.tabular.model import TARGET, BinaryModel, train_binary
-from training.tasks.tabular.prepare import Prepared
+from training.tasks.tabular.prepare import PreparedTable
 
 
 def importances(model: BinaryModel, encoder: TableEncoder, rows: Examples, seed: int) -> list[Importance]:
@@ -24,8 +24,8 @@ def importances(model: BinaryModel, encoder: TableEncoder, rows: Examples, seed:
 
 
 def without_harmful(
-    prepared: Prepared, model: BinaryModel, found: list[Importance], config: TabularConfig, options: FitOptions
-) -> tuple[Prepared, BinaryModel, list[Importance]]:
+    prepared: PreparedTable, model: BinaryModel, found: list[Importance], config: TabularConfig, options: FitOptions
+) -> tuple[PreparedTable, BinaryModel, list[Importance]]:
     """Train again without the columns that permutation shows as harmful on the validation rows, and keep that model only
     where its validation loss is lower by more than two standard errors (paired over rows).
     """
@@ -41,7 +41,7 @@ def without_harmful(
     return smaller, rival, importances(rival, smaller.encoder, smaller.valid, options.seed)
 
 
-def dropped(prepared: Prepared, names: Collection[str]) -> Prepared:
+def dropped(prepared: PreparedTable, names: Collection[str]) -> PreparedTable:
     """The same rows without some of their columns."""
     encoder = prepared.encoder
     kept = TableEncoder(tuple(column for column in encoder.columns if column.name not in names), encoder.zone)

@@ -12,15 +12,15 @@ import numpy as np
 
 from personalization.bundles.bundle import MODEL_ONNX
 from personalization.core.schema import FLAT, TABLE_SUFFIX
-from training.background import add_background, unsealed
+from training.background import add_background, draft_bundle
 from training.bundle_writer import REPORT_HTML, rows_per_second, start_bundle, write_bundle
 from training.export import constant_model, export
 from training.fitting import Examples
 from training.report import explained_rows
-from training.tasks.tabular.learn import Outcome, learn
+from training.tasks.tabular.learn import TrainedTable, learn
 from training.tasks.tabular.model import TARGET, refit_binary
 from training.tasks.tabular.options import BASE_RATE, TABULAR, TableOptions, TrainOptions
-from training.tasks.tabular.prepare import Prepared, prepare_table
+from training.tasks.tabular.prepare import PreparedTable, prepare_table
 from training.tasks.tabular.report import table_report
 
 _PARITY_ROWS = 512
@@ -45,7 +45,7 @@ def train_table(source: TableOptions, options: TrainOptions) -> str:
     return version
 
 
-def _write(outcome: Outcome, source: TableOptions, options: TrainOptions, directory: Path, started: float) -> str:
+def _write(outcome: TrainedTable, source: TableOptions, options: TrainOptions, directory: Path, started: float) -> str:
     prepared, model = outcome.prepared, outcome.model
     sample = {name: values[:_PARITY_ROWS] for name, values in prepared.train.inputs.items()}
     path = directory / MODEL_ONNX
@@ -57,7 +57,7 @@ def _write(outcome: Outcome, source: TableOptions, options: TrainOptions, direct
         parity = export(model.network.serving, path, sample)
     speed = rows_per_second(path, sample) if sample else 0
     content = _content(outcome, source, options) | {"rows_per_second_per_core": speed, "export_difference": parity}
-    asked = unsealed(directory, FLAT, prepared.encoder, content)
+    asked = draft_bundle(directory, FLAT, prepared.encoder, content)
     files = [REPORT_HTML, *add_background(asked, prepared.train.inputs)]
     examples = explained_rows(asked, outcome.judged.inputs) if model else ""
     (directory / REPORT_HTML).write_text(table_report(outcome, source, options, speed, examples), encoding="utf-8")
@@ -74,7 +74,7 @@ def _write(outcome: Outcome, source: TableOptions, options: TrainOptions, direct
     )
 
 
-def _content(outcome: Outcome, source: TableOptions, options: TrainOptions) -> dict[str, Any]:
+def _content(outcome: TrainedTable, source: TableOptions, options: TrainOptions) -> dict[str, Any]:
     prepared, model = outcome.prepared, outcome.model
     content: dict[str, Any] = {
         "label": {"column": source.label, "positive": prepared.label.positive, "negative": prepared.label.negative},
@@ -108,7 +108,7 @@ def _content(outcome: Outcome, source: TableOptions, options: TrainOptions) -> d
     return content
 
 
-def _refit(outcome: Outcome, source: TableOptions, options: TrainOptions) -> None:
+def _refit(outcome: TrainedTable, source: TableOptions, options: TrainOptions) -> None:
     """One trained on every row, beside the one whose metrics were reported; nothing is left to judge it by."""
     started = time.perf_counter()
     prepared = outcome.prepared
@@ -129,7 +129,7 @@ def _together(parts: list[Examples]) -> Examples:
     return Examples(inputs, {TARGET: np.concatenate([part.targets[TARGET] for part in parts])})
 
 
-def _announce(prepared: Prepared) -> None:
+def _announce(prepared: PreparedTable) -> None:
     counts = prepared.counts
     _log.info(
         "%d rows: %d to train on, %d validation, %d test; %.1f %% positive (%s)",

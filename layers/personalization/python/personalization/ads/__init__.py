@@ -5,31 +5,31 @@ The clock and the randomness are passed in; nothing here reads or writes a store
 
 from personalization.ads.auction import Decision, Win, decide
 from personalization.ads.candidates import Candidates
-from personalization.ads.eligibility import Limits, refusals
+from personalization.ads.eligibility import Limits, ineligible
 from personalization.ads.exploration import Exploration, generator, seed_of
 from personalization.ads.pacing import Pace, Traffic, pace
 from personalization.ads.slots import PositionModel, Slot
-from personalization.ads.valuation import Chances, Worth, own_worth, paid_worth, unpriced, worth_of
+from personalization.ads.valuation import PredictedRates, Valuation, unpriced, valuate, value_of_own, value_of_paid
 
 __all__ = [
     "Candidates",
-    "Chances",
     "Decision",
     "Exploration",
     "Limits",
     "Pace",
     "PositionModel",
+    "PredictedRates",
     "Slot",
     "Traffic",
+    "Valuation",
     "Win",
-    "Worth",
     "decide",
     "generator",
-    "own_worth",
+    "ineligible",
     "pace",
-    "paid_worth",
-    "refusals",
     "seed_of",
     "unpriced",
-    "worth_of",
+    "valuate",
+    "value_of_own",
+    "value_of_paid",
 ]

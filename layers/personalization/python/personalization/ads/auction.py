@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.ads.candidates import Candidates
-from personalization.ads.eligibility import Refusal
-from personalization.ads.exploration import Exploration, Numbers, chances, draw_worlds, greedy_chances
+from personalization.ads.eligibility import LossReason
+from personalization.ads.exploration import Exploration, Numbers, action_probabilities, greedy_chances, sample_policies
 from personalization.ads.pacing import Pace
 from personalization.ads.slots import PositionModel, Slot
 from personalization.ads.terms import BELOW_FLOOR, OUTSCORED, PACED, Auction
-from personalization.ads.valuation import Worth
+from personalization.ads.valuation import Valuation
 
 MICRO = 1_000_000  # prices are whole millionths of the shop's money
 
@@ -56,7 +56,7 @@ class Decision:
     """
 
     wins: list[Win]
-    losses: dict[int, Refusal]
+    losses: dict[int, LossReason]
     chances: dict[int, Numbers]
     draws: int
 
@@ -73,8 +73,8 @@ class _Round:
 
 def decide(
     candidates: Candidates,
-    worth: Worth,
-    refused: Sequence[Refusal | None],
+    worth: Valuation,
+    refused: Sequence[LossReason | None],
     slots: Sequence[Slot],
     random: np.random.Generator,
     *,
@@ -90,7 +90,7 @@ def decide(
     random    seeded from the decision's id
     """
     policy = exploration or Exploration()
-    house = _House(candidates, worth, refused, len(slots), random, paces or {}, policy, auction)
+    house = _Auction(candidates, worth, refused, len(slots), random, paces or {}, policy, auction)
     seen = (positions or PositionModel()).seen_all(slots)
     for index in sorted(range(len(slots)), key=lambda i: -seen[i]):
         house.fill(index, float(seen[index]), slots[index].floor / 1000)
@@ -98,12 +98,12 @@ def decide(
 
 
 @dataclass
-class _House:
+class _Auction:
     """The auction house of one decision."""
 
     candidates: Candidates
-    worth: Worth
-    refused: Sequence[Refusal | None]
+    worth: Valuation
+    refused: Sequence[LossReason | None]
     slots: int
     random: np.random.Generator
     paces: Mapping[str, Pace]
@@ -119,7 +119,7 @@ class _House:
         self.weight = np.array([pace.weight for pace in stated], dtype=np.float64)[self.campaign]
         self.participation = np.array([pace.participation for pace in stated], dtype=np.float64)
         self.free = np.array([refusal is None for refusal in self.refused], dtype=bool)
-        self.worlds = draw_worlds(self.worth, self.campaign, self.participation, self.slots, self.policy, self.random)
+        self.worlds = sample_policies(self.worth, self.campaign, self.participation, self.slots, self.policy, self.random)
 
     def fill(self, slot: int, seen: float, floor: float) -> None:
         """Hold the auction of a slot."""
@@ -160,7 +160,7 @@ class _House:
             return len(self.rounds) % len(self.worlds.present)  # one for each slot, or one for all where nothing is drawn
         return int(self.random.integers(len(self.worlds.present)))
 
-    def losses(self) -> dict[int, Refusal]:
+    def losses(self) -> dict[int, LossReason]:
         """Why each of the others got no slot."""
         lost = np.ones(len(self.refused), dtype=bool)
         lost[[win.candidate for win in self.wins]] = False
@@ -172,18 +172,18 @@ class _House:
             tried |= one.entered & (one.expected >= one.to_beat)
             best = np.maximum(best, one.expected)
         thousand = (np.where(np.isfinite(best), best, 0.0) * 1000).tolist()
-        out: dict[int, Refusal] = {}
+        out: dict[int, LossReason] = {}
         for row in np.flatnonzero(lost).tolist():
             refusal = self.refused[row]
             if refusal is not None:
                 out[row] = refusal
             elif paced[row]:
-                out[row] = Refusal(PACED, "its campaign is ahead of its spending plan")
+                out[row] = LossReason(PACED, "its campaign is ahead of its spending plan")
             elif tried[row]:
-                out[row] = Refusal(OUTSCORED, "another ad was tried in its place")
+                out[row] = LossReason(OUTSCORED, "another ad was tried in its place")
             else:
                 detail = f"expected value {thousand[row]:.6g} for 1,000 impressions"
-                out[row] = Refusal(OUTSCORED if entered[row] else BELOW_FLOOR, detail)
+                out[row] = LossReason(OUTSCORED if entered[row] else BELOW_FLOOR, detail)
         return out
 
     def _chances(self, rows: NDArray[np.int64], seen: float, scores: Numbers, world: int) -> tuple[Numbers, Numbers]:
@@ -193,11 +193,11 @@ class _House:
             return scores, scores
         if self.policy.greedy:
             mean = greedy_chances(scores, self.campaign[rows], self.participation)
-            return mean, chances(scores[None, :], present[world : world + 1], self.policy)[0]
+            return mean, action_probabilities(scores[None, :], present[world : world + 1], self.policy)[0]
         drawn = scores[None, :]
         if self.worlds.probability is not None:
             drawn = self.worth.drawn(self.worlds.probability, seen)[:, rows] * self.weight[rows]
-        every = chances(drawn, present, self.policy)
+        every = action_probabilities(drawn, present, self.policy)
         return every.mean(axis=0), every[world]
 
     def _price(self, winner: int, needed: float) -> float:

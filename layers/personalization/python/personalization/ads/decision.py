@@ -13,23 +13,23 @@ from personalization.ads.auction import Decision, decide
 from personalization.ads.budgets.accounts import (
     DAY_MS,
     Account,
+    BudgetStatus,
+    CappedUser,
     Charge,
     Committed,
     Outcome,
     Refused,
     Repeated,
-    Standing,
-    Viewer,
     to_money,
     to_nanos,
 )
 from personalization.ads.candidates import CampaignBudget, Candidates
-from personalization.ads.eligibility import Limits, Refusal, refusals
+from personalization.ads.eligibility import Limits, LossReason, ineligible
 from personalization.ads.exploration import Exploration, generator
 from personalization.ads.pacing import Control, Pace, Traffic, pace
 from personalization.ads.slots import PositionModel, Slot
 from personalization.ads.terms import BILLINGS, CPM, FREQUENCY_CAP, INELIGIBLE, Auction, Billing
-from personalization.ads.valuation import Worth
+from personalization.ads.valuation import Valuation
 
 # A decision is made anew without what was refused; after this many times all campaigns with a budget stay out of it.
 ROUNDS: Final = 5
@@ -40,18 +40,18 @@ KEPT_DAYS: Final = 90
 class Counters(Protocol):
     """Budgets and frequency caps, wherever they are kept (`personalization.ads.budgets`)."""
 
-    def standings(self, accounts: Iterable[Account]) -> dict[tuple[str, str], Standing]: ...
+    def standings(self, accounts: Iterable[Account]) -> dict[tuple[str, str], BudgetStatus]: ...
 
     def shown(self, partition: str) -> dict[str, int]: ...
 
     def commit(
-        self, decision_id: str, charges: Sequence[Charge], viewer: Viewer | None = ..., shown: Sequence[str] = ...,
+        self, decision_id: str, charges: Sequence[Charge], viewer: CappedUser | None = ..., shown: Sequence[str] = ...,
         answer: bytes = ...,
     ) -> Outcome: ...  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Question:
+class AuctionRequest:
     """Everything a decision depends on, but for what is used up.
 
     partition           key of the user's or session's state, `None`: nobody is known, no caps are held
@@ -62,7 +62,7 @@ class Question:
 
     decision_id: str
     candidates: Candidates
-    worth: Worth
+    worth: Valuation
     slots: Sequence[Slot]
     limits: Limits
     positions: PositionModel = field(default_factory=PositionModel)
@@ -77,7 +77,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Answer:
+class AuctionResult:
     """decision   as it stands
     charges    what its winners cost, by candidate
     rounds     how often it was made
@@ -88,9 +88,9 @@ class Answer:
     rounds: int
 
 
-def answer(
-    question: Question, counters: Counters | None, record: Callable[[Answer], bytes] = lambda answer: b""
-) -> Answer | Repeated:
+def run_auction(
+    question: AuctionRequest, counters: Counters | None, record: Callable[[AuctionResult], bytes] = lambda answer: b""
+) -> AuctionResult | Repeated:
     """Decide and commit. Without `counters` campaigns that have a budget, and ads that have a cap, stay out.
 
     record   what is to be stored with the decision, for a call that repeats it
@@ -116,11 +116,11 @@ def answer(
             candidates, question.worth, refused, question.slots, generator(question.decision_id),
             positions=question.positions, paces=paces, exploration=question.exploration, auction=question.auction,
         )  # fmt: skip
-        made = Answer(decision, _charges(decision, question, accounts), rounds)
+        made = AuctionResult(decision, _charges(decision, question, accounts), rounds)
         counted = [ad for ad in (candidates.ad_id[win.candidate] for win in decision.wins) if ad in caps]
         if counters is None or question.preview or not (made.charges or counted):
             return made
-        viewer = None if question.partition is None else Viewer(question.partition, caps)
+        viewer = None if question.partition is None else CappedUser(question.partition, caps)
         outcome = counters.commit(question.decision_id, list(made.charges.values()), viewer, counted, record(made))
         match outcome:
             case Committed():
@@ -134,30 +134,30 @@ def answer(
 
 
 def _refused(
-    question: Question,
+    question: AuctionRequest,
     limits: Limits,
     barred: set[str],
     *,
     uncounted: bool,
     budgets: Mapping[str, object],
     caps: Mapping[str, int],
-) -> list[Refusal | None]:
+) -> list[LossReason | None]:
     candidates = question.candidates
-    out = refusals(candidates, question.worth, limits)
+    out = ineligible(candidates, question.worth, limits)
     for row, ad_id in enumerate(candidates.ad_id):
         if out[row] is not None:
             continue
         if ad_id in barred:
-            out[row] = Refusal(FREQUENCY_CAP, "shown as often as allowed, a moment ago")
+            out[row] = LossReason(FREQUENCY_CAP, "shown as often as allowed, a moment ago")
         elif uncounted and candidates.campaigns[candidates.campaign[row]] in budgets:
-            out[row] = Refusal(INELIGIBLE, "its budget cannot be counted now")
+            out[row] = LossReason(INELIGIBLE, "its budget cannot be counted now")
         elif uncounted and ad_id in caps:
-            out[row] = Refusal(INELIGIBLE, "its impressions cannot be counted now")
+            out[row] = LossReason(INELIGIBLE, "its impressions cannot be counted now")
     return out
 
 
 def _charges(
-    decision: Decision, question: Question, accounts: Mapping[str, tuple[Account, tuple[int, int] | None]]
+    decision: Decision, question: AuctionRequest, accounts: Mapping[str, tuple[Account, tuple[int, int] | None]]
 ) -> dict[int, Charge]:
     """What each winner of a campaign with a budget costs it. An own ad's cost is charged like an impression's price."""
     candidates, out = question.candidates, {}
@@ -177,7 +177,7 @@ def _charges(
     return out
 
 
-def _account(stated: CampaignBudget, question: Question) -> tuple[Account, tuple[int, int] | None]:
+def _account(stated: CampaignBudget, question: AuctionRequest) -> tuple[Account, tuple[int, int] | None]:
     """A campaign's account now, and the span over which its money is to last, `None` where that has no end."""
     now = question.limits.now_ms
     span = None
@@ -195,7 +195,7 @@ def _account(stated: CampaignBudget, question: Question) -> tuple[Account, tuple
     return Account(stated.campaign_id, to_nanos(stated.money), expires_at, period), span
 
 
-def _pace(standing: Standing, account: Account, span: tuple[int, int] | None, question: Question) -> Pace:
+def _pace(standing: BudgetStatus, account: Account, span: tuple[int, int] | None, question: AuctionRequest) -> Pace:
     if span is None or question.control is None:
         return Pace()
     spent, money = to_money(standing.committed), to_money(account.budget)

@@ -10,12 +10,12 @@ import numpy as np
 
 from personalization.ads.candidates import Candidates
 from personalization.ads.terms import BUDGET_SPENT, FREQUENCY_CAP, INELIGIBLE, OUT_OF_FLIGHT
-from personalization.ads.valuation import Worth
+from personalization.ads.valuation import Valuation
 from personalization.core.cells import MISSING_TIME
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class LossReason:
     """Why a candidate cannot win: one of `names.REASONS`, and what was found."""
 
     reason: str
@@ -40,28 +40,28 @@ class Limits:
     spent: Collection[str] = ()
 
 
-def refusals(candidates: Candidates, worth: Worth, limits: Limits) -> list[Refusal | None]:
+def ineligible(candidates: Candidates, worth: Valuation, limits: Limits) -> list[LossReason | None]:
     """For each candidate the first thing that keeps it out, `None` for the eligible ones."""
-    out: list[Refusal | None] = [None] * len(candidates)
+    out: list[LossReason | None] = [None] * len(candidates)
     excluded, spent = frozenset(limits.excluded), frozenset(limits.spent)
     columns = (np.isfinite(worth.gain), candidates.campaign, candidates.starts_at, candidates.ends_at, candidates.frequency_cap)
     rows = zip(candidates.ad_id, candidates.channel, *(column.tolist() for column in columns), strict=True)
     for row, (ad_id, channel, valued, code, starts, ends, cap) in enumerate(rows):
         campaign, seen = candidates.campaigns[code], limits.shown.get(ad_id, 0)
         if not valued:
-            out[row] = Refusal(INELIGIBLE, worth.missing)
+            out[row] = LossReason(INELIGIBLE, worth.missing)
         elif ad_id in excluded or campaign in excluded:
-            out[row] = Refusal(INELIGIBLE, "excluded by the request")
+            out[row] = LossReason(INELIGIBLE, "excluded by the request")
         elif limits.channel is not None and channel is not None and channel != limits.channel:
-            out[row] = Refusal(INELIGIBLE, f"made for the channel {channel!r:.40}")
+            out[row] = LossReason(INELIGIBLE, f"made for the channel {channel!r:.40}")
         elif starts != MISSING_TIME and limits.now_ms < starts:
-            out[row] = Refusal(OUT_OF_FLIGHT, f"starts at {_moment(starts)}")
+            out[row] = LossReason(OUT_OF_FLIGHT, f"starts at {_moment(starts)}")
         elif ends != MISSING_TIME and limits.now_ms >= ends:
-            out[row] = Refusal(OUT_OF_FLIGHT, f"ended at {_moment(ends)}")
+            out[row] = LossReason(OUT_OF_FLIGHT, f"ended at {_moment(ends)}")
         elif seen >= cap:  # never of a missing one
-            out[row] = Refusal(FREQUENCY_CAP, f"shown {seen} times, at most {cap:g} are allowed")
+            out[row] = LossReason(FREQUENCY_CAP, f"shown {seen} times, at most {cap:g} are allowed")
         elif campaign in spent:
-            out[row] = Refusal(BUDGET_SPENT, "the campaign's budget is used up")
+            out[row] = LossReason(BUDGET_SPENT, "the campaign's budget is used up")
     return out
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.ads.terms import Mode
-from personalization.ads.valuation import Worth
+from personalization.ads.valuation import Valuation
 
 Numbers = NDArray[np.float64]
 
@@ -45,7 +45,7 @@ class Exploration:
 
 
 @dataclass(frozen=True)
-class Worlds:
+class PolicySamples:
     """M worlds of N candidates.
 
     present       (M, N) who takes part
@@ -68,14 +68,14 @@ def generator(decision_id: str) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(seed_of(decision_id)))
 
 
-def draw_worlds(
-    worth: Worth,
+def sample_policies(
+    worth: Valuation,
     campaign: NDArray[np.int32],
     participation: Numbers,
     slots: int,
     policy: Exploration,
     random: np.random.Generator,
-) -> Worlds:
+) -> PolicySamples:
     """The worlds of one decision.
 
     campaign        (N,) codes
@@ -95,10 +95,10 @@ def draw_worlds(
         mean = np.clip(worth.probability, 1e-9, 1 - 1e-9)
         weight = policy.strength + worth.evidence
         probability = random.beta(mean * weight, (1 - mean) * weight, size=(worlds, len(campaign)))
-    return Worlds(present, probability, draws=0 if policy.greedy or worlds == 1 else worlds)
+    return PolicySamples(present, probability, draws=0 if policy.greedy or worlds == 1 else worlds)
 
 
-def chances(scores: Numbers, present: NDArray[np.bool_], policy: Exploration) -> Numbers:
+def action_probabilities(scores: Numbers, present: NDArray[np.bool_], policy: Exploration) -> Numbers:
     """(M, N) probability of each choice in each world; a row without participants is all 0.
 
     scores    (M, N) or (1, N); equal ones go to the first

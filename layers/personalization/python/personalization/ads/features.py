@@ -4,7 +4,7 @@ The same code describes the rows of a training log, of a dropped file and of one
 user at a moment, before whatever happened then.
 
 Columns: the features of the user by their names, attributes of the users table as ``user.<name>``, columns of the ads table as
-``ad.<name>``, the place as `CONTEXT`, and `BETWEEN` the user and the ad.
+``ad.<name>``, the place as `CONTEXT`, and `USER_AD_CROSS_FEATURES` the user and the ad.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from personalization import features
 from personalization.ads.exposure import Exposure
 from personalization.core import cells
 from personalization.core.cells import MISSING_TIME
-from personalization.core.csr import Sparse, dot
+from personalization.core.csr import CsrMatrix, dot
 from personalization.core.encoder import TableColumns, zone_offset
 from personalization.core.events import Events
 from personalization.features import CategoryShares, Lifetime, Window
@@ -39,7 +39,7 @@ CONTEXT: Final[dict[str, str]] = {
     "placement": "placement",
     "channel": "channel",
 }
-BETWEEN: Final[dict[str, str]] = {
+USER_AD_CROSS_FEATURES: Final[dict[str, str]] = {
     "pair.category_share": "share of the ad's category in what the user buys (or views)",
     "pair.item_events": "events with the ad's items",
     "pair.item_purchases": "purchases of the ad's items",
@@ -57,13 +57,13 @@ BETWEEN: Final[dict[str, str]] = {
     "ad.flight_days": "days of the ad's flight",
 }
 # What a shop changes at will, and no shopper sees: these must not decide what a click is worth.
-TERMS: Final = frozenset(
+NON_FEATURE_COLUMNS: Final = frozenset(
     {"bid", "value", "cost", "billing", "budget", "budget_period", "frequency_cap", "evidence", "starts_at", "ends_at"}
 )
 
 
 @dataclass(frozen=True)
-class Views:
+class RequestContext:
     """V users, each at a moment.
 
     moments      (V,) milliseconds
@@ -110,7 +110,7 @@ class Ads:
         empty: list[Any] = [None] * rows
         columns: dict[str, Sequence[Any] | NDArray[Any]] = {}
         for name, content in table.items():
-            if name in TERMS:
+            if name in NON_FEATURE_COLUMNS:
                 continue
             if lists and name in lists:
                 parts = [set(split(cell)) for cell in content]
@@ -135,14 +135,14 @@ def split(cell: Any) -> list[str]:
     return [part for text in word.split(LIST_SEPARATOR) if (part := text.strip())]
 
 
-def views(
+def request_context(
     events: Events,
     moments: NDArray[np.int64],
     window: Window,
     zone: tzinfo = UTC,
     evicted: Lifetime | None = None,
     attributes: TableColumns | None = None,
-) -> Views:
+) -> RequestContext:
     """Users as they were known just before a moment each.
 
     events       of V users
@@ -154,11 +154,11 @@ def views(
     columns: dict[str, Any] = dict(features.compute(events, before, window, zone, evicted))
     columns |= {ATTRIBUTE_PREFIX + name: content for name, content in (attributes or {}).items()}
     recent = features.truncate(features.visible(events, before), before, window)
-    return Views(moments, columns, features.category_shares(recent), recent)
+    return RequestContext(moments, columns, features.category_shares(recent), recent)
 
 
 def describe(
-    seen: Views,
+    seen: RequestContext,
     ads: Ads,
     view: NDArray[np.int64],
     ad: NDArray[np.int64],
@@ -191,17 +191,17 @@ def describe(
     return columns | _affinity(seen, ads, view, ad) | exposure.columns(moments)
 
 
-def _affinity(seen: Views, ads: Ads, view: NDArray[np.int64], ad: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+def _affinity(seen: RequestContext, ads: Ads, view: NDArray[np.int64], ad: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
     """How much the users like what the ads are about."""
     events, shares, rows = seen.recent, seen.shares, len(seen)
     of_share = np.repeat(np.arange(rows), np.diff(shares.offsets))
-    category = Sparse.of_lists(ads.categories, _code_of(events.categories))
-    item = Sparse.of_lists(ads.items, _code_of(events.items))
+    category = CsrMatrix.of_lists(ads.categories, _code_of(events.categories))
+    item = CsrMatrix.of_lists(ads.items, _code_of(events.items))
     bought = is_purchase(events).astype(np.float64)
     ones = np.ones(len(events))
 
-    def table(row: NDArray[Any], code: NDArray[Any], value: NDArray[np.float64], like: Sparse) -> Sparse:
-        return Sparse.of(row.astype(np.int64), code.astype(np.int64), value, rows, like.width)
+    def table(row: NDArray[Any], code: NDArray[Any], value: NDArray[np.float64], like: CsrMatrix) -> CsrMatrix:
+        return CsrMatrix.of(row.astype(np.int64), code.astype(np.int64), value, rows, like.width)
 
     nameless = np.array([not words for words in ads.categories], dtype=bool)[ad]
     itemless = np.array([not words for words in ads.items], dtype=bool)[ad]

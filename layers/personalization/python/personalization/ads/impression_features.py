@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.ads.exposure import Exposure
-from personalization.ads.features import Ads, describe, views
+from personalization.ads.features import Ads, describe, request_context
 from personalization.core.events import Events
 from personalization.features import Window
 
@@ -62,7 +62,9 @@ def describe_rows(
     parts = []
     for start, stop in _chunks(end - first):
         known = {name: content[whose[start:stop]] for name, content in attributes.items()}
-        seen = views(_histories(events, first[start:stop], end[start:stop]), when[start:stop], window, zone, attributes=known)
+        seen = request_context(
+            _histories(events, first[start:stop], end[start:stop]), when[start:stop], window, zone, attributes=known
+        )
         rows = slice(int(np.searchsorted(view, start)), int(np.searchsorted(view, stop)))
         exposure = shown.exposure.take(order[rows])
         columns = describe(seen, ads, view[rows] - start, ad[rows], exposure, zone, placement[rows], channel[rows])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Numbers = NDArray[np.float64]
 
 
-class Asked(NamedTuple):
+class PlanQuery(NamedTuple):
     """Rows of a plan: a user in a cell of the grid; (N,) indices each."""
 
     user: NDArray[np.int64]
@@ -23,7 +23,7 @@ class Asked(NamedTuple):
 
 
 # Rows → (N,) expected value of each, in money, and the chances behind it.
-Score = Callable[[Asked], tuple[Numbers, Mapping[str, Numbers]]]
+Score = Callable[[PlanQuery], tuple[Numbers, Mapping[str, Numbers]]]
 
 ROWS_PER_CALL: Final = 8_192
 AXES: Final = ("hour", "channel", "creative")
@@ -86,7 +86,7 @@ def evaluate(grid: Grid, users: int, score: Score) -> Values:
     for start in range(0, len(grid), step):
         cells = np.arange(start, min(start + step, len(grid)))
         cell = np.repeat(cells, users)
-        values, chances = score(Asked(np.tile(np.arange(users), len(cells)), hour[cell], channel[cell], creative[cell]))
+        values, chances = score(PlanQuery(np.tile(np.arange(users), len(cells)), hour[cell], channel[cell], creative[cell]))
         expected[cells] = values.reshape(len(cells), users)
         for name, content in chances.items():
             means.setdefault(name, np.empty(len(grid)))[cells] = content.reshape(len(cells), users).mean(axis=1)

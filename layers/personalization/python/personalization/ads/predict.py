@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from personalization.ads.valuation import Chances
+from personalization.ads.valuation import PredictedRates
 from personalization.bundles.bundle import Bundle
 from personalization.core.encoder import BadCell, TableColumns
 from personalization.core.errors import BundleInvalid
@@ -23,7 +23,7 @@ def tasks_of(bundle: Bundle) -> tuple[str, ...]:
     return tuple(bundle.manifest.get("tasks", ()))
 
 
-def chances_of(bundle: Bundle, columns: TableColumns, rows: int) -> tuple[Chances, list[BadCell]]:
+def chances_of(bundle: Bundle, columns: TableColumns, rows: int) -> tuple[PredictedRates, list[BadCell]]:
     """P(click), P(conversion) and the ad's effect for described rows, and the cells that counted as missing because they
     were bad.
 
@@ -48,10 +48,10 @@ def chances_of(bundle: Bundle, columns: TableColumns, rows: int) -> tuple[Chance
     click, conversion = found.get(CLICK, unknown), found.get(CONVERSION, unknown)
     both = click * conversion if CLICK in found else conversion
     effect = both - found[UNTREATED] if UNTREATED in found else None
-    return Chances(click, both, effect), encoded.bad_cells
+    return PredictedRates(click, both, effect), encoded.bad_cells
 
 
-def told(chances: Chances) -> Mapping[str, Any]:
+def told(chances: PredictedRates) -> Mapping[str, Any]:
     """The chances by the names that answers have for them; those that the model knows."""
     named = {"pctr": chances.click, "pcvr": chances.conversion, "pconversion": chances.both, "effect": chances.effect}
     return {name: values for name, values in named.items() if values is not None and not np.isnan(values).all()}

@@ -25,7 +25,7 @@ Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Chances:
+class PredictedRates:
     """What a model says of N candidates, once they are seen; NaN where it says nothing.
 
     click    (N,) P(click | seen)
@@ -38,7 +38,7 @@ class Chances:
     effect: Numbers | None = None
 
     @classmethod
-    def of(cls, click: Numbers, conversion: Numbers, effect: Numbers | None = None) -> Chances:
+    def of(cls, click: Numbers, conversion: Numbers, effect: Numbers | None = None) -> PredictedRates:
         """From P(click | seen) and P(conversion | click)."""
         return cls(click, click * conversion, effect)
 
@@ -51,7 +51,7 @@ class Chances:
 
 
 @dataclass(frozen=True)
-class Worth:
+class Valuation:
     """Worth of N candidates in any slot: `gain` × (e where `scaled`, else 1) − `cost`.
 
     gain          (N,) money, NaN where an ad states nothing to value it by
@@ -96,18 +96,18 @@ def unpriced(candidates: Candidates) -> bool:
     return not (np.isfinite(candidates.bid).any() or np.isfinite(candidates.value).any())
 
 
-def worth_of(objective: Objective, candidates: Candidates, chances: Chances) -> Worth:
+def valuate(objective: Objective, candidates: Candidates, chances: PredictedRates) -> Valuation:
     """By what ads are ranked."""
     if objective == "own":
-        return own_worth(candidates, chances)
-    return chance_worth(candidates, chances) if unpriced(candidates) else paid_worth(candidates, chances)
+        return value_of_own(candidates, chances)
+    return value_by_rate(candidates, chances) if unpriced(candidates) else value_of_paid(candidates, chances)
 
 
-def chance_worth(candidates: Candidates, chances: Chances) -> Worth:
+def value_by_rate(candidates: Candidates, chances: PredictedRates) -> Valuation:
     """By the first chance that the model knows; nobody pays."""
     chance = chances.both if np.isnan(chances.click).all() else chances.click
     rows = len(candidates)
-    return Worth(
+    return Valuation(
         gain=chance,
         slope=np.ones(rows),
         probability=np.nan_to_num(chance),
@@ -121,7 +121,7 @@ def chance_worth(candidates: Candidates, chances: Chances) -> Worth:
     )
 
 
-def paid_worth(candidates: Candidates, chances: Chances) -> Worth:
+def value_of_paid(candidates: Candidates, chances: PredictedRates) -> Valuation:
     """Expected revenue: from the bid where there is one, else from the value of a conversion."""
     cpm, cpc = candidates.billing == BILLINGS.index(CPM), candidates.billing == BILLINGS.index(CPC)
     both = chances.both
@@ -129,7 +129,7 @@ def paid_worth(candidates: Candidates, chances: Chances) -> Worth:
     has_bid = np.isfinite(candidates.bid)
     gain = np.where(has_bid, candidates.bid * unit, candidates.value * both)
     slope = np.where(has_bid, np.where(cpm, 0.0, candidates.bid), candidates.value)
-    return Worth(
+    return Valuation(
         gain=gain,
         slope=slope,
         probability=np.nan_to_num(np.where(has_bid & cpc, chances.click, both)),
@@ -143,13 +143,13 @@ def paid_worth(candidates: Candidates, chances: Chances) -> Worth:
     )
 
 
-def own_worth(candidates: Candidates, chances: Chances) -> Worth:
+def value_of_own(candidates: Candidates, chances: PredictedRates) -> Valuation:
     """Expected profit of the shop's own ads and coupons; where no ad states a value, conversions are counted."""
     value = candidates.value if np.isfinite(candidates.value).any() else np.ones(len(candidates))
     both = chances.both
     effect = both if chances.effect is None else chances.effect
     discount = np.nan_to_num(candidates.discount)
-    return Worth(
+    return Valuation(
         gain=value * effect - discount * both,
         slope=value - discount,
         probability=np.nan_to_num(both),

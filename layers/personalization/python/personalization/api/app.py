@@ -12,7 +12,7 @@ from aws_lambda_powertools.event_handler.api_gateway import APIGatewayRestResolv
 
 from personalization.api.problems import PROBLEM_JSON, MethodNotAllowed, problem
 from personalization.api.requests import Call, request_id_of
-from personalization.api.responses import Answer, body, dumps
+from personalization.api.responses import ApiResponse, body, dumps
 from personalization.api.services import Services
 from personalization.core.errors import NotFound, PersonalizationError
 from personalization.core.observability import Observed
@@ -28,7 +28,7 @@ class Route(NamedTuple):
 
     method: str
     path: str
-    answer: Callable[[Call], Answer]
+    answer: Callable[[Call], ApiResponse]
 
 
 def application(services: Services, routes: Sequence[Route]) -> Handler:
@@ -44,7 +44,7 @@ class _Request:
     now: float
     route: str = "unknown"
     status: int = 500
-    answer: Answer | None = None
+    answer: ApiResponse | None = None
 
 
 class _Application:

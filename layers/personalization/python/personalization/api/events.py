@@ -11,13 +11,13 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from personalization.ads.budgets import Settlement
-from personalization.ads.budgets.settlement import outcomes, settle
-from personalization.api.ads.score import House
+from personalization.ads.budgets.settlement import ad_outcomes, settle
+from personalization.api.ads.score import AdStores
 from personalization.api.app import Route
 from personalization.api.json_rows import Columns, Row, as_sent, canonical_columns
 from personalization.api.problems import pointer
 from personalization.api.requests import Body, Call
-from personalization.api.responses import Answer
+from personalization.api.responses import ApiResponse
 from personalization.api.services import Services
 from personalization.core.cells import is_missing, words
 from personalization.core.errors import Fault, InvalidInput
@@ -35,9 +35,9 @@ class EventsRequest(Body):
 
 
 def routes(services: Services) -> list[Route]:
-    house = House.of(services)
+    house = AdStores.of(services)
 
-    def append(call: Call) -> Answer:
+    def append(call: Call) -> ApiResponse:
         sent = call.body(EventsRequest).events
         groups = [(kind, places, parse_events(own, len(places)), own) for kind, places, own in _by_owner(sent, call.now_ms)]
         faults = [
@@ -57,17 +57,17 @@ def routes(services: Services) -> list[Route]:
         settled = [one for kind, _, parsed, own in groups for one in _settled(house, kind, parsed, own, call.now_ms)]
         if settled:
             content["settled"] = sum(not one.because and not one.repeated for one in settled)
-        return Answer(content)
+        return ApiResponse(content)
 
     return [Route("POST", "/v1/events", append)]
 
 
-def _settled(house: House, kind: Kind, parsed: ParsedEvents, columns: Columns, now_ms: int) -> list[Settlement]:
+def _settled(house: AdStores, kind: Kind, parsed: ParsedEvents, columns: Columns, now_ms: int) -> list[Settlement]:
     """What became of the ads that these events followed from."""
     if house.budgets is None or "decision_id" not in columns:
         return []
     events, cells = parsed.events, words(columns["decision_id"])
-    told = outcomes([cells[row] for row in parsed.kept.tolist()], events.event_type.tolist())
+    told = ad_outcomes([cells[row] for row in parsed.kept.tolist()], events.event_type.tolist())
     partitions = [partition(kind, events.users[user]) for user in events.user.tolist()]
     return settle(told, partitions, now_ms, house.budgets, house.exposures)
 

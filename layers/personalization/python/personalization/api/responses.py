@@ -13,7 +13,7 @@ from personalization.bundles.bundle import Bundle
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApiResponse:
     """What a route answers.
 
     content    its own part of the body
@@ -41,7 +41,7 @@ class Answer:
         return max(0.0, (now - created.timestamp()) / 86_400)
 
 
-def body(answer: Answer, call: Call) -> str:
+def body(answer: ApiResponse, call: Call) -> str:
     """The JSON of an answer. No NaN and no infinity leave: as numbers they are written as null, «not known».
 
     Routes whose numbers must be known (probabilities, scores) check them before.

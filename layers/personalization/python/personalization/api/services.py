@@ -15,7 +15,7 @@ from botocore.config import Config
 
 from personalization.bundles import ModelStore
 from personalization.bundles.bundle import Bundle
-from personalization.catalog import CatalogueStore
+from personalization.catalog import CatalogReader
 from personalization.core.errors import ModelUnavailable
 from personalization.core.observability import Monitor
 from personalization.core.settings import Settings
@@ -87,9 +87,9 @@ class Services:
         return self.state
 
     @cached_property
-    def catalogue(self) -> CatalogueStore:
+    def catalogue(self) -> CatalogReader:
         """The items to recommend, besides what the model knows of them."""
-        return CatalogueStore(self.s3, self.settings.data_bucket, clock=self.clock, on_failure=self.monitor.model_not_refreshed)
+        return CatalogReader(self.s3, self.settings.data_bucket, clock=self.clock, on_failure=self.monitor.model_not_refreshed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from personalization.api.explain_options import Explained
 from personalization.api.json_rows import canonical, columns_of
 from personalization.api.problems import pointer
 from personalization.api.requests import Call
-from personalization.api.responses import Answer
+from personalization.api.responses import ApiResponse
 from personalization.api.services import Services
 from personalization.bundles.bundle import Bundle
 from personalization.core.errors import BundleInvalid, Fault, InvalidInput
@@ -30,7 +30,7 @@ def table_routes(services: Services, job: str) -> list[Route]:
     """The route of a job's flat model."""
     name = job + TABLE_SUFFIX
 
-    def answer(call: Call) -> Answer:
+    def answer(call: Call) -> ApiResponse:
         request = call.body(TableRequest)
         rows = request.rows
         request.check_explained("/rows", len(rows))
@@ -52,7 +52,7 @@ def table_routes(services: Services, job: str) -> list[Route]:
             for result in results:
                 result["explanation"] = explainer.told(inputs, result["row"], columns)
         warnings = _warnings(bundle, set(columns)) + unexplained
-        return Answer({"results": results}, bundle, served.variant, served.because, warnings)
+        return ApiResponse({"results": results}, bundle, served.variant, served.because, warnings)
 
     return [Route("POST", f"/v1/tables/{name}", answer)]
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from personalization.api.app import Route
 from personalization.api.requests import Call, rfc3339
-from personalization.api.responses import Answer
+from personalization.api.responses import ApiResponse
 from personalization.api.services import Services
 from personalization.core.errors import NotFound
 
@@ -16,16 +16,16 @@ _DAY: Final = 86_400
 
 
 def routes(services: Services) -> list[Route]:
-    def everything(call: Call) -> Answer:
+    def everything(call: Call) -> ApiResponse:
         user_id = call.path_id("user_id")
         stored = services.users.everything(user_id)
         if not stored["items"]:
             raise NotFound("nothing is stored about this user")
-        return Answer({"user_id": user_id} | stored)
+        return ApiResponse({"user_id": user_id} | stored)
 
-    def erase(call: Call) -> Answer:
+    def erase(call: Call) -> ApiResponse:
         removed = services.users.erase(call.path_id("user_id"))
-        return Answer({"removed": removed, "expires_later": _later(services.settings.results_days, call.now)})
+        return ApiResponse({"removed": removed, "expires_later": _later(services.settings.results_days, call.now)})
 
     return [Route("GET", "/v1/users/{user_id}", everything), Route("DELETE", "/v1/users/{user_id}", erase)]
 

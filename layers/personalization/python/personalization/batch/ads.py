@@ -28,7 +28,7 @@ from personalization.core.events import Events, Interner, concatenate, empty_eve
 from personalization.core.schema import AD_ID, ADS, IMPRESSIONS, TIMESTAMP, USER_ID
 from personalization.data import Chunk, open_table
 from personalization.profiles.predict import window_of
-from personalization.state.parallel import at_once
+from personalization.state.parallel import map_parallel
 
 CANDIDATES: Final = "candidates"
 ROWS_AT_ONCE: Final = 8_192
@@ -189,7 +189,7 @@ def _exposure(task: ScoringTask, rows: _Rows, moment: NDArray[np.int64]) -> Expo
     for n, (user, ad) in enumerate(zip(rows.users, rows.ads, strict=True)):
         if user is not None and ad is not None:
             of_user.setdefault(user, []).append(n)
-    parts = at_once(lambda one: (one[1], read(one[0], [str(rows.ads[n]) for n in one[1]])), of_user.items(), _READERS)
+    parts = map_parallel(lambda one: (one[1], read(one[0], [str(rows.ads[n]) for n in one[1]])), of_user.items(), _READERS)
     columns = {name: content.copy() for name, content in vars(exposure).items()}
     for places, known in parts:
         for name, content in columns.items():
@@ -202,7 +202,7 @@ def _events(task: ScoringTask, users: list[str]) -> Events:
     read = task.surroundings.read_user
     if read is None:
         return empty_events(users)
-    found = dict(at_once(lambda user: (user, read(user)), [user for user in users if user != "\0"], _READERS))
+    found = dict(map_parallel(lambda user: (user, read(user)), [user for user in users if user != "\0"], _READERS))
     parts = [found[user] if user in found else empty_events([user]) for user in users]
     joined = concatenate(parts) if parts else empty_events(users)
     code = Interner(users).codes(joined.users)

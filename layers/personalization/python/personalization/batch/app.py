@@ -15,15 +15,15 @@ from botocore.config import Config
 
 from personalization.ads.ad_catalog import AdCatalogueStore, write_catalogue
 from personalization.ads.budgets.counters import CounterTable
-from personalization.ads.budgets.exposure_store import Exposures
+from personalization.ads.budgets.exposure_store import ExposureStore
 from personalization.batch.handler import Answer, BatchHandler
-from personalization.batch.partitions import Share
+from personalization.batch.partitions import Partition
 from personalization.batch.runner import Runner
-from personalization.batch.task import Surroundings
+from personalization.batch.task import JobDependencies
 from personalization.batch.workspace import own_directory
 from personalization.bundles import ModelStore
 from personalization.bundles.bundle import Bundle
-from personalization.catalog import CatalogueStore, CatalogueWriter
+from personalization.catalog import CatalogReader, CatalogWriter
 from personalization.core.settings import Settings
 from personalization.profiles.predict import window_of
 from personalization.state import StateStore
@@ -66,10 +66,10 @@ def batch_handler(job: str) -> Callable[[dict[str, Any], Any], Answer]:
             on_failure=refresh_failed,
         )
 
-    def remember(bundle: Bundle, share: Share) -> None:
+    def remember(bundle: Bundle, share: Partition) -> None:
         state.write_windows(share.events, share.event_ids, share.order_ids, window_of(bundle).max_events)
 
-    exposures = Exposures(CounterTable(dynamodb, settings.state_table), settings.state_ttl_days)
+    exposures = ExposureStore(CounterTable(dynamodb, settings.state_table), settings.state_ttl_days)
     runner = Runner(
         s3,
         settings.data_bucket,
@@ -77,9 +77,9 @@ def batch_handler(job: str) -> Callable[[dict[str, Any], Any], Answer]:
         max_reject_share=settings.max_reject_share,
         on_events=remember,
         temp_dir=own_directory(cache_dir.parent),
-        surroundings=Surroundings(
-            catalogue=CatalogueStore(s3, settings.data_bucket, ttl=0.0).get,
-            on_items=CatalogueWriter(s3, settings.data_bucket).append,
+        surroundings=JobDependencies(
+            catalogue=CatalogReader(s3, settings.data_bucket, ttl=0.0).get,
+            on_items=CatalogWriter(s3, settings.data_bucket).append,
             read_user=lambda user_id: state.read(user_id).events,
             ads=AdCatalogueStore(s3, settings.data_bucket, ttl=0.0).get,
             read_exposure=lambda user_id, ads: exposures.read(partition("user", user_id), ads),

@@ -14,7 +14,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from personalization.batch.jobs import Job, ObjectRef, job_of_key
-from personalization.batch.runner import Outcome
+from personalization.batch.runner import JobResult
 from personalization.batch.triggers import object_refs
 from personalization.core.errors import PersonalizationError
 from personalization.core.observability import cause
@@ -31,7 +31,7 @@ class BatchHandler:
     run      scores one file
     """
 
-    def __init__(self, job: str, bucket: str, run: Callable[[Job], Outcome], logger: Logger, metrics: Metrics) -> None:
+    def __init__(self, job: str, bucket: str, run: Callable[[Job], JobResult], logger: Logger, metrics: Metrics) -> None:
         self._job, self._bucket, self._run = job, bucket, run
         self._logger, self._metrics = logger, metrics
 
@@ -64,7 +64,7 @@ class BatchHandler:
         self._report(ref, outcome, monotonic() - started)
         return True
 
-    def _report(self, ref: ObjectRef, outcome: Outcome, seconds: float) -> None:
+    def _report(self, ref: ObjectRef, outcome: JobResult, seconds: float) -> None:
         facts: dict[str, Any] = {"object_key": ref.key, "status": outcome.status, "seconds": round(seconds, 3)}
         facts |= {"results": outcome.results} if outcome.results else {}
         if outcome.tally is not None:

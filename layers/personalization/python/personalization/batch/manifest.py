@@ -10,13 +10,19 @@ from typing import Any
 import orjson
 
 from personalization.batch.jobs import Job, input_version
-from personalization.batch.output import Part
-from personalization.batch.row_counts import Tally
+from personalization.batch.output import OutputPart
+from personalization.batch.row_counts import RowCounts
 from personalization.bundles.bundle import Bundle
 
 
 def manifest(
-    job: Job, bundle: Bundle, content_sha256: str, tally: Tally, parts: Sequence[Part] = (), *, because: str | None = None
+    job: Job,
+    bundle: Bundle,
+    content_sha256: str,
+    tally: RowCounts,
+    parts: Sequence[OutputPart] = (),
+    *,
+    because: str | None = None,
 ) -> bytes:
     """JSON of a job's manifest; `because` says why it failed, and then nothing counts as scored."""
     used = tally.rows_used if because is None else 0

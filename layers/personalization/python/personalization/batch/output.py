@@ -42,7 +42,7 @@ class StreamOutput:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class OutputPart:
     """One finished file of lines."""
 
     name: str
@@ -54,7 +54,7 @@ class PartsOutput(AbstractContextManager["PartsOutput"]):
     """``part-00000.jsonl``, … and ``rejects.jsonl`` in a directory; complete when left."""
 
     def __init__(self, directory: Path, max_lines: int = MAX_PART_LINES, max_bytes: int = MAX_PART_BYTES) -> None:
-        self.parts: list[Part] = []
+        self.parts: list[OutputPart] = []
         self._directory, self._max_lines, self._max_bytes = directory, max_lines, max_bytes
         self._rejects = (directory / REJECTS).open("wb")
         self._part: BinaryIO | None = None
@@ -85,7 +85,7 @@ class PartsOutput(AbstractContextManager["PartsOutput"]):
     def _finish_part(self) -> None:
         if self._part:
             self._part.close()
-            self.parts.append(Part(self._part_name(), self._lines, self._hash.hexdigest()))
+            self.parts.append(OutputPart(self._part_name(), self._lines, self._hash.hexdigest()))
             self._part = None
 
     def _part_name(self) -> str:

@@ -27,7 +27,7 @@ _LENGTH_BYTES: Final = 8
 
 
 @dataclass(frozen=True)
-class Share:
+class Partition:
     """All events of some users, in the order of the file.
 
     event_ids, order_ids   one word for each event, `None` where it has none
@@ -38,7 +38,7 @@ class Share:
     order_ids: list[str | None]
 
 
-class Spill(AbstractContextManager["Spill"]):
+class EventPartitions(AbstractContextManager["EventPartitions"]):
     """Takes parsed events, gives back shares; `count` files in `directory`, closed when left."""
 
     def __init__(self, directory: Path, count: int) -> None:
@@ -62,7 +62,7 @@ class Spill(AbstractContextManager["Spill"]):
             rows = by_share[bounds[number] : bounds[number + 1]]
             self._files[number].write(_packed(events.take(rows), parsed, rows.tolist()))
 
-    def share(self, number: int) -> Share:
+    def share(self, number: int) -> Partition:
         """The events of one share, whose file is gone afterwards."""
         path = self._paths[number]
         self._files[number].close()
@@ -78,10 +78,10 @@ class Spill(AbstractContextManager["Spill"]):
         events = concatenate(parts) if parts else _EMPTY
         # A basket may have come in several pieces.
         order = basket_codes(events.user, Interner().codes(order_ids), events.timestamp)
-        return Share(replace(events, order=order), event_ids, order_ids)
+        return Partition(replace(events, order=order), event_ids, order_ids)
 
 
-def shares_for(path: Path, compression: int = 6, bytes_per_row: int = 40) -> int:
+def partition_count(path: Path, compression: int = 6, bytes_per_row: int = 40) -> int:
     """How many shares a file needs, by its size alone."""
     with path.open("rb") as stream:
         unzipped = path.stat().st_size * (compression if stream.read(2) == b"\x1f\x8b" else 1)

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from personalization.batch.partitions import Share, Spill, shares_for
+from personalization.batch.partitions import EventPartitions, Partition, partition_count
 from personalization.batch.row_counts import DUPLICATE
 from personalization.batch.task import ScoringTask
 from personalization.bundles.bundle import Bundle
@@ -51,7 +51,7 @@ def score_users(bundle: Bundle, task: ScoringTask, answer: Answer) -> None:
     """One line for each user, whatever `answer` says of them."""
     with (
         tempfile.TemporaryDirectory(dir=task.temp_dir) as directory,
-        Spill(Path(directory), shares_for(task.path)) as spill,
+        EventPartitions(Path(directory), partition_count(task.path)) as spill,
     ):
         newest = _share_out(bundle, task, spill)
         task.tally.check(task.max_reject_share)
@@ -61,7 +61,7 @@ def score_users(bundle: Bundle, task: ScoringTask, answer: Answer) -> None:
             _answer(task, spill.share(number), answer)
 
 
-def _share_out(bundle: Bundle, task: ScoringTask, spill: Spill) -> int | None:
+def _share_out(bundle: Bundle, task: ScoringTask, spill: EventPartitions) -> int | None:
     """First pass; the newest timestamp, `None` where there is no event."""
     reader = open_table(task.path, mapping=task.mapping, kind=INTERACTIONS.kind, only=READ)
     tally = task.tally
@@ -90,7 +90,7 @@ def _rejects(chunk: Chunk, parsed: ParsedEvents) -> list[Reject]:
     return chunk.rejects + bad + [chunk.reject(row, "event_id", DUPLICATE) for row in parsed.duplicates]
 
 
-def _answer(task: ScoringTask, share: Share, answer: Answer) -> None:
+def _answer(task: ScoringTask, share: Partition, answer: Answer) -> None:
     """Second pass over some of the users."""
     if not len(share.events):
         return

@@ -19,9 +19,9 @@ from personalization.core.events import Events, concatenate, empty_events
 from personalization.core.schema import INTERACTIONS, ITEM_ID, ITEMS, MAX_ID_LENGTH, USER_ID, USERS
 from personalization.data import Chunk, open_table
 from personalization.features import visible
-from personalization.recommendations import Histories, from_events, from_items
-from personalization.recommendations.recommend_batch import lists
-from personalization.recommendations.serving_catalog import Assortment, assortment
+from personalization.recommendations import InteractionHistory, from_events, from_items
+from personalization.recommendations.recommend_batch import recommend_batch
+from personalization.recommendations.serving_catalog import ServingCatalog, serving_catalog
 
 HISTORY: Final = "history"
 _USERS_AT_ONCE: Final = 2_048
@@ -40,7 +40,7 @@ def score(bundle: Bundle, task: ScoringTask) -> None:
         return
     if kind not in (INTERACTIONS.kind, USERS.kind):
         raise InvalidInput(f"expected interactions, users or items, received a file without {USER_ID} and without {ITEM_ID}")
-    here = assortment(bundle, task.surroundings.catalogue())
+    here = serving_catalog(bundle, task.surroundings.catalogue())
     task.tally.catalogue = here.version
     if kind == USERS.kind:
         _users(here, task)
@@ -48,17 +48,17 @@ def score(bundle: Bundle, task: ScoringTask) -> None:
         score_users(bundle, task, lambda events, as_of: _of_events(here, events, as_of, task.k))
 
 
-def _of_events(here: Assortment, events: Events, as_of: int, k: int) -> list[dict[str, Any]]:
-    found = lists(here, _histories(here, events, as_of), k)
+def _of_events(here: ServingCatalog, events: Events, as_of: int, k: int) -> list[dict[str, Any]]:
+    found = recommend_batch(here, _histories(here, events, as_of), k)
     return [{"user_id": user, "items": items} for user, items in zip(events.users, found, strict=True)]
 
 
-def _histories(here: Assortment, events: Events, as_of: int) -> Histories:
+def _histories(here: ServingCatalog, events: Events, as_of: int) -> InteractionHistory:
     known = np.array([here.code_of_item.get(item, -1) for item in events.items], np.int32)
     return from_events(visible(events, as_of), known, as_of, here.recommender.window)
 
 
-def _users(here: Assortment, task: ScoringTask) -> None:
+def _users(here: ServingCatalog, task: ScoringTask) -> None:
     """One line for each row, in order: by its history, else by what state knows, else as for somebody new."""
     tally = task.tally
     reader = open_table(task.path, mapping=task.mapping, kind=USERS.kind, only=frozenset({USER_ID, HISTORY}))
@@ -84,14 +84,14 @@ def _users(here: Assortment, task: ScoringTask) -> None:
 
 
 def _of_rows(
-    here: Assortment, task: ScoringTask, users: Sequence[str | None], told: Sequence[list[str] | None]
+    here: ServingCatalog, task: ScoringTask, users: Sequence[str | None], told: Sequence[list[str] | None]
 ) -> list[list[dict[str, Any]]]:
     """Users with a history at the pace of the training data; the others at their own, which state knows."""
     window = here.recommender.window.max_events
     found: list[list[dict[str, Any]]] = [[] for _ in users]
     with_history = [row for row, items in enumerate(told) if items is not None]
     histories = from_items([here.codes(told[row] or [])[0] for row in with_history], here.recommender.pace, window)
-    for row, items in zip(with_history, lists(here, histories, task.k), strict=True):
+    for row, items in zip(with_history, recommend_batch(here, histories, task.k), strict=True):
         found[row] = items
     others = [row for row, items in enumerate(told) if items is None]
     if not others:
@@ -102,7 +102,7 @@ def _of_rows(
     events = concatenate([_named(part, str(place)) for place, part in enumerate(parts)])
     newest = int(events.timestamp.max(initial=0)) if task.as_of is None else task.as_of
     task.tally.as_of = max(newest, task.tally.as_of or 0)
-    for row, items in zip(others, lists(here, _histories(here, events, newest), task.k), strict=True):
+    for row, items in zip(others, recommend_batch(here, _histories(here, events, newest), task.k), strict=True):
         found[row] = items
     return found
 

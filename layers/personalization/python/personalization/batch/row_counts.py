@@ -20,7 +20,7 @@ class TooManyRejects(InvalidInput):
 
 
 @dataclass
-class Tally:
+class RowCounts:
     """Counts of one job, filled in while its file is read.
 
     rows_in       rows of the file, without header and blank lines

@@ -21,11 +21,11 @@ from botocore.exceptions import ClientError
 from personalization.batch.jobs import FAILED, MANIFEST, REJECTS, SUCCESS, Job, input_version
 from personalization.batch.manifest import manifest, moment
 from personalization.batch.output import PartsOutput
-from personalization.batch.partitions import Share
-from personalization.batch.row_counts import Tally
+from personalization.batch.partitions import Partition
+from personalization.batch.row_counts import RowCounts
 from personalization.batch.score import score_file
 from personalization.batch.segment_exports import CURRENT_SEGMENTS, SEGMENTS_JSON, SegmentExports
-from personalization.batch.task import Surroundings
+from personalization.batch.task import JobDependencies
 from personalization.bundles.bundle import Bundle
 from personalization.core.errors import InvalidInput
 from personalization.core.schema import ADS
@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class JobResult:
     """What became of a file.
 
     status    done; there (it was done before); failed; gone (the object is not there any more)
@@ -52,7 +52,7 @@ class Outcome:
 
     status: Literal["done", "there", "failed", "gone"]
     results: str = ""
-    tally: Tally | None = None
+    tally: RowCounts | None = None
     because: str = ""
 
 
@@ -73,15 +73,15 @@ class Runner:
         models: Callable[[str], Bundle],
         *,
         max_reject_share: float,
-        on_events: Callable[[Bundle, Share], None] | None = None,
+        on_events: Callable[[Bundle, Partition], None] | None = None,
         temp_dir: Path | None = None,
-        surroundings: Surroundings | None = None,
+        surroundings: JobDependencies | None = None,
     ) -> None:
         self._s3, self._bucket, self._models = s3, bucket, models
         self._max_reject_share, self._on_events, self._temp_dir = max_reject_share, on_events, temp_dir
         self._surroundings = surroundings
 
-    def run(self, job: Job) -> Outcome:
+    def run(self, job: Job) -> JobResult:
         """Score one file. Raises `ModelUnavailable`, `StateUnavailable` and botocore's errors: the job may be repeated."""
         bundle = self._models(job.name)
         with TemporaryDirectory(prefix="batch-", dir=self._temp_dir) as name:
@@ -89,19 +89,19 @@ class Runner:
             digest = hashlib.sha256()
             dropped_at = self._download(job.key, directory / "input", digest)
             if dropped_at is None:
-                return Outcome("gone")
+                return JobResult("gone")
             mapping = next((raw for key in job.mapping_keys if (raw := self._read(key)) is not None), None)
             digest.update(mapping or b"")
             version = input_version(digest.hexdigest(), bundle.version)
             prefix = job.results(version)
             if self._exists(prefix + SUCCESS) and not self._replaces(prefix):
-                return Outcome("there", prefix)
+                return JobResult("there", prefix)
             return self._score(job, bundle, directory, dropped_at, mapping, prefix, digest.hexdigest())
 
     def _score(
         self, job: Job, bundle: Bundle, directory: Path, dropped_at: int, mapping: bytes | None, prefix: str, sha256: str
-    ) -> Outcome:
-        tally = Tally()
+    ) -> JobResult:
+        tally = RowCounts()
         on_events, results = self._on_events, directory / "results"
         results.mkdir()
         segments = SegmentExports.of(results, bundle)
@@ -125,7 +125,7 @@ class Runner:
             self._put_file(prefix, results / REJECTS)
             self._put(prefix + MANIFEST, manifest(job, bundle, sha256, tally, because=error.detail))
             self._put(prefix + FAILED, b"")
-            return Outcome("failed", prefix, tally, error.detail)
+            return JobResult("failed", prefix, tally, error.detail)
         for part in output.parts:
             self._put_file(prefix, results / part.name)
         self._put_file(prefix, results / REJECTS)
@@ -135,14 +135,14 @@ class Runner:
         if self._exists(prefix + FAILED):  # of a try under a stricter limit
             self._s3.delete_object(Bucket=self._bucket, Key=prefix + FAILED)
         self._put(prefix + SUCCESS, b"")
-        return Outcome("done", prefix, tally)
+        return JobResult("done", prefix, tally)
 
     def _replaces(self, prefix: str) -> bool:
         """Whether a file that was worked on before takes effect once more: the ads of the day before, dropped again."""
         return bool(orjson.loads(self._read(prefix + MANIFEST) or b"{}").get("kind") == ADS.kind)
 
     def _put_segments(
-        self, job: Job, bundle: Bundle, tally: Tally, segments: SegmentExports, prefix: str, results: Path
+        self, job: Job, bundle: Bundle, tally: RowCounts, segments: SegmentExports, prefix: str, results: Path
     ) -> None:
         """The exports, what is told of them, and the same once more where `GET /v1/segments` looks: the newest job counts."""
         for name in segments.files:

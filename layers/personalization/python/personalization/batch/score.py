@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from personalization.batch import ads, profiles, recommendations, tables
 from personalization.batch.output import Output
-from personalization.batch.partitions import Share
-from personalization.batch.row_counts import Tally
-from personalization.batch.task import OnBadRow, ScoringTask, Surroundings
+from personalization.batch.partitions import Partition
+from personalization.batch.row_counts import RowCounts
+from personalization.batch.task import JobDependencies, OnBadRow, ScoringTask
 from personalization.bundles.bundle import Bundle
 from personalization.core.errors import BundleInvalid, InvalidInput
 from personalization.core.schema import ADS, FLAT, IMPRESSIONS, INTERACTIONS, ITEMS, JOBS, USERS, job_of
@@ -42,13 +42,13 @@ def score_file(
     as_of: int | None = None,
     dropped_at: int | None = None,
     max_reject_share: float = 1.0,
-    on_events: Callable[[Share], None] | None = None,
+    on_events: Callable[[Partition], None] | None = None,
     on_profiles: Callable[[list[dict[str, Any]]], None] | None = None,
-    tally: Tally | None = None,
+    tally: RowCounts | None = None,
     temp_dir: Path | None = None,
     k: int = 20,
-    surroundings: Surroundings | None = None,
-) -> Tally:
+    surroundings: JobDependencies | None = None,
+) -> RowCounts:
     """Score a file: one line for each row of a flat table, one for each user of interactions.
 
     kind    of table that somebody says this is; the bundle's own where `None`
@@ -67,7 +67,7 @@ def score_file(
     task = ScoringTask(
         path=path,
         output=output,
-        tally=Tally() if tally is None else tally,
+        tally=RowCounts() if tally is None else tally,
         mapping=mapping,
         on_bad_row=on_bad_row,
         as_of=as_of,
@@ -78,7 +78,7 @@ def score_file(
         temp_dir=temp_dir,
         kind=kind,
         k=k,
-        surroundings=surroundings or Surroundings(),
+        surroundings=surroundings or JobDependencies(),
     )
     scorer(bundle, task)
     return task.tally

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from personalization.ads.ad_catalog import AdCatalogue
 from personalization.ads.exposure import Exposure
 from personalization.batch.output import Output
-from personalization.batch.partitions import Share
-from personalization.batch.row_counts import Tally
-from personalization.catalog import Catalogue, Part
+from personalization.batch.partitions import Partition
+from personalization.batch.row_counts import RowCounts
+from personalization.catalog import CatalogPart, ItemCatalog
 from personalization.core.events import Events
 from personalization.data import Reject
 
@@ -25,7 +25,7 @@ OnBadRow = Literal["reject", "missing"]
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class JobDependencies:
     """What a job can reach beside its file; nothing where it is run from a shell.
 
     catalogue   the items as they are now
@@ -37,8 +37,8 @@ class Surroundings:
     on_ads      is given the ads of a file, which are all that the shop runs from now on, and when it was dropped
     """
 
-    catalogue: Callable[[], Catalogue | None] = lambda: None
-    on_items: Callable[[Part], object] | None = None
+    catalogue: Callable[[], ItemCatalog | None] = lambda: None
+    on_items: Callable[[CatalogPart], object] | None = None
     read_user: Callable[[str], Events] | None = None
     ads: Callable[[], AdCatalogue | None] = lambda: None
     read_exposure: Callable[[str, Sequence[str]], Exposure] | None = None
@@ -68,18 +68,18 @@ class ScoringTask:
 
     path: Path
     output: Output
-    tally: Tally = field(default_factory=Tally)
+    tally: RowCounts = field(default_factory=RowCounts)
     mapping: Mapping[str, str] | None = None
     on_bad_row: OnBadRow = "reject"
     as_of: int | None = None
     dropped_at: int | None = None
     max_reject_share: float = 1.0
-    on_events: Callable[[Share], None] | None = None
+    on_events: Callable[[Partition], None] | None = None
     on_profiles: Callable[[list[dict[str, Any]]], None] | None = None
     temp_dir: Path | None = None
     kind: str | None = None
     k: int = 20
-    surroundings: Surroundings = field(default_factory=Surroundings)
+    surroundings: JobDependencies = field(default_factory=JobDependencies)
 
     def reject(self, rejects: Sequence[Reject]) -> None:
         """Account for rejected rows, by line."""

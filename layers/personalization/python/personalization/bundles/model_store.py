@@ -17,7 +17,7 @@ import orjson
 from botocore.exceptions import BotoCoreError, ClientError
 
 from personalization.bundles.bundle import BUNDLE_JSON, Bundle, load_bundle
-from personalization.bundles.pointer import Pointer, Release, bundle_key, get_pointer, share_of
+from personalization.bundles.pointer import ModelPointer, Release, bundle_key, get_pointer, share_of
 from personalization.core.errors import BundleInvalid, ModelUnavailable
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class ModelStore:
         self._ttl, self._clock, self._threads = ttl, clock, threads
         self._on_failure = on_failure
         self._lock = threading.Lock()
-        self._pointer: Pointer | None = None
+        self._pointer: ModelPointer | None = None
         self._etag: str | None = None
         self._bundles: dict[str, Bundle] = {}
         self._ask_again_at = -float("inf")

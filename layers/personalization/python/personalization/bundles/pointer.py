@@ -28,7 +28,7 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
-class Pointer:
+class ModelPointer:
     """Content of current.json; `previous` is what a rollback returns to, `challenger` gets its share of users."""
 
     current: Release
@@ -36,7 +36,7 @@ class Pointer:
     challenger: Release | None = None
 
     @classmethod
-    def from_json(cls, raw: bytes) -> Pointer:
+    def from_json(cls, raw: bytes) -> ModelPointer:
         """Raises `BundleInvalid` for anything that is not a pointer."""
         try:
             content = orjson.loads(raw)
@@ -67,7 +67,7 @@ def share_of(user_id: str, salt: str) -> float:
     return int.from_bytes(digest, "big") / 2**64
 
 
-def get_pointer(s3: S3Client, bucket: str, name: str, etag: str | None = None) -> tuple[Pointer, str] | None:
+def get_pointer(s3: S3Client, bucket: str, name: str, etag: str | None = None) -> tuple[ModelPointer, str] | None:
     """The pointer and its ETag, `None` where it is still the one of `etag`.
 
     Raises `ModelUnavailable` where there is none, `BundleInvalid` where it is not a pointer, botocore's errors otherwise.
@@ -82,7 +82,7 @@ def get_pointer(s3: S3Client, bucket: str, name: str, etag: str | None = None) -
         if code in ("NoSuchKey", "404"):
             raise ModelUnavailable(f"no model {name!r} was promoted yet") from None
         raise
-    return Pointer.from_json(answer["Body"].read()), answer["ETag"]
+    return ModelPointer.from_json(answer["Body"].read()), answer["ETag"]
 
 
 def pointer_key(name: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from personalization.bundles.bundle import BUNDLE_JSON, file_sha256, load_bundle
-from personalization.bundles.pointer import PREFIX, Pointer, Release, bundle_key, get_pointer, pointer_key
+from personalization.bundles.pointer import PREFIX, ModelPointer, Release, bundle_key, get_pointer, pointer_key
 from personalization.core.errors import Conflict, InvalidInput, ModelUnavailable, NotFound
 
 if TYPE_CHECKING:
@@ -40,40 +40,40 @@ def publish(s3: S3Client, bucket: str, directory: Path) -> str:
     return bundle.version
 
 
-def promote(s3: S3Client, bucket: str, name: str, version: str, *, challenger_share: float | None = None) -> Pointer:
+def promote(s3: S3Client, bucket: str, name: str, version: str, *, challenger_share: float | None = None) -> ModelPointer:
     """Make a published version the one that answers, or the challenger of the one that does for a share of users.
 
     Raises `NotFound` where the version was never published, `Conflict` where somebody else promoted in between.
     """
     release = _published(s3, bucket, name, version)
 
-    def change(pointer: Pointer | None) -> Pointer:
+    def change(pointer: ModelPointer | None) -> ModelPointer:
         if challenger_share is not None:
             if pointer is None:
                 raise InvalidInput(f"{name!r} has no current version that {version} could challenge; promote one first")
             if not 0 < challenger_share < 1:
                 raise InvalidInput(f"expected a challenger share between 0 and 1, received {challenger_share}")
             challenger = Release(release.version, release.sha256, challenger_share)
-            return Pointer(pointer.current, pointer.previous, challenger)
+            return ModelPointer(pointer.current, pointer.previous, challenger)
         if pointer is None:
-            return Pointer(release)
+            return ModelPointer(release)
         if pointer.current == release:
-            return Pointer(release, pointer.previous)
-        return Pointer(release, pointer.current)
+            return ModelPointer(release, pointer.previous)
+        return ModelPointer(release, pointer.current)
 
     return _change_pointer(s3, bucket, name, change)
 
 
-def rollback(s3: S3Client, bucket: str, name: str) -> Pointer:
+def rollback(s3: S3Client, bucket: str, name: str) -> ModelPointer:
     """Return to the previous version: one write. Rolling back twice returns to where it was.
 
     Raises `NotFound` where there is no previous version.
     """
 
-    def change(pointer: Pointer | None) -> Pointer:
+    def change(pointer: ModelPointer | None) -> ModelPointer:
         if pointer is None or pointer.previous is None:
             raise NotFound(f"{name!r} has no previous version to roll back to")
-        return Pointer(pointer.previous, pointer.current)
+        return ModelPointer(pointer.previous, pointer.current)
 
     return _change_pointer(s3, bucket, name, change)
 
@@ -123,7 +123,9 @@ def _put_once(s3: S3Client, bucket: str, key: str, path: Path) -> None:
             raise Conflict(f"{key} is already published with other content") from None
 
 
-def _change_pointer(s3: S3Client, bucket: str, name: str, change: Callable[[Pointer | None], Pointer]) -> Pointer:
+def _change_pointer(
+    s3: S3Client, bucket: str, name: str, change: Callable[[ModelPointer | None], ModelPointer]
+) -> ModelPointer:
     """Read, change, write on the condition that nobody wrote in between."""
     try:
         found = get_pointer(s3, bucket, name)

@@ -4,9 +4,9 @@
 ``catalogue/current.json`` names them in their order.
 """
 
-from personalization.catalog.contents import Catalogue, Part
-from personalization.catalog.reader import CatalogueStore
+from personalization.catalog.contents import CatalogPart, ItemCatalog
+from personalization.catalog.reader import CatalogReader
 from personalization.catalog.rows import ParsedItems, parse_items
-from personalization.catalog.writer import CatalogueWriter
+from personalization.catalog.writer import CatalogWriter
 
-__all__ = ["Catalogue", "CatalogueStore", "CatalogueWriter", "ParsedItems", "Part", "parse_items"]
+__all__ = ["CatalogPart", "CatalogReader", "CatalogWriter", "ItemCatalog", "ParsedItems", "parse_items"]

@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from personalization.core.categorical import UNSTATED, Coded, nothing, overlaid
+from personalization.core.categorical import UNSTATED, CategoricalColumn, empty_column, overlay
 from personalization.core.errors import BundleInvalid
 from personalization.core.events import Interner
 
@@ -20,7 +20,7 @@ _IDS, _REMOVED, _COLUMNS = "ids", "removed", "columns"
 
 
 @dataclass(frozen=True)
-class Part:
+class CatalogPart:
     """One change of the catalogue: what it states of some items, and which items it removes.
 
     ids       each once
@@ -29,7 +29,7 @@ class Part:
     """
 
     ids: Sequence[str]
-    columns: Mapping[str, Coded] = field(default_factory=dict)
+    columns: Mapping[str, CategoricalColumn] = field(default_factory=dict)
     removed: Sequence[str] = ()
 
     def to_bytes(self) -> bytes:
@@ -44,12 +44,12 @@ class Part:
         return out.getvalue()
 
     @classmethod
-    def from_bytes(cls, raw: bytes) -> Part:
+    def from_bytes(cls, raw: bytes) -> CatalogPart:
         """Raises `BundleInvalid` for anything that is no part."""
         try:
             with np.load(BytesIO(raw), allow_pickle=False) as content:
                 columns = {
-                    name: Coded(content[f"codes_{number}"], _words(content[f"words_{number}"]))
+                    name: CategoricalColumn(content[f"codes_{number}"], _words(content[f"words_{number}"]))
                     for number, name in enumerate(_words(content[_COLUMNS]))
                 }
                 return cls(_words(content[_IDS]), columns, _words(content[_REMOVED]))
@@ -58,7 +58,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class ItemCatalog:
     """All items that were ever told of, folded.
 
     ids        each once, in order of first appearance
@@ -68,11 +68,11 @@ class Catalogue:
     """
 
     ids: Sequence[str]
-    columns: Mapping[str, Coded]
+    columns: Mapping[str, CategoricalColumn]
     removed: NDArray[np.bool_]
     version: str = ""
 
-    def with_part(self, part: Part) -> Catalogue:
+    def with_part(self, part: CatalogPart) -> ItemCatalog:
         """With one more change; this one stays as it is."""
         codes = Interner(self.ids)
         rows = codes.codes(part.ids).astype(np.int64)
@@ -85,45 +85,45 @@ class Catalogue:
         removed[gone] = True
         removed[rows] = False
         for name, column in part.columns.items():
-            columns[name] = overlaid(columns[name], column, rows)
-        return Catalogue(codes.words, columns, removed, self.version)
+            columns[name] = overlay(columns[name], column, rows)
+        return ItemCatalog(codes.words, columns, removed, self.version)
 
-    def as_part(self) -> Part:
+    def as_part(self) -> CatalogPart:
         """One part that says all of it, tombstones included: a model may know items that are gone."""
         kept = np.flatnonzero(~self.removed)
         columns = {name: compact(column.take(kept)) for name, column in self.columns.items()}
         gone = [self.ids[row] for row in np.flatnonzero(self.removed).tolist()]
-        return Part([self.ids[row] for row in kept.tolist()], columns, gone)
+        return CatalogPart([self.ids[row] for row in kept.tolist()], columns, gone)
 
 
-def empty() -> Catalogue:
-    return Catalogue([], {}, np.zeros(0, bool))
+def empty() -> ItemCatalog:
+    return ItemCatalog([], {}, np.zeros(0, bool))
 
 
-def compact(column: Coded) -> Coded:
+def compact(column: CategoricalColumn) -> CategoricalColumn:
     """With the words alone that it uses."""
     used = np.unique(column.codes[column.codes >= 0])
     recode = np.zeros(len(column.words) + 2, np.int32)
     recode[used] = np.arange(len(used), dtype=np.int32)
     recode[-1], recode[-2] = -1, UNSTATED
-    return Coded(recode[column.codes], [column.words[code] for code in used.tolist()])
+    return CategoricalColumn(recode[column.codes], [column.words[code] for code in used.tolist()])
 
 
 def digest(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
-def _padded(column: Coded | None, size: int) -> Coded:
+def _padded(column: CategoricalColumn | None, size: int) -> CategoricalColumn:
     if column is None:
-        return nothing(size)
+        return empty_column(size)
     grown = size - len(column)
-    return Coded(np.concatenate([column.codes, nothing(grown).codes]), column.words) if grown else column
+    return CategoricalColumn(np.concatenate([column.codes, empty_column(grown).codes]), column.words) if grown else column
 
 
-def _cleared(column: Coded, rows: NDArray[np.int64]) -> Coded:
+def _cleared(column: CategoricalColumn, rows: NDArray[np.int64]) -> CategoricalColumn:
     codes = column.codes.copy()
     codes[rows] = UNSTATED
-    return Coded(codes, column.words)
+    return CategoricalColumn(codes, column.words)
 
 
 def _text(words: Sequence[str]) -> NDArray[Any]:

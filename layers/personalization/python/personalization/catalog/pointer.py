@@ -29,7 +29,7 @@ class PartRef:
 
 
 @dataclass(frozen=True, slots=True)
-class Pointer:
+class CatalogPointer:
     """version    of the catalogue: UTC time + 8 hex of its newest part
     parts      the base, if any, then deltas, oldest first
     replaced   keys that a compaction made needless; readers of the pointer before may still be on their way to them
@@ -40,7 +40,7 @@ class Pointer:
     replaced: tuple[str, ...] = ()
 
     @classmethod
-    def from_json(cls, raw: bytes) -> Pointer:
+    def from_json(cls, raw: bytes) -> CatalogPointer:
         """Raises `BundleInvalid` for anything that is not a pointer."""
         try:
             content = orjson.loads(raw)
@@ -53,7 +53,7 @@ class Pointer:
         return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2)
 
 
-def read_pointer(s3: S3Client, bucket: str, etag: str | None = None) -> tuple[Pointer | None, str | None] | None:
+def read_pointer(s3: S3Client, bucket: str, etag: str | None = None) -> tuple[CatalogPointer | None, str | None] | None:
     """The pointer and its ETag; both `None` where there is no catalogue; `None` where it is still the one of `etag`.
 
     Raises `BundleInvalid` and botocore's errors.
@@ -68,10 +68,10 @@ def read_pointer(s3: S3Client, bucket: str, etag: str | None = None) -> tuple[Po
         if code in ("NoSuchKey", "404"):
             return None, None
         raise
-    return Pointer.from_json(answer["Body"].read()), answer["ETag"]
+    return CatalogPointer.from_json(answer["Body"].read()), answer["ETag"]
 
 
-def write_pointer(s3: S3Client, bucket: str, pointer: Pointer, etag: str | None) -> bool:
+def write_pointer(s3: S3Client, bucket: str, pointer: CatalogPointer, etag: str | None) -> bool:
     """Whether it was written: not where somebody else wrote since `etag` (`None`: since there was none)."""
     condition: dict[str, Any] = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
     try:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from personalization.catalog.contents import Catalogue, empty
-from personalization.catalog.pointer import Pointer, read_pointer
+from personalization.catalog.contents import ItemCatalog, empty
+from personalization.catalog.pointer import CatalogPointer, read_pointer
 from personalization.catalog.writer import read_part
 from personalization.core.errors import BundleInvalid
 
@@ -25,7 +25,7 @@ RETRY_SECONDS: Final = 5.0
 logger = logging.getLogger(__name__)
 
 
-class CatalogueStore:
+class CatalogReader:
     """One instance a function, shared by its calls.
 
     ttl         seconds for which the pointer is believed
@@ -45,9 +45,9 @@ class CatalogueStore:
         self._s3, self._bucket, self._ttl, self._clock = s3, bucket, ttl, clock
         self._on_failure = on_failure
         self._lock = threading.Lock()
-        self._pointer: Pointer | None = None
+        self._pointer: CatalogPointer | None = None
         self._etag: str | None = None
-        self._catalogue: Catalogue | None = None
+        self._catalogue: ItemCatalog | None = None
         self._ask_again_at = -float("inf")
         self._failure = ""
 
@@ -56,7 +56,7 @@ class CatalogueStore:
         """Why the last refresh failed, empty where it did not."""
         return self._failure
 
-    def get(self) -> Catalogue | None:
+    def get(self) -> ItemCatalog | None:
         """The catalogue, the last good one where the newest cannot be had; `None` where there is none."""
         if self._clock() >= self._ask_again_at:
             with self._lock:
@@ -84,7 +84,7 @@ class CatalogueStore:
             if self._on_failure:
                 self._on_failure(self._failure)
 
-    def _folded(self, pointer: Pointer | None) -> Catalogue | None:
+    def _folded(self, pointer: CatalogPointer | None) -> ItemCatalog | None:
         if pointer is None:
             return None
         known = self._pointer.parts if self._pointer else ()

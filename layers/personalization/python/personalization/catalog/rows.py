@@ -10,9 +10,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.catalog.contents import Part
+from personalization.catalog.contents import CatalogPart
 from personalization.core import cells
-from personalization.core.categorical import MISSING, Coded, coded
+from personalization.core.categorical import MISSING, CategoricalColumn, categorical_column
 from personalization.core.schema import ITEM_ID, MAX_ID_LENGTH
 
 REMOVED: Final = "removed"  # a true cell takes the item out of the catalogue
@@ -21,7 +21,7 @@ _FALSE: Final = frozenset({"false", "0", "no", "n"})
 
 
 @dataclass(frozen=True, slots=True)
-class RowFault:
+class ItemRowFault:
     """A cell that is not what its column holds."""
 
     row: int
@@ -38,21 +38,21 @@ class ParsedItems:
     faults   by row
     """
 
-    part: Part
+    part: CatalogPart
     used: NDArray[np.bool_]
-    faults: list[RowFault]
+    faults: list[ItemRowFault]
 
 
 def parse_items(columns: Mapping[str, Sequence[Any]], rows: int, zone: tzinfo) -> ParsedItems:
     """Rows by canonical columns. A column that is not there states nothing; an empty cell says that there is none."""
-    faults: list[RowFault] = []
+    faults: list[ItemRowFault] = []
     ids = cells.words(columns.get(ITEM_ID, [None] * rows))
     faults += [
-        RowFault(row, ITEM_ID, f"expected an id of at most {MAX_ID_LENGTH} characters")
+        ItemRowFault(row, ITEM_ID, f"expected an id of at most {MAX_ID_LENGTH} characters")
         for row, item in enumerate(ids)
         if not item or len(item) > MAX_ID_LENGTH
     ]
-    told = {name: coded(content) for name, content in columns.items() if name != ITEM_ID}
+    told = {name: categorical_column(content) for name, content in columns.items() if name != ITEM_ID}
     checks: dict[str, tuple[Callable[[Sequence[str]], list[int]], str]] = {
         "price": (_bad_prices, "a number, not negative"),
         "created_at": (lambda words: cells.timestamps(words, zone)[1], "a date or time"),
@@ -68,7 +68,7 @@ def parse_items(columns: Mapping[str, Sequence[Any]], rows: int, zone: tzinfo) -
     flags = told.pop(REMOVED, None)
     gone = {item for item, row in last.items() if flags is not None and (flags.word(row) or "").lower() in _TRUE}
     kept = np.array([row for item, row in last.items() if item not in gone], np.int64)
-    part = Part(
+    part = CatalogPart(
         [ids[row] or "" for row in kept.tolist()],
         {name: column.take(kept) for name, column in told.items()},
         sorted(item for item in gone if item),
@@ -85,8 +85,8 @@ def _bad_flags(words: Sequence[str]) -> list[int]:
     return [code for code, word in enumerate(words) if word.lower() not in _TRUE | _FALSE]
 
 
-def _faults(name: str, column: Coded, bad: Sequence[int], expected: str) -> list[RowFault]:
+def _faults(name: str, column: CategoricalColumn, bad: Sequence[int], expected: str) -> list[ItemRowFault]:
     if not bad:
         return []
     rows = np.flatnonzero(np.isin(column.codes, bad) & (column.codes > MISSING)).tolist()
-    return [RowFault(row, name, f"expected {expected}, received {(column.word(row) or '')[:40]!r}") for row in rows]
+    return [ItemRowFault(row, name, f"expected {expected}, received {(column.word(row) or '')[:40]!r}") for row in rows]

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from personalization.catalog.contents import Part, digest, empty
-from personalization.catalog.pointer import BASE, DELTA, PREFIX, PartRef, Pointer, read_pointer, write_pointer
-from personalization.core.errors import BundleInvalid, CatalogueUnavailable
+from personalization.catalog.contents import CatalogPart, digest, empty
+from personalization.catalog.pointer import BASE, DELTA, PREFIX, CatalogPointer, PartRef, read_pointer, write_pointer
+from personalization.core.errors import BundleInvalid, CatalogUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -22,7 +22,7 @@ TRIES: Final = 8
 COMPACT_AT: Final = 16  # parts; a new reader fetches them all
 
 
-class CatalogueWriter:
+class CatalogWriter:
     """Appends to one bucket's catalogue.
 
     clock           unix seconds
@@ -43,8 +43,8 @@ class CatalogueWriter:
         self._clock, self._sleep, self._random = clock, sleep, random or Random()
         self._compact_at = compact_at
 
-    def append(self, part: Part) -> str:
-        """Add a change and answer the catalogue's new version. Raises `CatalogueUnavailable`; then nothing has changed."""
+    def append(self, part: CatalogPart) -> str:
+        """Add a change and answer the catalogue's new version. Raises `CatalogUnavailable`; then nothing has changed."""
         try:
             ref = self._put(part, DELTA)
             for attempt in range(TRIES):
@@ -54,8 +54,8 @@ class CatalogueWriter:
                     return self._compacted(now).version if len(now.parts) > self._compact_at else now.version
                 self._sleep(self._random.uniform(0, 0.05 * 2**attempt))
         except (BotoCoreError, ClientError, BundleInvalid) as error:
-            raise CatalogueUnavailable(f"the catalogue cannot be changed now ({type(error).__name__})") from error
-        raise CatalogueUnavailable("others are changing the catalogue at the same time; try again")
+            raise CatalogUnavailable(f"the catalogue cannot be changed now ({type(error).__name__})") from error
+        raise CatalogUnavailable("others are changing the catalogue at the same time; try again")
 
     def compact(self) -> str | None:
         """Fold all parts into one base; the version, `None` where there is no catalogue."""
@@ -63,13 +63,13 @@ class CatalogueWriter:
         pointer = found[0] if found else None
         return self._compacted(pointer).version if pointer else None
 
-    def _with(self, pointer: Pointer | None, ref: PartRef) -> Pointer:
+    def _with(self, pointer: CatalogPointer | None, ref: PartRef) -> CatalogPointer:
         version = self._version(ref.sha256)
         if pointer is None:
-            return Pointer(version, (ref,))
+            return CatalogPointer(version, (ref,))
         return replace(pointer, version=version, parts=(*pointer.parts, ref))
 
-    def _compacted(self, pointer: Pointer) -> Pointer:
+    def _compacted(self, pointer: CatalogPointer) -> CatalogPointer:
         """The pointer with one part; the one given where somebody else wrote in between, who may compact in turn."""
         folded = empty()
         for ref in pointer.parts:
@@ -79,14 +79,14 @@ class CatalogueWriter:
         found = read_pointer(self._s3, self._bucket)
         if found is None or found[0] is None or found[0] != pointer:
             return pointer
-        compacted = Pointer(self._version(base.sha256), (base,), gone)
+        compacted = CatalogPointer(self._version(base.sha256), (base,), gone)
         if not write_pointer(self._s3, self._bucket, compacted, found[1]):
             return pointer
         for key in set(pointer.replaced) - {base.key, *gone}:  # of the compaction before: no reader is that late
             self._s3.delete_object(Bucket=self._bucket, Key=key)
         return compacted
 
-    def _put(self, part: Part, name: str) -> PartRef:
+    def _put(self, part: CatalogPart, name: str) -> PartRef:
         raw = part.to_bytes()
         sha256 = digest(raw)
         key = f"{PREFIX}/{self._version(sha256)}/{name}"
@@ -97,9 +97,9 @@ class CatalogueWriter:
         return f"{datetime.fromtimestamp(self._clock(), UTC):%Y%m%dT%H%M%SZ}-{sha256[:8]}"
 
 
-def read_part(s3: S3Client, bucket: str, ref: PartRef) -> Part:
+def read_part(s3: S3Client, bucket: str, ref: PartRef) -> CatalogPart:
     """A part, checked. Raises `BundleInvalid` where its bytes are not those that the pointer promises."""
     raw = s3.get_object(Bucket=bucket, Key=ref.key)["Body"].read()
     if digest(raw) != ref.sha256:
         raise BundleInvalid(f"{ref.key}: expected sha256 {ref.sha256[:12]}…, found {digest(raw)[:12]}…")
-    return Part.from_bytes(raw)
+    return CatalogPart.from_bytes(raw)

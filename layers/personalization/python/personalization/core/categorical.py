@@ -17,7 +17,7 @@ UNSTATED: Final = -2  # not told: what was told earlier stays
 
 
 @dataclass(frozen=True, slots=True)
-class Coded:
+class CategoricalColumn:
     """N cells of text.
 
     codes   int32 (N,) into `words`, `MISSING` or `UNSTATED`
@@ -42,9 +42,9 @@ class Coded:
         except ValueError:
             return UNSTATED - 1
 
-    def take(self, rows: NDArray[np.int64]) -> Coded:
+    def take(self, rows: NDArray[np.int64]) -> CategoricalColumn:
         """These rows, with the same words."""
-        return Coded(self.codes[rows], self.words)
+        return CategoricalColumn(self.codes[rows], self.words)
 
     def cells(self) -> list[str | None]:
         """All cells, `None` where missing or not stated."""
@@ -52,19 +52,19 @@ class Coded:
         return [lookup[code] for code in self.codes.tolist()]
 
 
-def coded(content: Sequence[Any] | NDArray[Any]) -> Coded:
+def categorical_column(content: Sequence[Any] | NDArray[Any]) -> CategoricalColumn:
     """Cells as `cells.word` reads them; none of them is unstated."""
     interner = Interner()
     codes = cells.by_cell(content, lambda cell: interner.code(cells.word(cell)), np.int32)
-    return Coded(codes, interner.words)
+    return CategoricalColumn(codes, interner.words)
 
 
-def nothing(rows: int) -> Coded:
+def empty_column(rows: int) -> CategoricalColumn:
     """A column that nobody has told anything about."""
-    return Coded(np.full(rows, UNSTATED, np.int32), [])
+    return CategoricalColumn(np.full(rows, UNSTATED, np.int32), [])
 
 
-def overlaid(below: Coded, above: Coded, rows: NDArray[np.int64]) -> Coded:
+def overlay(below: CategoricalColumn, above: CategoricalColumn, rows: NDArray[np.int64]) -> CategoricalColumn:
     """`below` with what `above` states in these rows (one for each of its cells)."""
     stated = np.flatnonzero(above.codes != UNSTATED)
     if not len(stated):
@@ -73,4 +73,4 @@ def overlaid(below: Coded, above: Coded, rows: NDArray[np.int64]) -> Coded:
     recode = np.append(interner.codes(list(above.words)), np.int32(MISSING))
     codes = below.codes.copy()
     codes[rows[stated]] = recode[above.codes[stated]]  # MISSING picks the appended one
-    return Coded(codes, interner.words)
+    return CategoricalColumn(codes, interner.words)

@@ -13,7 +13,7 @@ ENTRIES_AT_ONCE = 2_000_000
 
 
 @dataclass(frozen=True)
-class Sparse:
+class CsrMatrix:
     """A table of R rows whose entries are at codes 0 … `width` − 1.
 
     offsets   (R + 1,) bounds of each row's entries
@@ -27,7 +27,9 @@ class Sparse:
     width: int
 
     @classmethod
-    def of(cls, row: NDArray[np.int64], code: NDArray[np.int64], value: NDArray[np.float64], rows: int, width: int) -> Sparse:
+    def of(
+        cls, row: NDArray[np.int64], code: NDArray[np.int64], value: NDArray[np.float64], rows: int, width: int
+    ) -> CsrMatrix:
         """From entries in any order; those at one place are added. Entries with a negative code are left out."""
         known = code >= 0
         keys, inverse = np.unique(row[known].astype(np.int64) * width + code[known], return_inverse=True)
@@ -36,7 +38,7 @@ class Sparse:
         return cls(offsets, keys % max(width, 1), sums, width)
 
     @classmethod
-    def of_lists(cls, lists: Sequence[Sequence[str]], code_of: Mapping[str, int]) -> Sparse:
+    def of_lists(cls, lists: Sequence[Sequence[str]], code_of: Mapping[str, int]) -> CsrMatrix:
         """Rows of words, 1 at each of them; words without a code are left out."""
         pairs = [(row, code_of[word]) for row, words in enumerate(lists) for word in dict.fromkeys(words) if word in code_of]
         row, code = (
@@ -45,7 +47,7 @@ class Sparse:
         return cls.of(row, code, np.ones(len(row)), len(lists), len(code_of))
 
 
-def dot(one: Sparse, other: Sparse, one_row: NDArray[np.int64], other_row: NDArray[np.int64]) -> NDArray[np.float64]:
+def dot(one: CsrMatrix, other: CsrMatrix, one_row: NDArray[np.int64], other_row: NDArray[np.int64]) -> NDArray[np.float64]:
     """(N,) Σ over the common codes of the product of their values, for N pairs of rows of two tables of one width."""
     out = np.zeros(len(one_row))
     sizes = np.diff(one.offsets)[one_row], np.diff(other.offsets)[other_row]

@@ -78,7 +78,7 @@ class ResultsUnavailable(PersonalizationError):
     status, code, title = 503, "results-unavailable", "Results are not available"
 
 
-class CatalogueUnavailable(PersonalizationError):
+class CatalogUnavailable(PersonalizationError):
     """The catalogue cannot be changed now; nothing of the call was taken, it may be repeated."""
 
     status, code, title = 503, "catalogue-unavailable", "The catalogue is not available"

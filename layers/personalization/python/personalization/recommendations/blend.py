@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
-class Mix:
+class BlendWeights:
     """Weights of the components in a score.
 
     sequence   of user vector · item vector
@@ -40,9 +40,9 @@ class Mix:
         return asdict(self)
 
     @staticmethod
-    def from_json(content: Mapping[str, Any]) -> Mix:
+    def from_json(content: Mapping[str, Any]) -> BlendWeights:
         matrices = {name: tuple(weights) for name, weights in content["matrices"].items()}
-        return Mix(**{**content, "matrices": matrices})
+        return BlendWeights(**{**content, "matrices": matrices})
 
     def rank_weights(self, matrix: str) -> NDArray[np.float32]:
         """By the rank of the history item's basket; nothing for a matrix that the mix does without."""

@@ -11,8 +11,8 @@ import orjson
 from numpy.typing import NDArray
 
 from personalization.bundles.bundle import Bundle
-from personalization.catalog.contents import Catalogue
-from personalization.recommendations import Neighbours, Recommender
+from personalization.catalog.contents import ItemCatalog
+from personalization.recommendations import NeighborMatrix, Recommender
 from personalization.recommendations.item_content import ContentColumn, alike, content_vectors, item_features
 
 CONTENT_JSON: Final = "content.json"
@@ -20,7 +20,7 @@ _NEIGHBOURS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Newcomers:
+class ColdStartItems:
     """M new items.
 
     vectors   float32 (M, D), zeros for items of which the model understands nothing
@@ -29,20 +29,20 @@ class Newcomers:
     """
 
     vectors: NDArray[np.float32]
-    alike: Neighbours | None
+    alike: NeighborMatrix | None
 
 
-def newcomers(bundle: Bundle, recommender: Recommender, catalogue: Catalogue, rows: Sequence[int]) -> Newcomers:
+def cold_start_items(bundle: Bundle, recommender: Recommender, catalogue: ItemCatalog, rows: Sequence[int]) -> ColdStartItems:
     """The items in these rows of the catalogue, whose codes follow those of the model's items in this order."""
     size, known = recommender.vectors.shape[1], len(recommender.items)
     if CONTENT_JSON not in bundle.manifest["files"]:
-        return Newcomers(np.zeros((len(rows), size), np.float32), None)
+        return ColdStartItems(np.zeros((len(rows), size), np.float32), None)
     columns = [ContentColumn.from_json(c) for c in orjson.loads(bundle.file(CONTENT_JSON).read_bytes())["columns"]]
     places = np.array(rows, np.int64)
     table = {c.name: catalogue.columns[c.name].take(places).cells() for c in columns if c.name in catalogue.columns}
     features = item_features(columns, table, len(rows))
     vectors = content_vectors(features, _array(bundle, "content_table.npy")) * np.float32(recommender.mix.newcomer)
-    others = Neighbours(*(_array(bundle, f"content_{part}.npy") for part in ("indptr", "indices", "values")))
+    others = NeighborMatrix(*(_array(bundle, f"content_{part}.npy") for part in ("indptr", "indices", "values")))
     every = _stacked(others, features)
     place, item, value = alike(features, every, _array(bundle, "content_rarity.npy"), _NEIGHBOURS + 1)
     place = place + known
@@ -54,11 +54,11 @@ def newcomers(bundle: Bundle, recommender: Recommender, catalogue: Catalogue, ro
     target = np.concatenate([item, place[old].astype(np.int32)])
     order = np.argsort(source, kind="stable")
     indptr = np.concatenate([[0], np.cumsum(np.bincount(source, minlength=known + len(rows)))]).astype(np.int64)
-    return Newcomers(vectors, Neighbours(indptr, target[order], np.concatenate([value, value[old]])[order]))
+    return ColdStartItems(vectors, NeighborMatrix(indptr, target[order], np.concatenate([value, value[old]])[order]))
 
 
-def _stacked(first: Neighbours, second: Neighbours) -> Neighbours:
-    return Neighbours(
+def _stacked(first: NeighborMatrix, second: NeighborMatrix) -> NeighborMatrix:
+    return NeighborMatrix(
         np.concatenate([first.indptr, first.indptr[-1] + second.indptr[1:]]),
         np.concatenate([first.indices, second.indices]),
         np.concatenate([first.values, second.values]),

@@ -3,7 +3,7 @@
 Content says which of the new items somebody may like, but not how well a new item does against those that many people took:
 by score alone it is never shown, or it takes the first places from what people want. So new items do not compete for places one
 by one. Up to `SHARE` of a list, from its end, is open to them: a new item takes such a place where its score comes within a
-margin of the score of what stands there. The margin is learnt (`training.tasks.recommendations.cold_start_items`): as large as costs the
+margin of the score of what stands there. The margin is learnt in training: as large as costs the
 others next to nothing.
 """
 
@@ -20,7 +20,7 @@ SHARE: Final = 0.4
 Floats = NDArray[np.float32]
 
 
-def entrants(old: Floats, new: Floats, margin: float) -> NDArray[np.int64]:
+def num_admitted(old: Floats, new: Floats, margin: float) -> NDArray[np.int64]:
     """(N,) how many new items are in each list.
 
     old   (N, k) scores of the best other items, descending; −inf where there are fewer
@@ -36,13 +36,13 @@ def entrants(old: Floats, new: Floats, margin: float) -> NDArray[np.int64]:
 def new_places(old: Floats, new: Floats, margin: float) -> tuple[Floats, Floats]:
     """What to order by, so that new items stand where they are to stand among the others, which keep their scores.
 
-    old, new   as in `entrants`
+    old, new   as in `num_admitted`
 
     (N, q) for the best new items: those that enter follow the k − m best others and precede the rest. And (N,) which no other
     new item may reach, so that it comes after the list.
     """
     k, q = old.shape[1], new.shape[1]
-    count = entrants(old, new, margin)
+    count = num_admitted(old, new, margin)
     lowest = np.where(np.isneginf(old), np.inf, old).min(axis=1)
     lowest = np.where(np.isinf(lowest), 0.0, lowest).astype(np.float32)
     padded = np.concatenate([old, np.full((len(old), 1), -np.inf, np.float32)], axis=1)
@@ -56,7 +56,7 @@ def new_places(old: Floats, new: Floats, margin: float) -> tuple[Floats, Floats]
     return np.where(within, inside, np.minimum(new, limit[:, None])).astype(np.float32), limit
 
 
-def make_room(places: Floats, known: int, k: int, margin: float) -> None:
+def insert_cold_items(places: Floats, known: int, k: int, margin: float) -> None:
     """Put the new items of many lists of `k` in their places, in place.
 
     places   (N, items) what to order by, −inf for what is not shown; new items are those from the code `known` on

@@ -1,7 +1,7 @@
 """The components of a recommendation: what each says about items, given histories.
 
 One code for training, evaluation and serving. A component gives either a column of all items (`sequence`: user vector ·
-item vector; `popularity`, `recent`: the same for all users) or `Additions` to some of them (`together`, `next`, `alike`:
+item vector; `popularity`, `recent`: the same for all users) or `SparseScores` to some of them (`together`, `next`, `alike`:
 neighbours of the items that a user had; `repeat`: the items that a user had themselves).
 """
 
@@ -12,8 +12,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.recommendations.history import Histories
-from personalization.recommendations.sparse import Additions, Neighbours
+from personalization.recommendations.history import InteractionHistory
+from personalization.recommendations.sparse import NeighborMatrix, SparseScores
 
 # Position weights are sums of these decays by basket: the newest basket alone, a few, many.
 DECAYS: Final = (0.0, 0.6, 0.9)
@@ -31,7 +31,7 @@ def decay_weights(decay: float) -> NDArray[np.float32]:
     return np.where(ranks == 0, 1.0, decay**ranks).astype(np.float32)
 
 
-def encoder_inputs(histories: Histories, vectors: NDArray[np.float32], longest: int) -> dict[str, NDArray[Any]]:
+def encoder_inputs(histories: InteractionHistory, vectors: NDArray[np.float32], longest: int) -> dict[str, NDArray[Any]]:
     """All inputs that a user encoder may have: `padded_codes` and `vectors` float32 (N, L, D), zeros where padded."""
     codes = padded_codes(histories, longest)
     items = codes.pop("items")
@@ -41,7 +41,7 @@ def encoder_inputs(histories: Histories, vectors: NDArray[np.float32], longest: 
     return {"vectors": values, **codes}
 
 
-def padded_codes(histories: Histories, longest: int, width: int | None = None) -> dict[str, NDArray[np.int64]]:
+def padded_codes(histories: InteractionHistory, longest: int, width: int | None = None) -> dict[str, NDArray[np.int64]]:
     """The newest `longest` items of each user, the newest at the right; all int64 (N, L), L `width` or as long as needed.
 
     `items` codes, −1 where padded; `known` 1 where there is an item; `events` event type + 1, 0 unknown; `gaps`
@@ -64,7 +64,7 @@ def padded_codes(histories: Histories, longest: int, width: int | None = None) -
 GAP_BUCKETS: Final = 12
 
 
-def gap_buckets(histories: Histories) -> NDArray[np.int64]:
+def gap_buckets(histories: InteractionHistory) -> NDArray[np.int64]:
     """(E,) 0 for a user's first item and for the same basket, else 1 + log2 of the hours since the item before."""
     gap = np.zeros(len(histories.item), np.int64)
     if len(gap) > 1:
@@ -75,18 +75,18 @@ def gap_buckets(histories: Histories) -> NDArray[np.int64]:
     return gap
 
 
-def neighbour_additions(histories: Histories, matrix: Neighbours, weights: NDArray[np.float32]) -> Additions:
+def neighbour_additions(histories: InteractionHistory, matrix: NeighborMatrix, weights: NDArray[np.float32]) -> SparseScores:
     """Σ over the items of a history of weight(rank of the basket) × the item's row of the matrix, not summed yet."""
     ranks = np.minimum(histories.basket, len(weights))
     weight = np.append(weights, np.float32(0.0))[ranks]
     used = np.flatnonzero(weight != 0.0)
     place, item, value = matrix.rows(histories.item[used])
     source = used[place]
-    return Additions(histories.user[source], item, (value * weight[source]).astype(np.float32))
+    return SparseScores(histories.user[source], item, (value * weight[source]).astype(np.float32))
 
 
 def repeat_features(
-    histories: Histories, repurchase: NDArray[np.float32]
+    histories: InteractionHistory, repurchase: NDArray[np.float32]
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
     """What speaks for buying an item again: (user, item, features (n, len(REPEAT_FEATURES))), each pair once.
 
@@ -137,7 +137,9 @@ def repeat_features(
     return owner, what, features.astype(np.float32)
 
 
-def _one_a_basket(histories: Histories) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
+def _one_a_basket(
+    histories: InteractionHistory,
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
     """User, item, basket and age of each item of each basket once, by user, then item, then basket."""
     user = histories.user
     order = np.lexsort((histories.basket, histories.item, user))

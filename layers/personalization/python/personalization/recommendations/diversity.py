@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 _SAME_CATEGORY: Final = 0.7
 
 
-def diversified(
+def diversify(
     scores: NDArray[np.float32],
     vectors: NDArray[np.float32],
     categories: NDArray[np.int32] | None,

@@ -22,11 +22,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.recommendations import Histories, control_variates
+from personalization.recommendations import InteractionHistory, control_variates
 from personalization.recommendations.recommender import STATIC
-from personalization.recommendations.scenarios import Scoring
-from personalization.recommendations.scorers import user_query
-from personalization.recommendations.serving_catalog import Assortment
+from personalization.recommendations.scenarios import ItemScores
+from personalization.recommendations.scorers import user_embedding
+from personalization.recommendations.serving_catalog import ServingCatalog
 
 PAIRS: Final = 32
 _FEWEST_PAIRS: Final = 2  # below there is no standard error
@@ -57,7 +57,7 @@ class Explanations:
         totals: NDArray[np.float64] = self.base + self.contributions.sum(axis=1) + sum(self.components.values())
         return totals
 
-    def described(self, here: Assortment) -> list[dict[str, Any]]:
+    def described(self, here: ServingCatalog) -> list[dict[str, Any]]:
         """For an answer: the largest contributions of each item, the others as one sum."""
         names = [{"item_id": here.items[code], "name": here.name(code)} for code in self.players.tolist()]
         return [self._of(row, names) for row in range(len(self.base))]
@@ -86,9 +86,9 @@ class Explanations:
         return explanation
 
 
-def explained(
-    here: Assortment,
-    scoring: Scoring,
+def explain_items(
+    here: ServingCatalog,
+    scoring: ItemScores,
     codes: NDArray[np.int64],
     *,
     pairs: int = PAIRS,
@@ -126,7 +126,7 @@ def explained(
 
 
 def _simple(
-    here: Assortment, scoring: Scoring, codes: NDArray[np.int64]
+    here: ServingCatalog, scoring: ItemScores, codes: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
     """Base and components of items: what static scores add to those of an average item."""
     zeros = np.zeros(len(codes))
@@ -149,7 +149,7 @@ def _simple(
 class _Game:
     """The user vector as a game over the items of a history."""
 
-    def __init__(self, here: Assortment, history: Histories, player_of: NDArray[np.int64], players: int) -> None:
+    def __init__(self, here: ServingCatalog, history: InteractionHistory, player_of: NDArray[np.int64], players: int) -> None:
         # What the encoder does not see has no part in it.
         seen = slice(-here.recommender.longest, None)
         self._here, self._all = here, players
@@ -198,8 +198,10 @@ class _Game:
         """(coalitions, D) user vectors of those who are inside, (coalitions, players)."""
         rows, places = np.nonzero(inside[:, self._player])
         offsets = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(inside)))]).astype(np.int64)
-        coalitions = Histories(self._item[places], offsets, self._basket[places], self._age[places], self._event[places])
-        return user_query(self._here, coalitions).astype(np.float64)
+        coalitions = InteractionHistory(
+            self._item[places], offsets, self._basket[places], self._age[places], self._event[places]
+        )
+        return user_embedding(self._here, coalitions).astype(np.float64)
 
 
 def _walk(orders: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:

@@ -16,7 +16,7 @@ DAY_MS: Final = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class BasketPace:
     """How fast users buy: what a history without times is taken to look like.
 
     baskets_days    days from one basket to the next (median)
@@ -28,7 +28,7 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class Histories:
+class InteractionHistory:
     """E items that N users had, each user's oldest first, one user after the other.
 
     item      int32 (E,) codes in the catalogue, none negative
@@ -56,19 +56,19 @@ class Histories:
         """(E,) the number of the user that each item belongs to."""
         return np.repeat(np.arange(len(self)), self.lengths)
 
-    def take(self, users: NDArray[np.int64]) -> Histories:
+    def take(self, users: NDArray[np.int64]) -> InteractionHistory:
         """The histories of these users, in this order."""
         lengths = self.lengths[users]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         rows = np.arange(offsets[-1]) + np.repeat(self.offsets[users] - offsets[:-1], lengths)
-        return Histories(self.item[rows], offsets, self.basket[rows], self.age[rows], self.event[rows])
+        return InteractionHistory(self.item[rows], offsets, self.basket[rows], self.age[rows], self.event[rows])
 
     def of(self, user: int) -> NDArray[np.int32]:
         """Items of one user."""
         return self.item[self.offsets[user] : self.offsets[user + 1]]
 
 
-def from_items(histories: Sequence[Sequence[int]], pace: Pace, longest: int) -> Histories:
+def from_items(histories: Sequence[Sequence[int]], pace: BasketPace, longest: int) -> InteractionHistory:
     """Histories of item codes without times: their newest `longest` items, at the pace of the training data."""
     recent = [history[-longest:] for history in histories]
     lengths = np.array([len(history) for history in recent], np.int64)
@@ -77,10 +77,12 @@ def from_items(histories: Sequence[Sequence[int]], pace: Pace, longest: int) -> 
     from_end = np.repeat(offsets[1:], lengths) - np.arange(len(item)) - 1
     basket = (from_end // max(1, round(pace.basket_items))).astype(np.int32)
     age = (basket * pace.basket_days).astype(np.float32)
-    return Histories(item, offsets, basket, age, np.full(len(item), -1, np.int8))
+    return InteractionHistory(item, offsets, basket, age, np.full(len(item), -1, np.int8))
 
 
-def from_events(events: Events, code_of_item: NDArray[np.int32], as_of: int | NDArray[np.int64], window: Window) -> Histories:
+def from_events(
+    events: Events, code_of_item: NDArray[np.int32], as_of: int | NDArray[np.int64], window: Window
+) -> InteractionHistory:
     """Histories of all of `events.users`, from visible and sorted events (`features.visible`).
 
     code_of_item  catalogue code for each of `events.items`, −1 for items that are not in it: they are left out
@@ -92,7 +94,7 @@ def from_events(events: Events, code_of_item: NDArray[np.int32], as_of: int | ND
     item = code_of_item[events.item] if len(events) else np.zeros(0, np.int32)
     offsets = events.offsets()
     age = np.maximum(0.0, (moments[events.user] - events.timestamp) / DAY_MS).astype(np.float32)
-    return Histories(item.astype(np.int32), offsets, baskets(events), age, events.event_type.astype(np.int8))
+    return InteractionHistory(item.astype(np.int32), offsets, baskets(events), age, events.event_type.astype(np.int8))
 
 
 def baskets(events: Events) -> NDArray[np.int32]:

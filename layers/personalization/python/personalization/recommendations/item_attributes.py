@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from personalization.bundles.bundle import Bundle
 from personalization.core import cells
-from personalization.core.categorical import MISSING, Coded, nothing, overlaid
+from personalization.core.categorical import MISSING, CategoricalColumn, empty_column, overlay
 
 METADATA_JSON: Final = "metadata.json"
 WORDS: Final = ("category", "brand", "parent_id", "title")
@@ -31,7 +31,7 @@ class Attributes:
     """
 
     size: int
-    words: Mapping[str, Coded] = field(default_factory=dict)
+    words: Mapping[str, CategoricalColumn] = field(default_factory=dict)
     price: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     created_at: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     in_stock: NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, np.int8))
@@ -65,7 +65,7 @@ class Attributes:
             found["in_stock"] = bool(stock)
         return found
 
-    def overlaid(self, rows: NDArray[np.int64], columns: Mapping[str, Coded], size: int, zone: Any) -> Attributes:
+    def overlay(self, rows: NDArray[np.int64], columns: Mapping[str, CategoricalColumn], size: int, zone: Any) -> Attributes:
         """With what a catalogue tells: `rows` are the codes of its items, some of them beyond ours.
 
         size   number of items afterwards
@@ -77,7 +77,7 @@ class Attributes:
             if below is None and name not in columns:
                 continue
             grown = _grown(below, self.size, size)
-            words[name] = overlaid(grown, columns[name], rows) if name in columns else grown
+            words[name] = overlay(grown, columns[name], rows) if name in columns else grown
         price = _filled(self.price, self.size, size, np.float32(np.nan))
         created = _filled(self.created_at, self.size, size, np.int64(cells.MISSING_TIME))
         stock = _filled(self.in_stock, self.size, size, np.int8(-1))
@@ -98,13 +98,15 @@ def of_bundle(bundle: Bundle, size: int) -> Attributes:
         return Attributes(size)
     content = orjson.loads(bundle.file(METADATA_JSON).read_bytes())
     words = {
-        name: Coded(_array(bundle, f"meta_{name}.npy"), known) for name, known in content["words"].items() if name in WORDS
+        name: CategoricalColumn(_array(bundle, f"meta_{name}.npy"), known)
+        for name, known in content["words"].items()
+        if name in WORDS
     }
     if content.get("titles"):
         # Titles are hardly ever equal: their codes are their places.
         known = [title is not None for title in content["titles"]]
         codes = np.where(known, np.arange(size), MISSING).astype(np.int32)
-        words["title"] = Coded(codes, content["titles"])
+        words["title"] = CategoricalColumn(codes, content["titles"])
     arrays = {
         name: _array(bundle, f"meta_{name}.npy")
         for name in ("price", "created_at", "in_stock")
@@ -117,12 +119,12 @@ def _array(bundle: Bundle, name: str) -> NDArray[Any]:
     return np.asarray(np.load(bundle.file(name), mmap_mode="r"))  # mapped all the same, and cells of it are cheap
 
 
-def _grown(column: Coded | None, before: int, size: int) -> Coded:
+def _grown(column: CategoricalColumn | None, before: int, size: int) -> CategoricalColumn:
     if column is None:
-        return nothing(size)
+        return empty_column(size)
     if size == before:
         return column
-    return Coded(np.concatenate([column.codes, nothing(size - before).codes]), column.words)
+    return CategoricalColumn(np.concatenate([column.codes, empty_column(size - before).codes]), column.words)
 
 
 def _filled(values: NDArray[Any], before: int, size: int, missing: Any) -> NDArray[Any]:
@@ -132,7 +134,7 @@ def _filled(values: NDArray[Any], before: int, size: int, missing: Any) -> NDArr
     return out
 
 
-def _set(out: NDArray[Any], rows: NDArray[np.int64], column: Coded | None, convert: Any, missing: Any) -> None:
+def _set(out: NDArray[Any], rows: NDArray[np.int64], column: CategoricalColumn | None, convert: Any, missing: Any) -> None:
     if column is None:
         return
     stated = np.flatnonzero(column.codes >= MISSING)

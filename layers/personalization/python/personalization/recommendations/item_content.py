@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.core import cells
-from personalization.recommendations.sparse import Neighbours
+from personalization.recommendations.sparse import NeighborMatrix
 
 WORD: Final = "word"
 LIST: Final = "list"
@@ -79,7 +79,7 @@ def split(kind: str, content: Sequence[Any]) -> list[list[str]]:
     return [[cell] if cell else [] for cell in _texts(content)]
 
 
-def item_features(columns: Sequence[ContentColumn], table: Mapping[str, Sequence[Any]], rows: int) -> Neighbours:
+def item_features(columns: Sequence[ContentColumn], table: Mapping[str, Sequence[Any]], rows: int) -> NeighborMatrix:
     """Sparse features (rows, features) of `rows` items. A column that `table` lacks says nothing."""
     indices: list[list[int]] = [[] for _ in range(rows)]
     values: list[list[float]] = [[] for _ in range(rows)]
@@ -94,10 +94,10 @@ def item_features(columns: Sequence[ContentColumn], table: Mapping[str, Sequence
     indptr = np.concatenate([[0], np.cumsum([len(row) for row in indices])]).astype(np.int64)
     flat = np.fromiter((i for row in indices for i in row), np.int32, int(indptr[-1]))
     weights = np.fromiter((v for row in values for v in row), np.float32, int(indptr[-1]))
-    return Neighbours(indptr, flat, weights)
+    return NeighborMatrix(indptr, flat, weights)
 
 
-def content_vectors(features: Neighbours, table: NDArray[np.float32]) -> NDArray[np.float32]:
+def content_vectors(features: NeighborMatrix, table: NDArray[np.float32]) -> NDArray[np.float32]:
     """(items, D): the sum of the table's rows of each item's features, weighted."""
     items = len(features.indptr) - 1
     place, row, value = features.rows(np.arange(items, dtype=np.int32))
@@ -107,7 +107,7 @@ def content_vectors(features: Neighbours, table: NDArray[np.float32]) -> NDArray
 
 
 def alike(
-    some: Neighbours, others: Neighbours, rarity: NDArray[np.float32], count: int
+    some: NeighborMatrix, others: NeighborMatrix, rarity: NDArray[np.float32], count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
     """The `count` items of `others` most alike to each of `some` by content: (place in `some`, item, cosine).
 
@@ -146,19 +146,19 @@ def alike(
 _DENSE_CELLS: Final = 20_000_000
 
 
-def _unit(features: Neighbours, rarity: NDArray[np.float32]) -> Neighbours:
+def _unit(features: NeighborMatrix, rarity: NDArray[np.float32]) -> NeighborMatrix:
     """Rows weighted by rarity, then of length 1."""
     values = features.values * rarity[features.indices]
     items = len(features.indptr) - 1
     place = np.repeat(np.arange(items), np.diff(features.indptr))
     length = np.sqrt(np.bincount(place, weights=np.square(values), minlength=items))
-    return Neighbours(features.indptr, features.indices, (values / np.maximum(length[place], 1e-9)).astype(np.float32))
+    return NeighborMatrix(features.indptr, features.indices, (values / np.maximum(length[place], 1e-9)).astype(np.float32))
 
 
-def _inverted(place: NDArray[np.int64], feature: NDArray[np.int32], value: NDArray[np.float32], size: int) -> Neighbours:
+def _inverted(place: NDArray[np.int64], feature: NDArray[np.int32], value: NDArray[np.float32], size: int) -> NeighborMatrix:
     order = np.argsort(feature, kind="stable")
     indptr = np.concatenate([[0], np.cumsum(np.bincount(feature, minlength=size))]).astype(np.int64)
-    return Neighbours(indptr, place[order].astype(np.int32), value[order])
+    return NeighborMatrix(indptr, place[order].astype(np.int32), value[order])
 
 
 def _texts(content: Sequence[Any]) -> list[str]:

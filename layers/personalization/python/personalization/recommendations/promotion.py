@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 _SLACK = 1e-9  # .3 · 10 is 3
 
 
-def promoted(order: NDArray[np.int64], wanted: NDArray[np.bool_], share: float, k: int) -> NDArray[np.int64]:
+def promote(order: NDArray[np.int64], wanted: NDArray[np.bool_], share: float, k: int) -> NDArray[np.int64]:
     """The first `k` of `order`, in which at least ⌈share · k⌉ are wanted ones, where there are as many.
 
     order    codes or places, best first; may be longer than `k`

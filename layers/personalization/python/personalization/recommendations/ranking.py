@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.recommendations.cold_start_places import new_places
-from personalization.recommendations.diversity import diversified
+from personalization.recommendations.diversity import diversify
 from personalization.recommendations.filters import Filters
-from personalization.recommendations.promotion import promoted
+from personalization.recommendations.promotion import promote
 from personalization.recommendations.retrieval import RESCORED
-from personalization.recommendations.scenarios import Scoring
-from personalization.recommendations.scorers import bought
-from personalization.recommendations.serving_catalog import Assortment
+from personalization.recommendations.scenarios import ItemScores
+from personalization.recommendations.scorers import purchased_items
+from personalization.recommendations.serving_catalog import ServingCatalog
 
 Codes = NDArray[np.integer[Any]]
 
@@ -42,7 +42,7 @@ class Promotion:
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class RankingOptions:
     """What a caller may ask of a list.
 
     diversity       0: by score alone, … 1: as different as can be
@@ -70,19 +70,19 @@ class Ranked:
     eligible: int
 
 
-def ranked(assortment: Assortment, scoring: Scoring, wishes: Wishes) -> Ranked:
+def rank_items(assortment: ServingCatalog, scoring: ItemScores, wishes: RankingOptions) -> Ranked:
     """The list that a scoring and a caller's wishes give."""
-    purchased = bought(scoring.history) if wishes.filters.not_purchased else None
+    purchased = purchased_items(scoring.history) if wishes.filters.not_purchased else None
     eligible = eligibility(assortment, scoring, wishes.filters, purchased)
     places = _with_new_items(assortment, scoring, _placed(scoring), eligible, wishes.k)
     wanted = None
     if wishes.promotion is not None:
-        other = bought(scoring.history) if wishes.promotion.filters.not_purchased else None
+        other = purchased_items(scoring.history) if wishes.promotion.filters.not_purchased else None
         wanted = wishes.promotion.filters.mask(assortment.attributes, assortment.code_of_item, other)
     pool = _pool(assortment, scoring, wishes, places, eligible, wanted)
     ordered = _diversified(assortment, scoring, wishes, places, pool)
     if wishes.promotion is not None and wanted is not None:
-        codes = promoted(ordered, wanted[ordered], wishes.promotion.share, wishes.k)
+        codes = promote(ordered, wanted[ordered], wishes.promotion.share, wishes.k)
     else:
         codes = ordered[: wishes.k]
     count = len(assortment) if eligible is None else int(eligible.sum())
@@ -90,7 +90,7 @@ def ranked(assortment: Assortment, scoring: Scoring, wishes: Wishes) -> Ranked:
 
 
 def eligibility(
-    assortment: Assortment, scoring: Scoring, filters: Filters, purchased: Codes | None
+    assortment: ServingCatalog, scoring: ItemScores, filters: Filters, purchased: Codes | None
 ) -> NDArray[np.bool_] | None:
     """(N,) which items may be shown, `None` where all may."""
     if assortment.available is None and scoring.only is None and not len(scoring.never) and not filters.any:
@@ -104,7 +104,7 @@ def eligibility(
     return passes
 
 
-def _placed(scoring: Scoring) -> NDArray[np.float32]:
+def _placed(scoring: ItemScores) -> NDArray[np.float32]:
     """What to order by: the values, with what comes first above all others and what comes last below."""
     values = scoring.values
     if scoring.first is None and not len(scoring.last):
@@ -119,7 +119,7 @@ def _placed(scoring: Scoring) -> NDArray[np.float32]:
 
 
 def _with_new_items(
-    assortment: Assortment, scoring: Scoring, places: NDArray[np.float32], eligible: NDArray[np.bool_] | None, k: int
+    assortment: ServingCatalog, scoring: ItemScores, places: NDArray[np.float32], eligible: NDArray[np.bool_] | None, k: int
 ) -> NDArray[np.float32]:
     """The places, with those of items that the model does not know at the end of the list, where they earn one."""
     margin, known = assortment.recommender.mix.margin, len(assortment.recommender.items)
@@ -149,9 +149,9 @@ class _Cut:
 
 
 def _pool(
-    assortment: Assortment,
-    scoring: Scoring,
-    wishes: Wishes,
+    assortment: ServingCatalog,
+    scoring: ItemScores,
+    wishes: RankingOptions,
     places: NDArray[np.float32],
     eligible: NDArray[np.bool_] | None,
     wanted: NDArray[np.bool_] | None,
@@ -172,7 +172,7 @@ def _pool(
 
 
 def _best(
-    scoring: Scoring,
+    scoring: ItemScores,
     places: NDArray[np.float32],
     mask: NDArray[np.bool_] | None,
     count: int,
@@ -194,7 +194,7 @@ def _best(
 
 
 def _exact_top(
-    scoring: Scoring, places: NDArray[np.float32], mask: NDArray[np.bool_] | None, count: int, among: slice
+    scoring: ItemScores, places: NDArray[np.float32], mask: NDArray[np.bool_] | None, count: int, among: slice
 ) -> NDArray[np.int64]:
     """`top` of a range, where values that are near ones are made exact first: of the best, more of them than are asked for."""
 
@@ -238,7 +238,11 @@ def _one_a_family(codes: NDArray[np.int64], families: NDArray[np.int32] | None) 
 
 
 def _diversified(
-    assortment: Assortment, scoring: Scoring, wishes: Wishes, places: NDArray[np.float32], pool: NDArray[np.int64]
+    assortment: ServingCatalog,
+    scoring: ItemScores,
+    wishes: RankingOptions,
+    places: NDArray[np.float32],
+    pool: NDArray[np.int64],
 ) -> NDArray[np.int64]:
     """The pool in the order to show it. What comes last stays there; what is not chosen follows by score."""
     if wishes.diversity <= 0 or len(pool) < 2:
@@ -249,6 +253,6 @@ def _diversified(
         return pool
     category = assortment.attributes.words.get("category")
     codes = category.codes[front] if category is not None else None
-    chosen = diversified(places[front], assortment.vectors(front), codes, wishes.k, wishes.diversity)
+    chosen = diversify(places[front], assortment.vectors(front), codes, wishes.k, wishes.diversity)
     rest = np.setdiff1d(np.arange(len(front)), chosen)  # ascending, so by score
     return np.concatenate([front[chosen], front[rest], pool[behind]])

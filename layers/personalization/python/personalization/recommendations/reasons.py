@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.core.schema import EVENT_CODE, PURCHASE, VIEW
-from personalization.recommendations import Histories
-from personalization.recommendations.scenarios import Scoring
-from personalization.recommendations.serving_catalog import Assortment
+from personalization.recommendations import InteractionHistory
+from personalization.recommendations.scenarios import ItemScores
+from personalization.recommendations.serving_catalog import ServingCatalog
 
 _WORDS: Final = {"together": "often bought with", "next": "often bought after", "alike": "similar to"}
 _KINDS: Final = {"together": "often_bought_with", "next": "bought_after", "alike": "similar_to"}
@@ -20,7 +20,7 @@ _DID: Final = {EVENT_CODE[PURCHASE]: "bought", EVENT_CODE[VIEW]: "viewed"}
 Reason = dict[str, Any]
 
 
-def reasons(assortment: Assortment, scoring: Scoring, codes: NDArray[np.int64], *, timed: bool) -> list[Reason]:
+def reasons(assortment: ServingCatalog, scoring: ItemScores, codes: NDArray[np.int64], *, timed: bool) -> list[Reason]:
     """``{"kind", "text"}`` for each item, with the ``item_id`` of the history or question that it comes from.
 
     timed   whether the history holds real times, so that a rhythm can be told
@@ -36,7 +36,7 @@ def reasons(assortment: Assortment, scoring: Scoring, codes: NDArray[np.int64], 
     return _personal(assortment, scoring, codes, timed)
 
 
-def _personal(assortment: Assortment, scoring: Scoring, codes: NDArray[np.int64], timed: bool) -> list[Reason]:
+def _personal(assortment: ServingCatalog, scoring: ItemScores, codes: NDArray[np.int64], timed: bool) -> list[Reason]:
     history = scoring.history
     vectors = assortment.vectors(codes)
     by_sequence = vectors @ scoring.query if scoring.query is not None else np.zeros(len(codes), np.float32)
@@ -59,7 +59,7 @@ def _personal(assortment: Assortment, scoring: Scoring, codes: NDArray[np.int64]
     return found
 
 
-def _loudest(scoring: Scoring, codes: NDArray[np.int64]) -> tuple[dict[int, tuple[str, int, float]], dict[int, float]]:
+def _loudest(scoring: ItemScores, codes: NDArray[np.int64]) -> tuple[dict[int, tuple[str, int, float]], dict[int, float]]:
     """For each of the items the strongest single addition (component, place in the history, value), and buying it again."""
     heard: dict[int, tuple[str, int, float]] = {}
     repeated: dict[int, float] = {}
@@ -75,7 +75,9 @@ def _loudest(scoring: Scoring, codes: NDArray[np.int64]) -> tuple[dict[int, tupl
     return heard, repeated
 
 
-def _neighbours(assortment: Assortment, scoring: Scoring, codes: NDArray[np.int64], sources: NDArray[np.int64]) -> list[Reason]:
+def _neighbours(
+    assortment: ServingCatalog, scoring: ItemScores, codes: NDArray[np.int64], sources: NDArray[np.int64]
+) -> list[Reason]:
     heard, _ = _loudest(scoring, codes)
     return [
         _from(_KINDS[component], _WORDS[component], assortment, int(sources[source]))
@@ -83,11 +85,11 @@ def _neighbours(assortment: Assortment, scoring: Scoring, codes: NDArray[np.int6
     ]
 
 
-def _from(kind: str, words: str, assortment: Assortment, code: int) -> Reason:
+def _from(kind: str, words: str, assortment: ServingCatalog, code: int) -> Reason:
     return {"kind": kind, "text": f"{words} {assortment.name(code)}", "item_id": assortment.items[code]}
 
 
-def _again(history: Histories, code: int, timed: bool) -> Reason:
+def _again(history: InteractionHistory, code: int, timed: bool) -> Reason:
     own = history.item == code
     baskets, first = np.unique(history.basket[own], return_index=True)
     if timed and len(baskets) > 2:
@@ -111,7 +113,7 @@ def rhythm(days: float) -> str:
     raise AssertionError("unreachable: the last unit has no end")
 
 
-def _demand(assortment: Assortment, scoring: Scoring, code: int) -> Reason:
+def _demand(assortment: ServingCatalog, scoring: ItemScores, code: int) -> Reason:
     kind = "trending" if scoring.scenario == "trending" else "popular"
     category = assortment.attributes.word("category", code)
     reason: Mapping[str, Any] = {"kind": kind, "text": f"{kind} in {category}" if category else f"{kind} now"}

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.bundles.bundle import Bundle
-from personalization.recommendations import Histories, Recommender, from_items, load
+from personalization.recommendations import InteractionHistory, Recommender, from_items, load
 
 _CELLS: Final = 8_000_000  # of a block of scores; bounds memory, not answers
 
@@ -28,7 +28,7 @@ def recommend(bundle: Bundle, histories: Sequence[Sequence[str]], k: int) -> lis
     return recommend_codes(recommender, from_items(known, recommender.pace, recommender.window.max_events), k)
 
 
-def recommend_codes(recommender: Recommender, histories: Histories, k: int) -> list[list[dict[str, Any]]]:
+def recommend_codes(recommender: Recommender, histories: InteractionHistory, k: int) -> list[list[dict[str, Any]]]:
     """`recommend` for histories in columns, with times and baskets where they are known."""
     k = min(k, len(recommender.items))
     block = max(1, _CELLS // max(len(recommender.items), 1))

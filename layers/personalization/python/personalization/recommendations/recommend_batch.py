@@ -6,19 +6,19 @@ from typing import Any, Final
 
 import numpy as np
 
-from personalization.recommendations import Histories, seen_last
-from personalization.recommendations.cold_start_places import make_room
+from personalization.recommendations import InteractionHistory, demote_seen
+from personalization.recommendations.cold_start_places import insert_cold_items
 from personalization.recommendations.components import REPEAT_FEATURES, neighbour_additions, repeat_features
 from personalization.recommendations.recommend import top
 from personalization.recommendations.recommender import STATIC
-from personalization.recommendations.scorers import user_query
-from personalization.recommendations.serving_catalog import Assortment
-from personalization.recommendations.sparse import Additions
+from personalization.recommendations.scorers import user_embedding
+from personalization.recommendations.serving_catalog import ServingCatalog
+from personalization.recommendations.sparse import SparseScores
 
 _CELLS: Final = 8_000_000  # of a block of scores; bounds memory, not answers
 
 
-def lists(here: Assortment, histories: Histories, k: int) -> list[list[dict[str, Any]]]:
+def recommend_batch(here: ServingCatalog, histories: InteractionHistory, k: int) -> list[list[dict[str, Any]]]:
     """``{"item_id", "score"}`` of the best `k` items of each user, best first; fewer only where there are fewer.
 
     What a user had comes after all others unless the training data showed repeat buying. Without filters, variants of one
@@ -32,9 +32,9 @@ def lists(here: Assortment, histories: Histories, k: int) -> list[list[dict[str,
     return found
 
 
-def _block(here: Assortment, histories: Histories, k: int) -> list[list[dict[str, Any]]]:
+def _block(here: ServingCatalog, histories: InteractionHistory, k: int) -> list[list[dict[str, Any]]]:
     recommender, mix = here.recommender, here.recommender.mix
-    query = user_query(here, histories)
+    query = user_embedding(here, histories)
     scores = np.empty((len(histories), len(here)), np.float32)
     known = len(recommender.items)
     np.matmul(query, recommender.vectors.T, out=scores[:, :known])
@@ -48,14 +48,14 @@ def _block(here: Assortment, histories: Histories, k: int) -> list[list[dict[str
     if mix.repeat:
         user, item, features = repeat_features(histories, here.repurchase)
         again = np.array([mix.repeat.get(name, 0.0) for name in REPEAT_FEATURES], np.float32)
-        Additions(user, item, features @ again).add_to(scores)
-    places = scores if recommender.repeat_buying else seen_last(scores, histories)
+        SparseScores(user, item, features @ again).add_to(scores)
+    places = scores if recommender.repeat_buying else demote_seen(scores, histories)
     if here.available is not None:
         places = np.where(here.available, places, np.float32(-np.inf))
     told = np.flatnonzero(warm)
     if mix.margin is not None and len(here.new.vectors) and len(told):
         moved = places[told]
-        make_room(moved, known, k, mix.margin)
+        insert_cold_items(moved, known, k, mix.margin)
         places = places.copy() if places is scores else places  # the answers tell the scores
         places[told] = moved
     return [

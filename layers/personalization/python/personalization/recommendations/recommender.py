@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from personalization.bundles.bundle import Bundle
 from personalization.features.window import Window
-from personalization.recommendations.blend import Mix
+from personalization.recommendations.blend import BlendWeights
 from personalization.recommendations.components import REPEAT_FEATURES, encoder_inputs, neighbour_additions, repeat_features
-from personalization.recommendations.history import Histories, Pace
-from personalization.recommendations.sparse import Additions, Neighbours, joined
+from personalization.recommendations.history import BasketPace, InteractionHistory
+from personalization.recommendations.sparse import NeighborMatrix, SparseScores, joined
 
 ITEMS_JSON: Final = "items.json"
 MIX_JSON: Final = "mix.json"
@@ -55,13 +55,13 @@ class Recommender:
     items: Sequence[str]
     vectors: NDArray[np.float32]
     static: NDArray[np.float32]
-    matrices: Mapping[str, Neighbours]
+    matrices: Mapping[str, NeighborMatrix]
     repurchase: NDArray[np.float32]
-    mix: Mix
+    mix: BlendWeights
     encode: Encode
     inputs: tuple[str, ...] = ("vectors", "known")
     longest: int = 50
-    pace: Pace = field(default_factory=Pace)
+    pace: BasketPace = field(default_factory=BasketPace)
     window: Window = field(default_factory=Window)
     repeat_buying: bool = False
 
@@ -70,7 +70,7 @@ class Recommender:
         """Code by item id."""
         return {item: code for code, item in enumerate(self.items)}
 
-    def user_vectors(self, histories: Histories) -> NDArray[np.float32]:
+    def user_vectors(self, histories: InteractionHistory) -> NDArray[np.float32]:
         """(N, D); zeros for users without a history."""
         out = np.zeros((len(histories), self.vectors.shape[1]), np.float32)
         warm = np.flatnonzero(histories.lengths > 0)
@@ -80,7 +80,7 @@ class Recommender:
             out[warm[some]] = self.encode({name: inputs[name] for name in self.inputs})
         return out
 
-    def dense_query(self, histories: Histories) -> NDArray[np.float32]:
+    def dense_query(self, histories: InteractionHistory) -> NDArray[np.float32]:
         """(N, D + S): what is multiplied with `[vectors | static]` of all items."""
         users = self.mix.sequence * self.user_vectors(histories)
         warm = np.array([self.mix.static.get(name, 0.0) for name in STATIC], np.float32)
@@ -88,7 +88,7 @@ class Recommender:
         static = np.where((histories.lengths > 0)[:, None], warm, cold)
         return np.concatenate([users, static], axis=1).astype(np.float32)
 
-    def parts(self, histories: Histories) -> dict[str, Additions]:
+    def parts(self, histories: InteractionHistory) -> dict[str, SparseScores]:
         """Weighted additions by component, not summed: `together`, `next`, `alike`, `repeat`, where the mix has them."""
         parts = {
             name: neighbour_additions(histories, matrix, self.mix.rank_weights(name))
@@ -98,14 +98,14 @@ class Recommender:
         if self.mix.repeat:
             weights = np.array([self.mix.repeat.get(name, 0.0) for name in REPEAT_FEATURES], np.float32)
             user, item, features = repeat_features(histories, self.repurchase)
-            parts["repeat"] = Additions(user, item, features @ weights)
+            parts["repeat"] = SparseScores(user, item, features @ weights)
         return parts
 
-    def additions(self, histories: Histories) -> Additions:
+    def additions(self, histories: InteractionHistory) -> SparseScores:
         """All sparse parts of the scores."""
         return joined(list(self.parts(histories).values()))
 
-    def scores(self, histories: Histories) -> NDArray[np.float32]:
+    def scores(self, histories: InteractionHistory) -> NDArray[np.float32]:
         """(N, items), exact."""
         query = self.dense_query(histories)
         size = self.vectors.shape[1]
@@ -114,12 +114,12 @@ class Recommender:
         self.additions(histories).add_to(scores)
         return scores
 
-    def placed(self, scores: NDArray[np.float32], histories: Histories) -> NDArray[np.float32]:
+    def placed(self, scores: NDArray[np.float32], histories: InteractionHistory) -> NDArray[np.float32]:
         """What to rank by: the scores, with what a user had already below everything else unless there is repeat buying."""
-        return scores if self.repeat_buying else seen_last(scores, histories)
+        return scores if self.repeat_buying else demote_seen(scores, histories)
 
 
-def seen_last(scores: NDArray[np.float32], histories: Histories) -> NDArray[np.float32]:
+def demote_seen(scores: NDArray[np.float32], histories: InteractionHistory) -> NDArray[np.float32]:
     """The scores with the items of each history moved below all others, in their order; a copy."""
     ranking = scores.copy()
     below = scores.max(axis=1) - scores.min(axis=1) + 1.0
@@ -169,16 +169,16 @@ def _load(version: _Version) -> Recommender:
         vectors=_array(bundle, VECTORS_NPY),
         static=_array(bundle, STATIC_NPY),
         matrices={
-            name: Neighbours(*(_array(bundle, f"{name}_{part}.npy") for part in ("indptr", "indices", "values")))
+            name: NeighborMatrix(*(_array(bundle, f"{name}_{part}.npy") for part in ("indptr", "indices", "values")))
             for name in MATRICES
             if f"{name}_indptr.npy" in bundle.manifest["files"]
         },
         repurchase=_array(bundle, REPURCHASE_NPY),
-        mix=Mix.from_json(orjson.loads(bundle.file(MIX_JSON).read_bytes())),
+        mix=BlendWeights.from_json(orjson.loads(bundle.file(MIX_JSON).read_bytes())),
         encode=lambda inputs: bundle.run(inputs)["user_vector"],
         inputs=tuple(node["name"] for node in bundle.manifest["inputs"]),
         longest=int(settings["longest"]),
-        pace=Pace(**settings["pace"]),
+        pace=BasketPace(**settings["pace"]),
         window=Window(**bundle.manifest["history_window"]),
         repeat_buying=bool(bundle.manifest["repeat_buying"]),
     )

@@ -10,10 +10,16 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.recommendations import Histories
+from personalization.recommendations import InteractionHistory
 from personalization.recommendations.recommender import STATIC
-from personalization.recommendations.scorers import Additions, add_to, additions, bought, user_query
-from personalization.recommendations.serving_catalog import Assortment
+from personalization.recommendations.scorers import (
+    HistoryContributions,
+    add_to,
+    history_contributions,
+    purchased_items,
+    user_embedding,
+)
+from personalization.recommendations.serving_catalog import ServingCatalog
 
 Scenario = Literal["personal", "similar", "bought_together", "buy_again", "trending"]
 SCENARIOS: Final = ("personal", "similar", "bought_together", "buy_again", "trending")
@@ -23,7 +29,7 @@ Codes = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
-class Scoring:
+class ItemScores:
     """How all items stand to a question.
 
     values       float32 (N,)
@@ -44,13 +50,13 @@ class Scoring:
     scenario: Scenario
     values: NDArray[np.float32]
     relevance: Callable[[Codes], NDArray[np.float64]]
-    history: Histories
+    history: InteractionHistory
     personalized: bool
     only: NDArray[np.bool_] | None = None
     never: Codes = field(default_factory=lambda: np.zeros(0, np.int64))
     last: Codes = field(default_factory=lambda: np.zeros(0, np.int64))
     query: NDArray[np.float32] | None = None
-    parts: tuple[Additions, ...] = ()
+    parts: tuple[HistoryContributions, ...] = ()
     anchors: tuple[int, ...] = ()
     first: NDArray[np.bool_] | None = None
     products: NDArray[np.float32] | None = None
@@ -67,14 +73,14 @@ class Scoring:
         return change
 
 
-def personal(assortment: Assortment, history: Histories, category: str | None = None) -> Scoring:
+def personal(assortment: ServingCatalog, history: InteractionHistory, category: str | None = None) -> ItemScores:
     """What the user takes next. For somebody new: what many take, first in the `category` where one is stated."""
     recommender = assortment.recommender
     if not len(history.item):
         cold = recommender.mix.cold or {"popularity": 1.0}
         row = STATIC.index(max(cold, key=lambda name: cold[name]))
         return demand(assortment, history, row, "personal", category)
-    query = user_query(assortment, history)[0]
+    query = user_embedding(assortment, history)[0]
     index = assortment.index
     values = index.products(query)
     products = None if index.coarse is None else values.copy()
@@ -82,7 +88,7 @@ def personal(assortment: Assortment, history: Histories, category: str | None = 
         weight = recommender.mix.static.get(name, 0.0)
         if weight:
             values += np.float32(weight) * assortment.static[row]
-    parts = tuple(additions(assortment, history))
+    parts = tuple(history_contributions(assortment, history))
     add_to(values, parts)
     seen = np.zeros(0, np.int64) if recommender.repeat_buying else np.unique(history.item).astype(np.int64)
     total = _log_total(values if assortment.shown is None else values[assortment.shown])
@@ -91,25 +97,29 @@ def personal(assortment: Assortment, history: Histories, category: str | None = 
         found = recommender.mix.relevance(values[codes][None, :], np.array([total]))[0]
         return np.where(np.isin(codes, seen), 0.0, found) if len(seen) else found
 
-    return Scoring(
+    return ItemScores(
         "personal", values, relevance, history, True, last=seen, query=query, parts=parts,
         products=products, exact=partial(index.exact, query),
     )  # fmt: skip
 
 
 def demand(
-    assortment: Assortment, history: Histories, row: int, scenario: Scenario = "trending", category: str | None = None
-) -> Scoring:
+    assortment: ServingCatalog,
+    history: InteractionHistory,
+    row: int,
+    scenario: Scenario = "trending",
+    category: str | None = None,
+) -> ItemScores:
     """What everybody takes; an item's relevance is its share of all that is taken."""
     values = assortment.static[row].astype(np.float32)
     taken = np.expm1(values.astype(np.float64))
     total = max(float(taken.sum() if assortment.shown is None else taken[assortment.shown].sum()), 1e-12)
     column = assortment.attributes.words.get("category")
     first = column.codes == column.code(category) if category and column is not None else None
-    return Scoring(scenario, values, lambda codes: taken[codes] / total, history, False, first=first)
+    return ItemScores(scenario, values, lambda codes: taken[codes] / total, history, False, first=first)
 
 
-def similar(assortment: Assortment, history: Histories, item: int) -> Scoring:
+def similar(assortment: ServingCatalog, history: InteractionHistory, item: int) -> ItemScores:
     """Items like this one, by their vectors and (half) by content where the model compares it; relevance is the likeness."""
     vector = assortment.vectors(np.array([item]))[0]
     unit = vector / max(float(np.linalg.norm(vector)), 1e-9)
@@ -119,7 +129,7 @@ def similar(assortment: Assortment, history: Histories, item: int) -> Scoring:
     parts = []
     for matrix in alike:
         _, others, value = matrix.rows(np.array([item], np.int32))
-        parts.append(Additions("alike", np.zeros(len(others), np.int64), others, (0.5 * value).astype(np.float32)))
+        parts.append(HistoryContributions("alike", np.zeros(len(others), np.int64), others, (0.5 * value).astype(np.float32)))
     if parts:
         share = np.float32(0.5)
         values *= share
@@ -130,13 +140,13 @@ def similar(assortment: Assortment, history: Histories, item: int) -> Scoring:
         found: NDArray[np.float32] = share * index.exact(unit, codes) / index.norms[codes]
         return found
 
-    return Scoring(
+    return ItemScores(
         "similar", values, lambda codes: np.clip(values[codes].astype(np.float64), 0.0, 1.0), history, False,
         never=_family(assortment, [item]), parts=tuple(parts), anchors=(item,), products=products, exact=exact,
     )  # fmt: skip
 
 
-def bought_together(assortment: Assortment, history: Histories, items: list[int]) -> Scoring:
+def bought_together(assortment: ServingCatalog, history: InteractionHistory, items: list[int]) -> ItemScores:
     """What goes with these items; relevance is how strongly, and items that never went with them are not shown."""
     values = np.zeros(len(assortment), np.float32)
     sources = np.array(items, np.int32)
@@ -145,27 +155,27 @@ def bought_together(assortment: Assortment, history: Histories, items: list[int]
         if name in ("together", "next"):
             place, others, value = matrix.rows(sources)
             weight = np.float32((1.0 if name == "together" else 0.5) / 1.5 / max(len(items), 1))
-            parts.append(Additions(name, place, others, value * weight))
+            parts.append(HistoryContributions(name, place, others, value * weight))
     add_to(values, parts)
-    return Scoring(
+    return ItemScores(
         "bought_together", values, lambda codes: np.clip(values[codes].astype(np.float64), 0.0, 1.0), history, False,
         only=values > 0, never=_family(assortment, items), parts=tuple(parts), anchors=tuple(items),
     )  # fmt: skip
 
 
-def buy_again(assortment: Assortment, history: Histories) -> Scoring:
+def buy_again(assortment: ServingCatalog, history: InteractionHistory) -> ItemScores:
     """What the user bought and may be out of; relevance is the chance of it in the next basket."""
     only = np.zeros(len(assortment), bool)
-    only[bought(history)] = True
+    only[purchased_items(history)] = True
     if assortment.recommender.repeat_buying and len(history.item):
         scored = personal(assortment, history)
-        return Scoring(
+        return ItemScores(
             "buy_again", scored.values, scored.relevance, history, True, only=only, query=scored.query, parts=scored.parts,
             products=scored.products, exact=scored.exact,
         )  # fmt: skip
     values = assortment.repurchase.astype(np.float32)
     chance = 1.0 / (1.0 + np.exp(-values.astype(np.float64)))
-    return Scoring("buy_again", values, lambda codes: chance[codes], history, bool(len(history.item)), only=only)
+    return ItemScores("buy_again", values, lambda codes: chance[codes], history, bool(len(history.item)), only=only)
 
 
 def _log_total(values: NDArray[np.float32]) -> float:
@@ -174,7 +184,7 @@ def _log_total(values: NDArray[np.float32]) -> float:
     return high + float(np.log(np.exp(values - np.float32(high)).sum(dtype=np.float64)))
 
 
-def _family(assortment: Assortment, items: list[int]) -> Codes:
+def _family(assortment: ServingCatalog, items: list[int]) -> Codes:
     """The items and their variants."""
     families = assortment.attributes.families
     if families is None:

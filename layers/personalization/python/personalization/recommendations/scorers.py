@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.core.schema import EVENT_CODE, PURCHASE
-from personalization.recommendations import Histories
+from personalization.recommendations import InteractionHistory
 from personalization.recommendations.components import REPEAT_FEATURES, repeat_features
-from personalization.recommendations.serving_catalog import Assortment
+from personalization.recommendations.serving_catalog import ServingCatalog
 
 _UNKNOWN_EVENT = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Additions:
+class HistoryContributions:
     """Parts of scores: `value` is added to `item` because of the history's place `source`; −1: of the item itself.
 
     component   ``together``, ``next``, ``alike`` or ``repeat``
@@ -29,7 +29,7 @@ class Additions:
     value: NDArray[np.float32]
 
 
-def user_query(assortment: Assortment, histories: Histories) -> NDArray[np.float32]:
+def user_embedding(assortment: ServingCatalog, histories: InteractionHistory) -> NDArray[np.float32]:
     """(N, D) weighted user vectors; items that came after the training are part of a history like all others.
 
     They are heard at the length that content has beside an item's own vector; `Mix.newcomer` is for showing them.
@@ -45,7 +45,7 @@ def user_query(assortment: Assortment, histories: Histories) -> NDArray[np.float
     return (assortment.recommender.mix.sequence * vectors).astype(np.float32)
 
 
-def additions(assortment: Assortment, history: Histories) -> list[Additions]:
+def history_contributions(assortment: ServingCatalog, history: InteractionHistory) -> list[HistoryContributions]:
     """What the neighbours of a user's items and buying again add to scores; of one user."""
     mix = assortment.recommender.mix
     found = []
@@ -55,21 +55,21 @@ def additions(assortment: Assortment, history: Histories) -> list[Additions]:
         used = np.flatnonzero(weight)
         place, item, value = matrix.rows(history.item[used])
         source = used[place]
-        found.append(Additions(name, source, item, (value * weight[source]).astype(np.float32)))
+        found.append(HistoryContributions(name, source, item, (value * weight[source]).astype(np.float32)))
     if mix.repeat and len(history.item):
         weights = np.array([mix.repeat.get(name, 0.0) for name in REPEAT_FEATURES], np.float32)
         _, item, features = repeat_features(history, assortment.repurchase)
-        found.append(Additions("repeat", np.full(len(item), -1), item, features @ weights))
+        found.append(HistoryContributions("repeat", np.full(len(item), -1), item, features @ weights))
     return found
 
 
-def add_to(scores: NDArray[np.float32], parts: Sequence[Additions]) -> None:
+def add_to(scores: NDArray[np.float32], parts: Sequence[HistoryContributions]) -> None:
     """Add to the scores (N,) of all items in place."""
     for part in parts:
         np.add.at(scores, part.item, part.value)
 
 
-def bought(history: Histories) -> NDArray[np.int32]:
+def purchased_items(history: InteractionHistory) -> NDArray[np.int32]:
     """Codes of what a user bought; an item of a history that says no more counts as bought."""
     buys = (history.event == EVENT_CODE[PURCHASE]) | (history.event == _UNKNOWN_EVENT)
     return np.unique(history.item[buys])

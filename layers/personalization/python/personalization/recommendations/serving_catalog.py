@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.bundles.bundle import Bundle
-from personalization.catalog.contents import Catalogue
-from personalization.recommendations import Neighbours, Recommender, load
-from personalization.recommendations.cold_start_items import Newcomers, newcomers
+from personalization.catalog.contents import ItemCatalog
+from personalization.recommendations import NeighborMatrix, Recommender, load
+from personalization.recommendations.cold_start_items import ColdStartItems, cold_start_items
 from personalization.recommendations.item_attributes import Attributes, of_bundle
 from personalization.recommendations.retrieval import Index, make_index
 
 
 @dataclass(frozen=True)
-class Assortment:
+class ServingCatalog:
     """N items by code: the model's first, in its order, then new ones.
 
     recommender   of the bundle; it knows the model's items alone
@@ -41,8 +41,8 @@ class Assortment:
     code_of_item: Mapping[str, int]
     static: NDArray[np.float32]
     repurchase: NDArray[np.float32]
-    neighbours: tuple[tuple[str, Neighbours], ...]
-    new: Newcomers
+    neighbours: tuple[tuple[str, NeighborMatrix], ...]
+    new: ColdStartItems
     attributes: Attributes
     available: NDArray[np.bool_] | None = None
     version: str | None = None
@@ -74,7 +74,7 @@ class Assortment:
         return self.attributes.name(code, self.items[code])
 
 
-def assortment(bundle: Bundle, catalogue: Catalogue | None = None) -> Assortment:
+def serving_catalog(bundle: Bundle, catalogue: ItemCatalog | None = None) -> ServingCatalog:
     """Join a model and a catalogue; the last few are kept, as both change seldom.
 
     Items that the model knows keep their vectors; the catalogue says what they cost and whether they are there.
@@ -90,13 +90,13 @@ def assortment(bundle: Bundle, catalogue: Catalogue | None = None) -> Assortment
 
 
 _KEEP = 3
-_KEPT: dict[tuple[str, str, str | None], Assortment] = {}
+_KEPT: dict[tuple[str, str, str | None], ServingCatalog] = {}
 
 
 def _plain(recommender: Recommender) -> Recommender:
     """The same arrays, still mapped, without what numpy's class for mapped files costs at each access."""
     matrices = {
-        name: Neighbours(np.asarray(matrix.indptr), np.asarray(matrix.indices), np.asarray(matrix.values))
+        name: NeighborMatrix(np.asarray(matrix.indptr), np.asarray(matrix.indices), np.asarray(matrix.values))
         for name, matrix in recommender.matrices.items()
     }
     return replace(
@@ -108,9 +108,9 @@ def _plain(recommender: Recommender) -> Recommender:
     )
 
 
-def _of_model(bundle: Bundle) -> Assortment:
+def _of_model(bundle: Bundle) -> ServingCatalog:
     recommender = _plain(load(bundle))
-    return Assortment(
+    return ServingCatalog(
         recommender=recommender,
         items=recommender.items,
         code_of_item=recommender.code_of_item,
@@ -119,16 +119,16 @@ def _of_model(bundle: Bundle) -> Assortment:
         neighbours=tuple(
             (name, matrix) for name, matrix in recommender.matrices.items() if any(recommender.mix.matrices.get(name, ()))
         ),
-        new=Newcomers(np.zeros((0, recommender.vectors.shape[1]), np.float32), None),
+        new=ColdStartItems(np.zeros((0, recommender.vectors.shape[1]), np.float32), None),
         attributes=of_bundle(bundle, len(recommender.items)),
         directory=bundle.directory,
     )
 
 
-def _joined(bundle: Bundle, catalogue: Catalogue | None) -> Assortment:
+def _joined(bundle: Bundle, catalogue: ItemCatalog | None) -> ServingCatalog:
     if catalogue is None:
         return _of_model(bundle)
-    base = assortment(bundle)
+    base = serving_catalog(bundle)
     recommender, attributes, neighbours = base.recommender, base.attributes, base.neighbours
     known = len(recommender.items)
     code_of = recommender.code_of_item
@@ -136,7 +136,7 @@ def _joined(bundle: Bundle, catalogue: Catalogue | None) -> Assortment:
     items = [*recommender.items, *(catalogue.ids[row] for row in fresh)] if fresh else recommender.items
     if fresh:
         code_of = {**code_of, **{catalogue.ids[row]: known + place for place, row in enumerate(fresh)}}
-    new = newcomers(bundle, recommender, catalogue, fresh) if fresh else base.new
+    new = cold_start_items(bundle, recommender, catalogue, fresh) if fresh else base.new
     if new.alike is not None:
         neighbours += (("alike", new.alike),)
     told = [row for row, item in enumerate(catalogue.ids) if item in code_of and not catalogue.removed[row]]
@@ -151,7 +151,7 @@ def _joined(bundle: Bundle, catalogue: Catalogue | None) -> Assortment:
         available[gone] = False
     growth = len(items) - known
     mean = float(np.mean(recommender.repurchase)) if known else 0.0
-    return Assortment(
+    return ServingCatalog(
         recommender,
         items,
         code_of,
@@ -159,7 +159,7 @@ def _joined(bundle: Bundle, catalogue: Catalogue | None) -> Assortment:
         np.pad(recommender.repurchase, (0, growth), constant_values=mean) if growth else recommender.repurchase,
         neighbours,
         new,
-        attributes.overlaid(rows, columns, len(items), bundle.encoder.zone),
+        attributes.overlay(rows, columns, len(items), bundle.encoder.zone),
         available,
         catalogue.version,
         bundle.directory,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbours:
+class NeighborMatrix:
     """What each item speaks for: row j lists items and how strongly j speaks for them (compressed rows).
 
     indptr   int64 (items + 1,)
@@ -35,7 +35,7 @@ class Neighbours:
 
 
 @dataclass(frozen=True, slots=True)
-class Additions:
+class SparseScores:
     """Sparse parts of scores: `value` is added to the score of `item` for `user`; the same pair may come repeatedly.
 
     user   int64 (n,) number of the user in the call
@@ -47,29 +47,29 @@ class Additions:
     item: NDArray[np.int32]
     value: NDArray[np.float32]
 
-    def scaled(self, factor: NDArray[np.float32] | float) -> Additions:
-        return Additions(self.user, self.item, (self.value * factor).astype(np.float32))
+    def scaled(self, factor: NDArray[np.float32] | float) -> SparseScores:
+        return SparseScores(self.user, self.item, (self.value * factor).astype(np.float32))
 
     def add_to(self, scores: NDArray[np.float32]) -> None:
         """Add to dense scores (N, items) in place."""
         flat = scores.reshape(-1)
         np.add.at(flat, self.user * scores.shape[1] + self.item, self.value)
 
-    def summed(self) -> Additions:
+    def summed(self) -> SparseScores:
         """Each pair once, sorted by user, then item."""
         if not len(self.user):
             return self
         width = int(self.item.max()) + 1
         keys, place = np.unique(self.user * width + self.item, return_inverse=True)
         value = np.bincount(place, weights=self.value, minlength=len(keys)).astype(np.float32)
-        return Additions(keys // width, (keys % width).astype(np.int32), value)
+        return SparseScores(keys // width, (keys % width).astype(np.int32), value)
 
 
-def joined(parts: list[Additions]) -> Additions:
+def joined(parts: list[SparseScores]) -> SparseScores:
     """All additions in one."""
     if not parts:
-        return Additions(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
-    return Additions(
+        return SparseScores(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+    return SparseScores(
         np.concatenate([p.user for p in parts]),
         np.concatenate([p.item for p in parts]),
         np.concatenate([p.value for p in parts]),

@@ -18,14 +18,14 @@ import numpy as np
 
 from personalization import features
 from personalization.features import Lifetime
-from personalization.state.event_batch import Journal, joined
+from personalization.state.event_batch import EventBatch, joined
 
 # An item may hold 400 KB; beyond this many bytes older events are pushed out, whatever the window says.
 MAX_PACKED_BYTES: Final = 300_000
 
 
 @dataclass(frozen=True)
-class Memory:
+class UserWindow:
     """What is known of one user.
 
     recent     the newest events
@@ -33,7 +33,7 @@ class Memory:
     boundary   moment and key of the newest evicted event
     """
 
-    recent: Journal | None = None
+    recent: EventBatch | None = None
     evicted: Lifetime | None = None
     boundary: tuple[int, int] | None = None
 
@@ -44,7 +44,9 @@ class Memory:
         return (self.boundary, *((s.item() for s in (sums.events, sums.purchases, sums.value, sums.first)) if sums else ()))
 
 
-def fold(user_id: str, memory: Memory, delivered: Journal | None, rows: Journal | None, max_events: int | None) -> Memory:
+def fold(
+    user_id: str, memory: UserWindow, delivered: EventBatch | None, rows: EventBatch | None, max_events: int | None
+) -> UserWindow:
     """The memory after a delivery.
 
     delivered    a user's events of one file
@@ -52,7 +54,7 @@ def fold(user_id: str, memory: Memory, delivered: Journal | None, rows: Journal 
     max_events   events that are kept one by one; `None` pushes nothing out
     """
     evicted, parts = memory.evicted, [memory.recent] if memory.recent else []
-    replaced: Journal | None = None
+    replaced: EventBatch | None = None
     if delivered is not None:
         if memory.boundary is not None:
             below = delivered.older(memory.boundary)
@@ -71,10 +73,10 @@ def fold(user_id: str, memory: Memory, delivered: Journal | None, rows: Journal 
     if not parts:
         return replace(memory, evicted=evicted)
     recent = joined(user_id, parts)
-    return _evict(Memory(recent, evicted, memory.boundary), max_events)
+    return _evict(UserWindow(recent, evicted, memory.boundary), max_events)
 
 
-def split_late(rows: Journal, boundary: tuple[int, int] | None) -> tuple[Journal, Journal]:
+def split_late(rows: EventBatch, boundary: tuple[int, int] | None) -> tuple[EventBatch, EventBatch]:
     """The rows above the boundary, and those at or below it."""
     if boundary is None:
         return rows, rows.take(np.zeros(0, dtype=np.int64))
@@ -82,12 +84,12 @@ def split_late(rows: Journal, boundary: tuple[int, int] | None) -> tuple[Journal
     return rows.take(~late), rows.take(late)
 
 
-def shrunk(memory: Memory) -> Memory:
+def shrunk(memory: UserWindow) -> UserWindow:
     """The memory with the older half of its events pushed out, for one whose item would be too large."""
     return _evict(memory, len(memory.recent) // 2 if memory.recent else 0)
 
 
-def _evict(memory: Memory, max_events: int | None) -> Memory:
+def _evict(memory: UserWindow, max_events: int | None) -> UserWindow:
     recent = memory.recent
     if recent is None or max_events is None or len(recent) <= max_events:
         return memory
@@ -98,10 +100,10 @@ def _evict(memory: Memory, max_events: int | None) -> Memory:
     newest = out[-1]
     boundary = (int(recent.events.timestamp[newest]), int(recent.keys[newest]))
     sums = _sum(memory.evicted, features.lifetime(recent.take(gone).events))
-    return Memory(recent.take(~gone), sums, max(boundary, memory.boundary or boundary))
+    return UserWindow(recent.take(~gone), sums, max(boundary, memory.boundary or boundary))
 
 
-def _tells_more(older: Journal, evicted: Lifetime | None) -> bool:
+def _tells_more(older: EventBatch, evicted: Lifetime | None) -> bool:
     return evicted is None or bool(older.events.timestamp[0] <= evicted.first[0] and len(older) >= evicted.events[0])
 
 

@@ -17,7 +17,7 @@ WORD_LISTS: Final = (("item", "items"), ("category", "categories"), ("channel", 
 
 
 @dataclass(frozen=True)
-class Journal:
+class EventBatch:
     """Events of one user, by time; those of one moment stay in the order in which they came.
 
     events   N events; `order` numbers the orders of this journal
@@ -37,9 +37,9 @@ class Journal:
         """(N,) identities of the events."""
         return completed(self.events, self.stated)
 
-    def take(self, rows: NDArray[Any]) -> Journal:
+    def take(self, rows: NDArray[Any]) -> EventBatch:
         """The events at these indices or under this mask."""
-        return Journal(self.events.take(rows), self.orders[rows], self.keys[rows])
+        return EventBatch(self.events.take(rows), self.orders[rows], self.keys[rows])
 
     def older(self, boundary: tuple[int, int]) -> NDArray[np.bool_]:
         """(N,) which events are at or below a boundary of moment and key."""
@@ -50,17 +50,17 @@ class Journal:
         )
 
 
-def journal(events: Events, keys: Keys, orders: Keys) -> Journal:
+def event_batch(events: Events, keys: Keys, orders: Keys) -> EventBatch:
     """A journal of one user's events, in any order."""
     by_time = np.argsort(events.timestamp, kind="stable")
     events, keys, orders = events.take(by_time), keys[by_time], orders[by_time]
     codes = np.full(len(orders), -1, dtype=np.int32)
     known = orders > 0
     codes[known] = np.unique(orders[known], return_inverse=True)[1]
-    return Journal(replace(events, order=codes), orders, keys)
+    return EventBatch(replace(events, order=codes), orders, keys)
 
 
-def joined(user_id: str, parts: Sequence[Journal]) -> Journal:
+def joined(user_id: str, parts: Sequence[EventBatch]) -> EventBatch:
     """The events of all parts, each once: the first that has a key stays."""
     if len(parts) == 1:
         return parts[0]
@@ -69,12 +69,12 @@ def joined(user_id: str, parts: Sequence[Journal]) -> Journal:
     keys = np.concatenate([part.keys for part in parts])
     orders = np.concatenate([part.orders for part in parts])
     first = np.sort(np.unique(keys, return_index=True)[1])
-    return journal(events.take(first), keys[first], orders[first])
+    return event_batch(events.take(first), keys[first], orders[first])
 
 
-def journals(
+def event_batches(
     events: Events, event_ids: Sequence[str | None] | None = None, order_ids: Sequence[str | None] | None = None
-) -> Iterator[tuple[str, Journal]]:
+) -> Iterator[tuple[str, EventBatch]]:
     """The journal of each user who has events in one delivery; rows that repeat an event id are dropped."""
     keys, orders = event_keys(events, event_ids), order_keys(events, order_ids)
     by_user = np.argsort(events.user, kind="stable")
@@ -84,7 +84,7 @@ def journals(
         if len(rows):
             first = np.sort(np.unique(keys[rows], return_index=True)[1])
             rows = rows[first]
-            yield user_id, journal(_of_one_user(events.take(rows), user_id), keys[rows], orders[rows])
+            yield user_id, event_batch(_of_one_user(events.take(rows), user_id), keys[rows], orders[rows])
 
 
 def _of_one_user(events: Events, user_id: str) -> Events:

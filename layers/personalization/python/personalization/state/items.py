@@ -9,9 +9,9 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from personalization.features import Window
-from personalization.state.compaction import MAX_PACKED_BYTES, Memory, shrunk
+from personalization.state.compaction import MAX_PACKED_BYTES, UserWindow, shrunk
 from personalization.state.dynamodb import Item
-from personalization.state.event_batch import Journal, joined
+from personalization.state.event_batch import EventBatch, joined
 from personalization.state.packing import pack, pack_lifetime, unpack, unpack_lifetime
 
 Kind = Literal["user", "session"]
@@ -23,7 +23,7 @@ _LONGEST_SORT_KEY_ID: Final = 512  # bytes; DynamoDB's limit for the whole key i
 
 
 @dataclass(frozen=True)
-class Remembered:
+class StoredUser:
     """One user's items, understood.
 
     memory       of the window item
@@ -33,11 +33,11 @@ class Remembered:
     max_events   with which the window was written
     """
 
-    memory: Memory
+    memory: UserWindow
     version: str | None
     item: Item | None
     rows: tuple[str, ...]
-    fresh: tuple[Journal, ...]
+    fresh: tuple[EventBatch, ...]
     max_events: int
 
 
@@ -52,12 +52,12 @@ def event_sort_key(moment: int, event_id: str | None, key: int) -> str:
     return f"{EVENT}{moment:013d}#{event_id}"
 
 
-def event_item(pk: str, sk: str, event: Journal, expires_at: int) -> Item:
+def event_item(pk: str, sk: str, event: EventBatch, expires_at: int) -> Item:
     """The row of one API event; its key is stated, for the row alone does not tell the n-th copy."""
     return {"pk": {"S": pk}, "sk": {"S": sk}, "data": {"B": pack(event)}, "expires_at": {"N": str(expires_at)}}
 
 
-def window_item(pk: str, memory: Memory, version: str, max_events: int, expires_at: int) -> Item:
+def window_item(pk: str, memory: UserWindow, version: str, max_events: int, expires_at: int) -> Item:
     """The window item of a memory; one too large for DynamoDB loses its oldest events to the sums."""
     packed = pack(memory.recent) if memory.recent else b""
     while len(packed) > MAX_PACKED_BYTES and memory.recent:
@@ -83,12 +83,12 @@ def expired(item: Item, now: float) -> bool:
     return "expires_at" in item and int(item["expires_at"]["N"]) <= now
 
 
-def understood(user_id: str, items: Sequence[Item], now: float) -> Remembered:
+def parse_items(user_id: str, items: Sequence[Item], now: float) -> StoredUser:
     """The window and the rows among a user's items; others are passed over."""
-    memory, version, window = Memory(), None, None
+    memory, version, window = UserWindow(), None, None
     max_events = Window().max_events
     rows: list[str] = []
-    fresh: list[Journal] = []
+    fresh: list[EventBatch] = []
     for item in items:
         sk = item["sk"]["S"]
         if sk == WINDOW:
@@ -98,10 +98,10 @@ def understood(user_id: str, items: Sequence[Item], now: float) -> Remembered:
         elif sk.startswith(EVENT) and "absorbed" not in item and not expired(item, now):
             rows.append(sk)
             fresh.append(unpack(item["data"]["B"], user_id))
-    return Remembered(memory, version, window, tuple(rows), tuple(fresh), max_events)
+    return StoredUser(memory, version, window, tuple(rows), tuple(fresh), max_events)
 
 
-def gathered(user_id: str, rows: Sequence[Journal]) -> Journal | None:
+def gathered(user_id: str, rows: Sequence[EventBatch]) -> EventBatch | None:
     """The rows' events in one journal, each once."""
     return joined(user_id, rows) if rows else None
 
@@ -135,13 +135,13 @@ def _plain(value: dict[str, Any] | None) -> Any:
     return value and next(iter(value.values()))
 
 
-def _memory(user_id: str, item: Item) -> Memory:
+def _memory(user_id: str, item: Item) -> UserWindow:
     recent = unpack(item["data"]["B"], user_id) if item["data"]["B"] else None
     sums = unpack_lifetime(item["sums"]["B"]) if "sums" in item else None
     boundary = (int(item["edge_ms"]["N"]), int(item["edge_key"]["N"])) if "edge_ms" in item else None
-    return Memory(recent, sums, boundary)
+    return UserWindow(recent, sums, boundary)
 
 
-def single_rows(journal: Journal) -> list[Journal]:
+def single_rows(journal: EventBatch) -> list[EventBatch]:
     """Each event of a journal on its own."""
     return [journal.take(np.array([row])) for row in range(len(journal))]

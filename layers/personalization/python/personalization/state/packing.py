@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from personalization.core.events import Events
 from personalization.features import Lifetime
-from personalization.state.event_batch import WORD_LISTS, Journal
+from personalization.state.event_batch import WORD_LISTS, EventBatch
 from personalization.state.event_keys import Keys, unstated
 
 VERSION: Final = 1
@@ -26,7 +26,7 @@ class UnknownPackingError(ValueError):
     """The bytes were written by a newer version of this module, or are not ours."""
 
 
-def pack(journal: Journal) -> bytes:
+def pack(journal: EventBatch) -> bytes:
     """Bytes from which `unpack` makes the same journal, but for the user's name."""
     events = journal.events
     columns: dict[str, Any] = {
@@ -51,7 +51,7 @@ def pack(journal: Journal) -> bytes:
     return bytes([VERSION]) + zlib.compress(orjson.dumps(columns, option=orjson.OPT_SERIALIZE_NUMPY), 6)
 
 
-def unpack(packed: bytes, user_id: str) -> Journal:
+def unpack(packed: bytes, user_id: str) -> EventBatch:
     """The journal of a user. Raises `UnknownPackingError`."""
     if not packed or packed[0] != VERSION:
         raise UnknownPackingError(f"expected events packed in version {VERSION}, received {packed[:1]!r}")
@@ -78,7 +78,7 @@ def unpack(packed: bytes, user_id: str) -> Journal:
         users=[user_id],
         **parts,
     )
-    return Journal(events, orders, column("key", np.uint64, 0))
+    return EventBatch(events, orders, column("key", np.uint64, 0))
 
 
 def pack_lifetime(sums: Lifetime) -> bytes:

@@ -11,7 +11,7 @@ Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
-def at_once(work: Callable[[Part], Result], parts: Iterable[Part], workers: int) -> Iterator[Result]:
+def map_parallel(work: Callable[[Part], Result], parts: Iterable[Part], workers: int) -> Iterator[Result]:
     """Results in no particular order. `parts` is read only as fast as it is worked on, so it may be endless in memory.
 
     The first error stops everything: what runs is waited for, nothing new is begun, and the error is raised.

@@ -31,11 +31,11 @@ from personalization.features import Lifetime, Window, lifetime
 from personalization.state import user_data
 from personalization.state.compaction import split_late
 from personalization.state.dynamodb import Item, StateTable
-from personalization.state.event_batch import Journal, joined, journals
+from personalization.state.event_batch import EventBatch, event_batches, joined
 from personalization.state.event_keys import event_keys
 from personalization.state.items import DAY, Kind, event_item, event_sort_key, gathered, partition, single_rows
-from personalization.state.parallel import at_once
-from personalization.state.windows import Windows
+from personalization.state.parallel import map_parallel
+from personalization.state.windows import WindowWriter
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -97,7 +97,7 @@ class StateStore:
     ) -> None:
         self._table = StateTable(client, table, sleep, random or Random())
         self._clock, self._ttl, self._workers = clock, ttl_days * DAY, workers
-        self._windows = Windows(self._table, clock, self._ttl)
+        self._windows = WindowWriter(self._table, clock, self._ttl)
 
     def read(self, user_id: str, kind: Kind = "user") -> UserState:
         """What is known of a user, in one query; an event whose `append_events` has answered is among it."""
@@ -125,7 +125,7 @@ class StateStore:
         event_ids, order_ids   the shop's own, aligned with the events, `None` where there is none
         """
         now = int(self._clock())
-        deliveries = list(journals(events, event_ids, order_ids))
+        deliveries = list(event_batches(events, event_ids, order_ids))
         ids: dict[int, str | None] = {}
         if event_ids is not None:
             ids = dict(zip(event_keys(events, event_ids).tolist(), event_ids, strict=True))
@@ -141,10 +141,10 @@ class StateStore:
 
         share = max(1, -(-len(items) // self._workers))
         slices = [items[start : start + share] for start in range(0, len(items), share)]
-        accepted = sum(at_once(put, slices, self._workers))
+        accepted = sum(map_parallel(put, slices, self._workers))
         # Chosen by the events themselves: about every two hundredth of a user, without a counter that would cost a write.
         due = [user_id for user_id, delivered in deliveries if ((delivered.keys >> np.uint64(12)) % FOLD_EVERY == 0).any()]
-        for _ in at_once(lambda user_id: self._fold_quietly(user_id, kind), due, self._workers):
+        for _ in map_parallel(lambda user_id: self._fold_quietly(user_id, kind), due, self._workers):
             pass
         return Appended(accepted, len(events) - accepted)
 
@@ -161,10 +161,10 @@ class StateStore:
         found out by comparing (`folding` says how). The same file again changes nothing.
         """
         keep = max_events or Window().max_events
-        deliveries = journals(events, event_ids, order_ids)
+        deliveries = event_batches(events, event_ids, order_ids)
         chunks = iter(lambda: list(islice(deliveries, USERS_AT_ONCE)), [])
         users = written = 0
-        for users_now, written_now in at_once(lambda c: (len(c), self._windows.merge(c, keep)), chunks, self._workers):
+        for users_now, written_now in map_parallel(lambda c: (len(c), self._windows.merge(c, keep)), chunks, self._workers):
             users, written = users + users_now, written + written_now
         return Written(written, users - written)
 
@@ -183,6 +183,6 @@ class StateStore:
             logger.warning("rows were not folded into a window: %s", error.detail)
 
 
-def _sort_key(row: Journal, ids: Mapping[int, str | None]) -> str:
+def _sort_key(row: EventBatch, ids: Mapping[int, str | None]) -> str:
     key = int(row.keys[0])
     return event_sort_key(int(row.events.timestamp[0]), ids.get(key), key)

@@ -14,7 +14,7 @@ from personalization.core.events import Events
 from personalization.core.schema import EVENT_TYPES
 from personalization.features import Lifetime
 from personalization.state.dynamodb import StateTable
-from personalization.state.items import EVENT, Kind, expired, partition, plain, understood
+from personalization.state.items import EVENT, Kind, expired, parse_items, partition, plain
 
 _ERASING_ROUNDS = 5
 
@@ -26,7 +26,7 @@ def everything(table: StateTable, user_id: str, kind: Kind, now: float) -> dict[
     expiry; items of other kinds with their content.
     """
     items = [item for item in table.query(partition(kind, user_id)) if not expired(item, now)]
-    known = understood(user_id, items, now)
+    known = parse_items(user_id, items, now)
     journals = [known.memory.recent] if known.memory.recent else []
     events = [event for part in (*journals, *known.fresh) for event in event_rows(part.events)]
     return {

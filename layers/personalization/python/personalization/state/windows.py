@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from personalization.core.errors import Conflict, StateUnavailable
-from personalization.state.compaction import Memory, fold
+from personalization.state.compaction import UserWindow, fold
 from personalization.state.dynamodb import WRITE_TOGETHER, Item, StateTable
-from personalization.state.event_batch import Journal
+from personalization.state.event_batch import EventBatch
 from personalization.state.items import (
     DAY,
     WINDOW,
     Kind,
-    Remembered,
+    StoredUser,
     gathered,
+    parse_items,
     partition,
     same_content,
-    understood,
     window_item,
 )
 
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Windows:
+class WindowWriter:
     """table   of state
     clock   unix seconds
     ttl     seconds after which a window that is written now expires
@@ -41,17 +41,17 @@ class Windows:
     clock: Callable[[], float]
     ttl: int
 
-    def remembered(self, user_id: str, kind: Kind) -> Remembered:
-        return understood(user_id, self.table.query(partition(kind, user_id)), self.clock())
+    def remembered(self, user_id: str, kind: Kind) -> StoredUser:
+        return parse_items(user_id, self.table.query(partition(kind, user_id)), self.clock())
 
-    def merge(self, deliveries: Sequence[tuple[str, Journal]], max_events: int) -> int:
+    def merge(self, deliveries: Sequence[tuple[str, EventBatch]], max_events: int) -> int:
         """Merge the events of a file into the windows of some users; how many windows had to be written."""
         found = self.table.get([(partition("user", user_id), WINDOW) for user_id, _ in deliveries])
         written = 0
         for user_id, delivered in deliveries:
             pk = partition("user", user_id)
             item = found.get((pk, WINDOW))
-            known = understood(user_id, [item] if item else [], self.clock())
+            known = parse_items(user_id, [item] if item else [], self.clock())
             memory = fold(user_id, known.memory, delivered, None, max_events)
             outcome = None
             if memory.pushed_out == known.memory.pushed_out:
@@ -60,7 +60,7 @@ class Windows:
             written += self.fold(user_id, "user", delivered, max_events) if outcome is None else outcome
         return written
 
-    def fold(self, user_id: str, kind: Kind, delivered: Journal | None = None, max_events: int | None = None) -> bool:
+    def fold(self, user_id: str, kind: Kind, delivered: EventBatch | None = None, max_events: int | None = None) -> bool:
         """Take all of a user's rows, and a delivery, into the window; whether anything had to be written.
 
         max_events   as the window was written before, where it is `None`
@@ -91,7 +91,7 @@ class Windows:
             tried += 1
         raise StateUnavailable(f"a user's window was changed by others {TRIES} times in a row")
 
-    def _put(self, pk: str, known: Remembered, memory: Memory, max_events: int) -> bool | None:
+    def _put(self, pk: str, known: StoredUser, memory: UserWindow, max_events: int) -> bool | None:
         """Whether the window had to be written; `None` where somebody else was faster."""
         item = self._item(pk, memory, max_events)
         if known.item and same_content(item, known.item):
@@ -101,7 +101,7 @@ class Windows:
         condition, values = _unchanged(known)
         return True if self.table.put(item, condition, values) else None
 
-    def _absorb(self, pk: str, known: Remembered, memory: Memory, max_events: int, rows: Sequence[str]) -> None:
+    def _absorb(self, pk: str, known: StoredUser, memory: UserWindow, max_events: int, rows: Sequence[str]) -> None:
         """Write the window and mark its rows, together or not at all. Raises `Conflict`."""
         condition, values = _unchanged(known)
         put: dict[str, Any] = {
@@ -127,12 +127,12 @@ class Windows:
         ]
         self.table.write_together([{"Put": put}, *marks])
 
-    def _item(self, pk: str, memory: Memory, max_events: int) -> Item:
+    def _item(self, pk: str, memory: UserWindow, max_events: int) -> Item:
         token = f"{self.table.random.getrandbits(64):016x}"
         return window_item(pk, memory, token, max_events, int(self.clock()) + self.ttl)
 
 
-def _unchanged(known: Remembered) -> tuple[str, dict[str, Any]]:
+def _unchanged(known: StoredUser) -> tuple[str, dict[str, Any]]:
     """The condition that the window item is still the one that was read."""
     if known.version is None:
         return "attribute_not_exists(sk)", {}

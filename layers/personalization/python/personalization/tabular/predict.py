@@ -15,7 +15,7 @@ ROWS_PER_RUN = 8_192
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredRows:
     """probability   float64 (rows,), each within [0, 1]
     bad_cells     cells that counted as missing because they were not what their column holds
     """
@@ -24,7 +24,7 @@ class Scored:
     bad_cells: list[BadCell]
 
 
-def score(bundle: Bundle, table: TableColumns, rows: int) -> Scored:
+def score(bundle: Bundle, table: TableColumns, rows: int) -> ScoredRows:
     """Probability of the positive label for each row.
 
     table   cells by column name, each `rows` long; columns that the bundle does not know are ignored, columns that it
@@ -32,9 +32,9 @@ def score(bundle: Bundle, table: TableColumns, rows: int) -> Scored:
     """
     encoded = bundle.encoder.encode(table, rows)
     if not encoded.inputs:  # every column was dropped in training: the base rate is all there is
-        return Scored(np.full(rows, float(bundle.manifest["fallback"]["probability"])), encoded.bad_cells)
+        return ScoredRows(np.full(rows, float(bundle.manifest["fallback"]["probability"])), encoded.bad_cells)
     probability = np.empty(rows, dtype=np.float64)
     for start in range(0, rows, ROWS_PER_RUN):
         part = {name: values[start : start + ROWS_PER_RUN] for name, values in encoded.inputs.items()}
         probability[start : start + ROWS_PER_RUN] = bundle.run(part)["probability"].reshape(-1)
-    return Scored(np.clip(probability, 0.0, 1.0), encoded.bad_cells)
+    return ScoredRows(np.clip(probability, 0.0, 1.0), encoded.bad_cells)

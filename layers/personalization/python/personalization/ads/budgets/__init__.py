@@ -2,13 +2,13 @@
 
 from personalization.ads.budgets.accounts import (
     Account,
+    BudgetStatus,
+    CappedUser,
     Charge,
     Committed,
     Refused,
     Repeated,
     Settlement,
-    Standing,
-    Viewer,
     to_money,
     to_nanos,
 )
@@ -17,15 +17,15 @@ from personalization.ads.budgets.store import Budgets
 
 __all__ = [
     "Account",
+    "BudgetStatus",
     "Budgets",
+    "CappedUser",
     "Charge",
     "Committed",
     "MemoryBudgets",
     "Refused",
     "Repeated",
     "Settlement",
-    "Standing",
-    "Viewer",
     "to_money",
     "to_nanos",
 ]

@@ -26,7 +26,7 @@ DAY_MS: Final = 86_400_000
 # How long a click or conversion is waited for; the bundle's attribution window may say otherwise for conversions.
 WINDOW_MS: Final[Mapping[Billing, int]] = {CPC: 30 * MINUTE_MS, CPA: 7 * DAY_MS}
 # Reservations of a window are kept in this many heaps, by the time at which they are free again.
-HEAPS: Final = 6
+EXPIRY_BUCKETS: Final = 6
 # A campaign that was found without money is not tried again for as long: reservations may have become free by then.
 SPENT_FOR_MS: Final = MINUTE_MS
 
@@ -83,12 +83,12 @@ class Charge:
     def free_at(self, now_ms: int) -> int:
         """Milliseconds at which a reservation made now is free again, in steps of a heap."""
         window = self.window_ms or WINDOW_MS.get(self.billing, 0)
-        step = max(window // HEAPS, 1)
+        step = max(window // EXPIRY_BUCKETS, 1)
         return -(-(now_ms + window) // step) * step
 
 
 @dataclass(frozen=True, slots=True)
-class Viewer:
+class CappedUser:
     """Who sees the ads, for frequency caps.
 
     partition   key of the user's or session's state
@@ -100,7 +100,7 @@ class Viewer:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class BudgetStatus:
     """committed   nanos leased to the campaign's counters: what is settled and reserved, and a little that is not yet
     spent       found without money a short while ago
     """

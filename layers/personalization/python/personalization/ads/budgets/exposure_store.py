@@ -27,7 +27,7 @@ Happened = Literal["clicked", "converted"]
 
 
 @dataclass(frozen=True)
-class Exposures:
+class ExposureStore:
     """ttl_days   after the last impression, for which they are kept"""
 
     table: CounterTable

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from personalization.ads.budgets.accounts import DAY_MS, Viewer
+from personalization.ads.budgets.accounts import DAY_MS, CappedUser
 from personalization.ads.budgets.counters import CounterTable, Update, number
 
 AD: Final = "ad#"
@@ -19,7 +19,7 @@ MARK: Final = 16  # characters of a decision's id that tell it from the others t
 
 
 @dataclass(frozen=True)
-class Frequency:
+class FrequencyCaps:
     """days   the current one included, over which impressions count"""
 
     table: CounterTable
@@ -29,7 +29,7 @@ class Frequency:
         """Impressions of each ad within the window."""
         return dict(self._shown(partition, now_ms - (self.days - 1) * DAY_MS, now_ms))
 
-    def count(self, decision_id: str, viewer: Viewer, ads: Sequence[str], now_ms: int) -> tuple[str, ...] | None:
+    def count(self, decision_id: str, viewer: CappedUser, ads: Sequence[str], now_ms: int) -> tuple[str, ...] | None:
         """Count one impression of each ad; the ads whose cap does not allow it (then nothing is counted), `None` if counted.
 
         A decision that was counted before is not counted again.

@@ -10,14 +10,14 @@ from personalization.ads.budgets.accounts import (
     DAY_MS,
     SPENT_FOR_MS,
     Account,
+    BudgetStatus,
+    CappedUser,
     Charge,
     Committed,
     Outcome,
     Refused,
     Repeated,
     Settlement,
-    Standing,
-    Viewer,
 )
 from personalization.ads.terms import Billing
 
@@ -59,14 +59,14 @@ class MemoryBudgets:
         self._records: dict[str, _Record] = {}
         self._shown: dict[tuple[str, str, int], int] = defaultdict(int)
 
-    def standings(self, accounts: Iterable[Account]) -> dict[Key, Standing]:
+    def standings(self, accounts: Iterable[Account]) -> dict[Key, BudgetStatus]:
         """How the accounts stand now."""
         now, out = self._now(), {}
         for account in accounts:
             counter = self._counters[account.key]
             counter.release(now)
             spent = counter.spent_at is not None and now < counter.spent_at + SPENT_FOR_MS
-            out[account.key] = Standing(counter.committed, spent or counter.committed >= account.budget)
+            out[account.key] = BudgetStatus(counter.committed, spent or counter.committed >= account.budget)
         return out
 
     def shown(self, partition: str) -> dict[str, int]:
@@ -79,7 +79,7 @@ class MemoryBudgets:
         return dict(out)
 
     def commit(
-        self, decision_id: str, charges: Sequence[Charge], viewer: Viewer | None = None, shown: Sequence[str] = (),
+        self, decision_id: str, charges: Sequence[Charge], viewer: CappedUser | None = None, shown: Sequence[str] = (),
         answer: bytes = b"",
     ) -> Outcome:  # fmt: skip
         """Count a decision: `charges` on their accounts, the ads `shown` on the viewer. All of it or nothing."""

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from personalization.ads.budgets.accounts import SPENT_FOR_MS, Account, Charge, Standing
+from personalization.ads.budgets.accounts import SPENT_FOR_MS, Account, BudgetStatus, Charge
 from personalization.ads.budgets.counters import CounterTable, Item, Update, number
 
 FREE: Final = "free#"
@@ -31,7 +31,7 @@ Money = Literal["available", "owned"]
 
 
 @dataclass(frozen=True)
-class Slices:
+class BudgetShards:
     """The slices of all campaigns.
 
     count   slices of a campaign; each takes about a thousand decisions a second
@@ -90,11 +90,11 @@ class Slices:
                 return False
         return False
 
-    def standing(self, account: Account, item: Item, now_ms: int) -> Standing:
+    def standing(self, account: Account, item: Item, now_ms: int) -> BudgetStatus:
         """How an account stands, from its budget item."""
         granted, spent_at = number(item, "granted"), number(item, "spent_at")
         spent = now_ms < spent_at + SPENT_FOR_MS and number(item, "spent_budget") >= account.budget
-        return Standing(granted, spent)
+        return BudgetStatus(granted, spent)
 
     def budget_key(self, account: Account) -> tuple[str, str]:
         return f"campaign#{account.campaign_id}", _sk("budget", account)

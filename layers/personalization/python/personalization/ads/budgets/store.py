@@ -21,18 +21,18 @@ from uuid import uuid4
 from personalization.ads.budgets.accounts import (
     DAY_MS,
     Account,
+    BudgetStatus,
+    CappedUser,
     Charge,
     Committed,
     Outcome,
     Refused,
     Repeated,
     Settlement,
-    Standing,
-    Viewer,
 )
 from personalization.ads.budgets.counters import CounterTable, Item, Update, attribute, number
-from personalization.ads.budgets.frequency_caps import Frequency
-from personalization.ads.budgets.shards import Slices
+from personalization.ads.budgets.frequency_caps import FrequencyCaps
+from personalization.ads.budgets.shards import BudgetShards
 from personalization.ads.terms import Billing
 
 if TYPE_CHECKING:
@@ -62,16 +62,16 @@ class Budgets:
         believed_ms: int = 2_000,
     ) -> None:
         self._table, self._clock, self._believed = CounterTable(client, table), clock, believed_ms
-        self._slices = Slices(self._table, slices)
-        self._frequency = Frequency(self._table, frequency_days)
-        self._standings: dict[tuple[tuple[str, str], int], tuple[int, Standing]] = {}
+        self._slices = BudgetShards(self._table, slices)
+        self._frequency = FrequencyCaps(self._table, frequency_days)
+        self._standings: dict[tuple[tuple[str, str], int], tuple[int, BudgetStatus]] = {}
 
-    def standings(self, accounts: Iterable[Account]) -> dict[tuple[str, str], Standing]:
+    def standings(self, accounts: Iterable[Account]) -> dict[tuple[str, str], BudgetStatus]:
         """How the accounts stand, by account key. A hint: only `commit` knows."""
         now, out = self._now(), {}
         unknown = []
         for account in {account.key: account for account in accounts}.values():
-            asked, standing = self._standings.get((account.key, account.budget), (None, Standing()))
+            asked, standing = self._standings.get((account.key, account.budget), (None, BudgetStatus()))
             if asked is not None and now < asked + self._believed:
                 out[account.key] = standing
             else:
@@ -88,7 +88,7 @@ class Budgets:
         return self._frequency.shown(partition, self._now())
 
     def commit(
-        self, decision_id: str, charges: Sequence[Charge], viewer: Viewer | None = None, shown: Sequence[str] = (),
+        self, decision_id: str, charges: Sequence[Charge], viewer: CappedUser | None = None, shown: Sequence[str] = (),
         answer: bytes = b"",
     ) -> Outcome:  # fmt: skip
         """Count a decision: `charges` on their accounts, the ads `shown` on the viewer. All of it or nothing.

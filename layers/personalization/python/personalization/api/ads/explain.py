@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from personalization import features
-from personalization.ads.features import BETWEEN, CONTEXT
+from personalization.ads.features import CONTEXT, USER_AD_CROSS_FEATURES
 from personalization.ads.predict import tasks_of
 from personalization.bundles.bundle import Bundle
 from personalization.tabular.explanation import Explainer
 
 BUDGET_SECONDS: Final = 0.25  # for one ad
-_READABLE: Final = {**features.FEATURES, **features.TEXT_FEATURES, **CONTEXT, **BETWEEN}
+_READABLE: Final = {**features.FEATURES, **features.TEXT_FEATURES, **CONTEXT, **USER_AD_CROSS_FEATURES}
 
 
 def explained(bundle: Bundle, columns: Mapping[str, Any], rows: Sequence[int]) -> dict[int, dict[str, Any]]:

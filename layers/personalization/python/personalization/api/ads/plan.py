@@ -9,15 +9,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.ads import Candidates, Worth, worth_of
+from personalization.ads import Candidates, Valuation, valuate
 from personalization.ads.exposure import Exposure
-from personalization.ads.features import AD_PREFIX, Ads, Views, describe
-from personalization.ads.plan import Asked, Grid, best_cells, evaluate
+from personalization.ads.features import AD_PREFIX, Ads, RequestContext, describe
+from personalization.ads.plan import Grid, PlanQuery, best_cells, evaluate
 from personalization.ads.predict import UNTREATED, chances_of, tasks_of, told
 from personalization.ads.terms import MAX_PLAN_CELLS, MAX_PLAN_ROWS
-from personalization.api.ads.schemas import PlanRequest, Viewer
-from personalization.api.ads.score import House, Scored
-from personalization.api.ads.user_context import know
+from personalization.api.ads.schemas import AdUser, PlanRequest
+from personalization.api.ads.score import AdStores, ScoredAds
+from personalization.api.ads.user_context import load_user_context
 from personalization.api.json_rows import canonical_columns
 from personalization.api.requests import moment_ms
 from personalization.bundles.bundle import Bundle
@@ -29,7 +29,7 @@ HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
 
 
-def plan(request: PlanRequest, bundle: Bundle, now_ms: int, house: House) -> Scored:
+def plan(request: PlanRequest, bundle: Bundle, now_ms: int, house: AdStores) -> ScoredAds:
     """The best cells of hours × channels × creatives, each with its evidence.
 
     Users are known as they are now; what changes over the grid is the hour, the place and the ad. Raises `InvalidInput`,
@@ -47,7 +47,7 @@ def plan(request: PlanRequest, bundle: Bundle, now_ms: int, house: House) -> Sco
     if len(grid) > MAX_PLAN_CELLS or len(grid) * len(people) > MAX_PLAN_ROWS:
         limits = f"{MAX_PLAN_CELLS} cells, and {MAX_PLAN_ROWS} of cells times users"
         raise TooLarge(f"expected at most {limits}; received {len(grid)} cells and {len(people)} users")
-    known = [know(person, bundle, [str(ad["ad_id"])], now_ms, house.users, house.exposures) for person in people]
+    known = [load_user_context(person, bundle, [str(ad["ad_id"])], now_ms, house.users, house.exposures) for person in people]
     because = next((one.because for one in known if one.because), "")
     values = evaluate(grid, len(people), _Scoring(request, bundle, grid, ad, [(one.views, one.exposure) for one in known]))
     basis = "uplift" if UNTREATED in tasks_of(bundle) else "response"
@@ -61,10 +61,10 @@ def plan(request: PlanRequest, bundle: Bundle, now_ms: int, house: House) -> Sco
         "mean_expected_value": round(float(values.mean.mean()), 6),
         "best": best,
     }
-    return Scored(content, because)
+    return ScoredAds(content, because)
 
 
-def _ad(request: PlanRequest, house: House) -> dict[str, Any]:
+def _ad(request: PlanRequest, house: AdStores) -> dict[str, Any]:
     if request.ad is not None:
         row = {name: content[0] for name, content in canonical_columns([request.ad]).items()}
         return {"ad_id": "ad", "campaign_id": "campaign"} | row
@@ -75,17 +75,22 @@ def _ad(request: PlanRequest, house: House) -> dict[str, Any]:
     return dict(found)
 
 
-def _people(request: PlanRequest) -> list[Viewer]:
+def _people(request: PlanRequest) -> list[AdUser]:
     if request.users is None:
         return [request]
-    return [Viewer(user_id=user_id, personalization=request.personalization) for user_id in request.users]
+    return [AdUser(user_id=user_id, personalization=request.personalization) for user_id in request.users]
 
 
 class _Scoring:
     """What the model expects of rows of a plan."""
 
     def __init__(
-        self, request: PlanRequest, bundle: Bundle, grid: Grid, ad: Mapping[str, Any], known: list[tuple[Views, Exposure]]
+        self,
+        request: PlanRequest,
+        bundle: Bundle,
+        grid: Grid,
+        ad: Mapping[str, Any],
+        known: list[tuple[RequestContext, Exposure]],
     ) -> None:
         self._bundle, self._grid = bundle, grid
         self._objective = request.objective
@@ -97,7 +102,7 @@ class _Scoring:
         self._columns = [describe(views, ads, one, one, exposure, bundle.encoder.zone) for views, exposure in known]
         self._names = list(dict.fromkeys(name for columns in self._columns for name in columns))
 
-    def __call__(self, asked: Asked) -> tuple[NDArray[np.float64], Mapping[str, NDArray[np.float64]]]:
+    def __call__(self, asked: PlanQuery) -> tuple[NDArray[np.float64], Mapping[str, NDArray[np.float64]]]:
         rows = len(asked.user)
         columns: dict[str, Any] = {
             name: [self._columns[user][name][0] if name in self._columns[user] else None for user in asked.user.tolist()]
@@ -113,9 +118,9 @@ class _Scoring:
         worth = self._worth(chances, rows)
         return np.nan_to_num(worth.expected(1.0)), told(chances)
 
-    def _worth(self, chances: Any, rows: int) -> Worth:
+    def _worth(self, chances: Any, rows: int) -> Valuation:
         candidates = repeated(self._candidates, rows)
-        return worth_of(self._objective, candidates, chances)
+        return valuate(self._objective, candidates, chances)
 
 
 def repeated(candidates: Candidates, rows: int) -> Candidates:

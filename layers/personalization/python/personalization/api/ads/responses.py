@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from personalization.ads import Chances, Win, seed_of, unpriced
+from personalization.ads import PredictedRates, Win, seed_of, unpriced
 from personalization.ads.budgets import to_money
 from personalization.ads.budgets.settlement import SEPARATOR
-from personalization.ads.decision import Answer, Question
-from personalization.ads.eligibility import Refusal
+from personalization.ads.decision import AuctionRequest, AuctionResult
+from personalization.ads.eligibility import LossReason
 from personalization.ads.predict import UNTREATED, tasks_of, told
 from personalization.ads.terms import BILLINGS
 from personalization.api.ads.explain import explained
@@ -28,11 +28,11 @@ class Telling:
 
     request: ScoreRequest
     bundle: Bundle
-    question: Question
-    chances: Chances
+    question: AuctionRequest
+    chances: PredictedRates
     columns: Mapping[str, Any]
 
-    def content(self, made: Answer) -> dict[str, Any]:
+    def content(self, made: AuctionResult) -> dict[str, Any]:
         question, decision = self.question, made.decision
         policy = question.exploration
         winners = {win.slot: win for win in decision.wins}
@@ -79,7 +79,7 @@ class Telling:
         first = next(iter(self._told.values()))
         return [{"ad_id": ad_id, "probability": p} for ad_id, p in zip(self.question.candidates.ad_id, first, strict=True)]
 
-    def _winner(self, win: Win, made: Answer) -> dict[str, Any]:
+    def _winner(self, win: Win, made: AuctionResult) -> dict[str, Any]:
         candidates, row = self.question.candidates, win.candidate
         paid = self.question.worth.paid
         charge = made.charges.get(row)
@@ -97,7 +97,7 @@ class Telling:
             "explored": win.explored,
         }
 
-    def _losers(self, losses: Mapping[int, Refusal]) -> list[dict[str, Any]]:
+    def _losers(self, losses: Mapping[int, LossReason]) -> list[dict[str, Any]]:
         ids = self.question.candidates.ad_id
         values = np.round(self.question.worth.expected(1.0), 9).tolist()
         out = []

@@ -5,10 +5,10 @@ from __future__ import annotations
 from personalization.api.ads import plan as plans
 from personalization.api.ads import score as scores
 from personalization.api.ads.schemas import PlanRequest, ScoreRequest
-from personalization.api.ads.score import House, Scored
+from personalization.api.ads.score import AdStores, ScoredAds
 from personalization.api.app import Route
 from personalization.api.requests import Call, header, moment_ms
-from personalization.api.responses import Answer
+from personalization.api.responses import ApiResponse
 from personalization.api.services import Served, Services
 from personalization.api.tables import table_routes
 
@@ -16,20 +16,20 @@ NAME = "ads"
 
 
 def routes(services: Services) -> list[Route]:
-    house = House.of(services)
+    house = AdStores.of(services)
 
-    def score(call: Call) -> Answer:
+    def score(call: Call) -> ApiResponse:
         request = call.body(ScoreRequest)
         moment = moment_ms(request.as_of, call.now_ms)
         served = services.model(NAME, request.user_id)
         if served.bundle is None:
-            return Answer(scores.without_model(request, call.request_id), because=served.because)
+            return ApiResponse(scores.without_model(request, call.request_id), because=served.because)
         repeatable = bool(header(call.event, "idempotency-key").strip())
         scored = scores.score(request, served.bundle, call.request_id, moment, house, repeatable=repeatable)
         services.monitor.decided(scored.content)
         return _answered(scored, served)
 
-    def plan(call: Call) -> Answer:
+    def plan(call: Call) -> ApiResponse:
         request = call.body(PlanRequest)
         # Segments are answered by the champion: a share of one would compare users that two models speak of.
         served = services.model(NAME, request.user_id)
@@ -38,6 +38,6 @@ def routes(services: Services) -> list[Route]:
     return [Route("POST", "/v1/ads/score", score), Route("POST", "/v1/ads/plan", plan), *table_routes(services, NAME)]
 
 
-def _answered(scored: Scored, served: Served) -> Answer:
+def _answered(scored: ScoredAds, served: Served) -> ApiResponse:
     because = "; ".join(reason for reason in (served.because, scored.because) if reason)
-    return Answer(scored.content, served.bundle, served.variant, because, list(scored.warnings))
+    return ApiResponse(scored.content, served.bundle, served.variant, because, list(scored.warnings))

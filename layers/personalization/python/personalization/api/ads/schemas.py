@@ -54,7 +54,7 @@ class ExplorationBody(Body):
         return Exploration(self.mode, epsilon, self.temperature, self.draws, self.strength)
 
 
-class Viewer(Body):
+class AdUser(Body):
     """For whom: told by events or by ready features; by neither, state is read."""
 
     user_id: Id | None = None
@@ -71,7 +71,7 @@ class Viewer(Body):
         return self
 
 
-class ScoreRequest(Viewer):
+class ScoreRequest(AdUser):
     """Ads for the slots of a page or a mail.
 
     candidates    rows of the ads table; without them the ads that were dropped last, or those of `campaigns`
@@ -107,7 +107,7 @@ class ScoreRequest(Viewer):
         return self
 
 
-class PlanRequest(Viewer):
+class PlanRequest(AdUser):
     """When, where and with which creative an ad is best sent.
 
     users       several users stand for a segment: the plan is the same for all of them

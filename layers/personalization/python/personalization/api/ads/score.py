@@ -10,18 +10,18 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from personalization.ads import Candidates, Limits, PositionModel, Traffic, unpriced, worth_of
+from personalization.ads import Candidates, Limits, PositionModel, Traffic, unpriced, valuate
 from personalization.ads.ad_catalog import AdCatalogueStore
 from personalization.ads.budgets import Budgets, Repeated
 from personalization.ads.budgets.counters import CounterTable
-from personalization.ads.budgets.exposure_store import Exposures
-from personalization.ads.decision import Answer as Decided
-from personalization.ads.decision import Question, answer
+from personalization.ads.budgets.exposure_store import ExposureStore
+from personalization.ads.decision import AuctionRequest, run_auction
+from personalization.ads.decision import AuctionResult as Decided
 from personalization.ads.features import Ads, describe
 from personalization.ads.predict import UNTREATED, chances_of, tasks_of
 from personalization.api.ads.responses import Telling
 from personalization.api.ads.schemas import ScoreRequest
-from personalization.api.ads.user_context import Known, know
+from personalization.api.ads.user_context import UserContext, load_user_context
 from personalization.api.json_rows import as_sent, canonical_columns
 from personalization.api.problems import pointer
 from personalization.api.services import Services
@@ -36,16 +36,16 @@ _REPEATED: Final = "this decision stands already: nothing was counted again"
 
 
 @dataclass(frozen=True)
-class House:
+class AdStores:
     """What decisions stand on besides the model. Each may be missing: then it is as if nothing were stored there."""
 
     users: StateStore | None = None
     budgets: Budgets | None = None
-    exposures: Exposures | None = None
+    exposures: ExposureStore | None = None
     catalogue: AdCatalogueStore | None = None
 
     @classmethod
-    def of(cls, services: Services) -> House:
+    def of(cls, services: Services) -> AdStores:
         """What a function's surroundings hold; nobody is asked yet."""
         settings, clock = services.settings, services.clock
         catalogue = AdCatalogueStore(services.s3, settings.data_bucket, clock=clock)
@@ -53,11 +53,11 @@ class House:
             return cls(services.state, catalogue=catalogue)
         table = CounterTable(services.dynamodb, settings.state_table)
         budgets = Budgets(services.dynamodb, settings.state_table, clock=clock)
-        return cls(services.state, budgets, Exposures(table, settings.state_ttl_days), catalogue)
+        return cls(services.state, budgets, ExposureStore(table, settings.state_ttl_days), catalogue)
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredAds:
     """An answer's own part of the body, why it is less than it should be, and what the caller may want to know."""
 
     content: dict[str, Any]
@@ -66,22 +66,22 @@ class Scored:
 
 
 def score(
-    request: ScoreRequest, bundle: Bundle, decision_id: str, now_ms: int, house: House, *, repeatable: bool = False
-) -> Scored:
+    request: ScoreRequest, bundle: Bundle, decision_id: str, now_ms: int, house: AdStores, *, repeatable: bool = False
+) -> ScoredAds:
     """Decide, count, tell. Raises `InvalidInput` with pointers.
 
     repeatable   the caller chose the id, and may have sent it before: then that decision stands, whatever has changed since
     """
     stands = _recorded(decision_id, house) if repeatable and not request.preview else None
     if stands is not None:
-        return Scored(_repeated(stands), warnings=(_REPEATED,))
+        return ScoredAds(_repeated(stands), warnings=(_REPEATED,))
     sent, failure = _ads_of(request, house)
     candidates, ads = _understood(sent, bundle)
-    known = know(request, bundle, candidates.ad_id, now_ms, house.users, house.exposures)
+    known = load_user_context(request, bundle, candidates.ad_id, now_ms, house.users, house.exposures)
     columns = _described(bundle, known, ads, len(candidates), request)
     chances, bad = chances_of(bundle, columns, len(candidates))
-    worth = worth_of(request.objective, candidates, chances)
-    question = Question(
+    worth = valuate(request.objective, candidates, chances)
+    question = AuctionRequest(
         decision_id,
         candidates,
         worth,
@@ -106,15 +106,15 @@ def score(
         return _packed(contents[id(one.decision)])
 
     try:
-        made = answer(question, house.budgets, record)
+        made = run_auction(question, house.budgets, record)
     except StateUnavailable as error:
         because.append(f"nothing that is counted takes part: {error.detail}")
-        made = answer(question, None)
+        made = run_auction(question, None)
     if isinstance(made, Repeated):
-        return Scored(_repeated(made), "; ".join(because), (_REPEATED,))
+        return ScoredAds(_repeated(made), "; ".join(because), (_REPEATED,))
     _count(request, made, question, house, now_ms)
     content = contents.get(id(made.decision)) or telling.content(made)
-    return Scored(content, "; ".join(because), tuple(_warnings(sent, bad, telling)))
+    return ScoredAds(content, "; ".join(because), tuple(_warnings(sent, bad, telling)))
 
 
 def without_model(request: ScoreRequest, decision_id: str) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def without_model(request: ScoreRequest, decision_id: str) -> dict[str, Any]:
     return {"decision_id": decision_id, "objective": request.objective, "slots": slots, "losers": [], "scores": []}
 
 
-def _ads_of(request: ScoreRequest, house: House) -> tuple[Sequence[Mapping[str, Any]], str]:
+def _ads_of(request: ScoreRequest, house: AdStores) -> tuple[Sequence[Mapping[str, Any]], str]:
     """Rows of the ads that compete, and why they are not what they should be."""
     if request.candidates is not None:
         return request.candidates, ""
@@ -163,7 +163,7 @@ def _placed(fault: Fault, sent: Sequence[Mapping[str, Any]]) -> Fault:
     return Fault(pointer("candidates", int(row), as_sent(sent[int(row)], column)), fault.detail)
 
 
-def _described(bundle: Bundle, known: Known, ads: Ads, rows: int, request: ScoreRequest) -> dict[str, Any]:
+def _described(bundle: Bundle, known: UserContext, ads: Ads, rows: int, request: ScoreRequest) -> dict[str, Any]:
     viewer, every, zone = np.zeros(rows, np.int64), np.arange(rows), bundle.encoder.zone
     place = [_placement(request)] * rows, [request.channel] * rows
     return describe(known.views, ads, viewer, every, known.exposure, zone, *place)
@@ -175,7 +175,7 @@ def _placement(request: ScoreRequest) -> str | None:
     return placements.pop() if len(placements) == 1 else None
 
 
-def _count(request: ScoreRequest, made: Decided, question: Question, house: House, now_ms: int) -> None:
+def _count(request: ScoreRequest, made: Decided, question: AuctionRequest, house: AdStores, now_ms: int) -> None:
     """The viewer has seen these ads. The answer does not depend on it: where it cannot be counted, it is not."""
     if request.preview or question.partition is None or house.exposures is None:
         return
@@ -187,7 +187,7 @@ def _count(request: ScoreRequest, made: Decided, question: Question, house: Hous
         return
 
 
-def _recorded(decision_id: str, house: House) -> Repeated | None:
+def _recorded(decision_id: str, house: AdStores) -> Repeated | None:
     try:
         return house.budgets.recorded(decision_id) if house.budgets else None
     except StateUnavailable:

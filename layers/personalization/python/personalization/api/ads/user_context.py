@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from personalization.ads.budgets.exposure_store import Exposures
+from personalization.ads.budgets.exposure_store import ExposureStore
 from personalization.ads.exposure import Exposure
-from personalization.ads.features import Views, views
-from personalization.api.ads.schemas import Viewer
+from personalization.ads.features import RequestContext, request_context
+from personalization.api.ads.schemas import AdUser
 from personalization.api.json_rows import as_sent, canonical_columns
 from personalization.api.problems import pointer
 from personalization.bundles.bundle import Bundle
@@ -26,7 +26,7 @@ from personalization.state.items import Kind, partition
 
 
 @dataclass(frozen=True)
-class Known:
+class UserContext:
     """views       of one viewer
     exposure    what they had to do with each of the ads
     partition   key of their state, `None`: nobody is known
@@ -34,7 +34,7 @@ class Known:
     source      events, features, state or none
     """
 
-    views: Views
+    views: RequestContext
     exposure: Exposure
     partition: str | None
     source: str
@@ -42,9 +42,9 @@ class Known:
     warnings: list[str] = field(default_factory=list)
 
 
-def know(
-    viewer: Viewer, bundle: Bundle, ads: Sequence[str], now_ms: int, users: StateStore | None, exposures: Exposures | None
-) -> Known:
+def load_user_context(
+    viewer: AdUser, bundle: Bundle, ads: Sequence[str], now_ms: int, users: StateStore | None, exposures: ExposureStore | None
+) -> UserContext:
     """What is known of the viewer and their ads. Raises `InvalidInput` for events and features that are not valid."""
     kind, who = _identity(viewer)
     asks = viewer.personalization == "on" and who is not None
@@ -55,27 +55,27 @@ def know(
             exposure = exposures.read(place, ads)
         if viewer.features is None and viewer.events is None and place is not None and users is not None:
             state = users.read(str(who), kind)
-            return Known(_views(bundle, state.events, now_ms, viewer, state.evicted), exposure, place, "state")
+            return UserContext(_views(bundle, state.events, now_ms, viewer, state.evicted), exposure, place, "state")
     except StateUnavailable as error:
         because = f"answered as for somebody new: {error.detail}"
     if viewer.features is not None:
-        return Known(_ready(bundle, viewer, now_ms), exposure, place, "features", because)
+        return UserContext(_ready(bundle, viewer, now_ms), exposure, place, "features", because)
     if viewer.events is not None:
         events = _parsed(viewer.events, bundle, who)
-        return Known(_views(bundle, events, now_ms, viewer), exposure, place, "events", because)
-    return Known(_views(bundle, empty_events([who or ""]), now_ms, viewer), exposure, place, "none", because)
+        return UserContext(_views(bundle, events, now_ms, viewer), exposure, place, "events", because)
+    return UserContext(_views(bundle, empty_events([who or ""]), now_ms, viewer), exposure, place, "none", because)
 
 
-def _identity(viewer: Viewer) -> tuple[Kind, str | None]:
+def _identity(viewer: AdUser) -> tuple[Kind, str | None]:
     return ("user", viewer.user_id) if viewer.user_id is not None else ("session", viewer.session_id)
 
 
-def _views(bundle: Bundle, events: Events, now_ms: int, viewer: Viewer, evicted: Lifetime | None = None) -> Views:
+def _views(bundle: Bundle, events: Events, now_ms: int, viewer: AdUser, evicted: Lifetime | None = None) -> RequestContext:
     attributes = {name: [value] for name, value in (viewer.attributes or {}).items()}
-    return views(events, np.array([now_ms]), window_of(bundle), bundle.encoder.zone, evicted, attributes)
+    return request_context(events, np.array([now_ms]), window_of(bundle), bundle.encoder.zone, evicted, attributes)
 
 
-def _ready(bundle: Bundle, viewer: Viewer, now_ms: int) -> Views:
+def _ready(bundle: Bundle, viewer: AdUser, now_ms: int) -> RequestContext:
     """Features that the shop has computed: nothing is known of single events."""
     columns: dict[str, Any] = {name: [value] for name, value in (viewer.features or {}).items()}
     columns |= {ATTRIBUTE_PREFIX + name: [value] for name, value in (viewer.attributes or {}).items()}
@@ -86,7 +86,7 @@ def _ready(bundle: Bundle, viewer: Viewer, now_ms: int) -> Views:
     if faults:
         raise InvalidInput(f"{len(faults)} of the features are not what they should be", faults)
     nothing = CategoryShares(np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0))
-    return Views(np.array([now_ms]), columns, nothing, empty_events([""]))
+    return RequestContext(np.array([now_ms]), columns, nothing, empty_events([""]))
 
 
 def _bare(column: str) -> str:

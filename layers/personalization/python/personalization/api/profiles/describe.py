@@ -24,14 +24,14 @@ from personalization.data.interactions import parse_events
 from personalization.features import Lifetime
 from personalization.profiles import predict
 from personalization.state import UserState
-from personalization.state.parallel import at_once
+from personalization.state.parallel import map_parallel
 from personalization.tabular.explanation import Explainer
 
 READERS: Final = 8
 Read = Callable[[str], UserState]
 
 
-class Asked(NamedTuple):
+class ProfileInput(NamedTuple):
     """One user of a request; `place` leads to it in the body."""
 
     place: tuple[str | int, ...]
@@ -49,7 +49,7 @@ class _Question:
 
 
 def describe_all(
-    bundle: Bundle | None, asked: Sequence[Asked], as_of_ms: int, read: Read | None, explainer: Explainer | None = None
+    bundle: Bundle | None, asked: Sequence[ProfileInput], as_of_ms: int, read: Read | None, explainer: Explainer | None = None
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """A profile for each user, in order, and warnings.
 
@@ -84,7 +84,7 @@ def describe_all(
     return answered, _warnings(bundle, asked)
 
 
-def _check_users(asked: Sequence[Asked]) -> None:
+def _check_users(asked: Sequence[ProfileInput]) -> None:
     faults = []
     seen: set[str] = set()
     for user in asked:
@@ -104,7 +104,7 @@ def _check_users(asked: Sequence[Asked]) -> None:
         raise TooLarge(f"expected at most {MAX_EVENTS_PER_CALL} events in all, received {events}")
 
 
-def _by_features(question: _Question, users: Sequence[Asked]) -> list[dict[str, Any]]:
+def _by_features(question: _Question, users: Sequence[ProfileInput]) -> list[dict[str, Any]]:
     prefix = predict.ATTRIBUTE_PREFIX
     rows = [(user.features or {}) | {prefix + name: value for name, value in (user.attributes or {}).items()} for user in users]
     try:
@@ -115,7 +115,7 @@ def _by_features(question: _Question, users: Sequence[Asked]) -> list[dict[str, 
         raise InvalidInput(error.detail, [_placed(fault, users) for fault in error.faults]) from None
 
 
-def _placed(fault: Fault, users: Sequence[Asked]) -> Fault:
+def _placed(fault: Fault, users: Sequence[ProfileInput]) -> Fault:
     """The fault of ``/users/<row>/features/<column>`` at its place in the body."""
     _, _, row, _, column = fault.pointer.split("/", 4)
     group, name = "features", column
@@ -124,16 +124,16 @@ def _placed(fault: Fault, users: Sequence[Asked]) -> Fault:
     return Fault(pointer(*users[int(row)].place, group, name), fault.detail)
 
 
-def _by_state(question: _Question, users: Sequence[Asked], read: Read) -> list[dict[str, Any]]:
+def _by_state(question: _Question, users: Sequence[ProfileInput], read: Read) -> list[dict[str, Any]]:
     ids = [user.user_id for user in users if user.user_id is not None]
-    states = dict(at_once(lambda user_id: (user_id, read(user_id)), ids, READERS))
+    states = dict(map_parallel(lambda user_id: (user_id, read(user_id)), ids, READERS))
     known = [states[user_id] for user_id in ids]
     evicted = _stacked([state.evicted for state in known])
     events = concatenate([state.events for state in known])
     return predict.describe(question.bundle, events, question.as_of_ms, evicted, _attributes(users), question.explainer)
 
 
-def _by_events(question: _Question, users: Sequence[Asked]) -> list[dict[str, Any]]:
+def _by_events(question: _Question, users: Sequence[ProfileInput]) -> list[dict[str, Any]]:
     zone = question.bundle.encoder.zone if question.bundle else UTC
     names = [f"\0{n}" if user.user_id is None else user.user_id for n, user in enumerate(users)]
     rows = [row for user in users for row in user.events or ()]
@@ -162,7 +162,7 @@ def _by_events(question: _Question, users: Sequence[Asked]) -> list[dict[str, An
     return predict.describe(question.bundle, known, question.as_of_ms, None, _attributes(users), question.explainer)
 
 
-def _of_others(owners: Sequence[Any], users: Sequence[Asked], ends: Sequence[int]) -> list[int]:
+def _of_others(owners: Sequence[Any], users: Sequence[ProfileInput], ends: Sequence[int]) -> list[int]:
     """Rows that state a user other than the one they stand under; one without a name is whom the first row names."""
     found = []
     words = cells.words(owners)
@@ -194,11 +194,11 @@ def _stacked(sums: Sequence[Lifetime | None]) -> Lifetime | None:
     )
 
 
-def _attributes(users: Sequence[Asked]) -> dict[str, list[Any]] | None:
+def _attributes(users: Sequence[ProfileInput]) -> dict[str, list[Any]] | None:
     return columns_of([user.attributes or {} for user in users]) or None
 
 
-def _warnings(bundle: Bundle | None, asked: Sequence[Asked]) -> list[str]:
+def _warnings(bundle: Bundle | None, asked: Sequence[ProfileInput]) -> list[str]:
     if bundle is None:
         return []
     prefix = predict.ATTRIBUTE_PREFIX

@@ -8,10 +8,10 @@ from pydantic import Field, model_validator
 
 from personalization.api.app import Route
 from personalization.api.explain_options import Explained
-from personalization.api.profiles.describe import Asked, describe_all
+from personalization.api.profiles.describe import ProfileInput, describe_all
 from personalization.api.profiles.segments import segment_routes
 from personalization.api.requests import Body, Call, moment_ms
-from personalization.api.responses import Answer
+from personalization.api.responses import ApiResponse
 from personalization.api.services import Services
 from personalization.api.tables import table_routes
 from personalization.core.errors import NotFound
@@ -55,25 +55,25 @@ class ProfilesRequest(Explained, User):
 
 
 def routes(services: Services) -> list[Route]:
-    def post(call: Call) -> Answer:
+    def post(call: Call) -> ApiResponse:
         request = call.body(ProfilesRequest)
         as_of_ms = moment_ms(request.as_of, call.now_ms)
         request.check_explained("/users", 1 if request.users is None else len(request.users))
         # A model on trial gets its share of users; a call with several is answered by the champion.
         served = services.model(NAME, request.user_id if request.users is None else None)
         if request.users is None:
-            asked = [Asked((), request.user_id, request.events, request.features, request.attributes)]
+            asked = [ProfileInput((), request.user_id, request.events, request.features, request.attributes)]
         else:
             asked = [
-                Asked(("users", n), user.user_id, user.events, user.features, user.attributes)
+                ProfileInput(("users", n), user.user_id, user.events, user.features, user.attributes)
                 for n, user in enumerate(request.users)
             ]
         read = services.users.read if request.personalization == "on" else None
         explainer, unexplained = request.explainer(served.bundle, len(asked))
         profiles, warnings = describe_all(served.bundle, asked, as_of_ms, read, explainer)
-        return Answer({"profiles": profiles}, served.bundle, served.variant, served.because, warnings + unexplained)
+        return ApiResponse({"profiles": profiles}, served.bundle, served.variant, served.because, warnings + unexplained)
 
-    def get(call: Call) -> Answer:
+    def get(call: Call) -> ApiResponse:
         user_id = call.path_id("user_id")
         as_of_ms = moment_ms(call.query("as_of"), call.now_ms, "as_of")
         asked = Explained.of_query(call)
@@ -83,7 +83,9 @@ def routes(services: Services) -> list[Route]:
         served = services.model(NAME, user_id)
         explainer, unexplained = asked.explainer(served.bundle, 1)
         profile = describe(served.bundle, state.events, as_of_ms, state.evicted, explainer=explainer)[0]
-        return Answer({"profiles": [profile | {"source": "state"}]}, served.bundle, served.variant, served.because, unexplained)
+        return ApiResponse(
+            {"profiles": [profile | {"source": "state"}]}, served.bundle, served.variant, served.because, unexplained
+        )
 
     return [
         Route("POST", "/v1/profiles", post),

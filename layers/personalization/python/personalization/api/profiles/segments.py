@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from personalization.api.app import Route
 from personalization.api.requests import Call, rfc3339
-from personalization.api.responses import Answer
+from personalization.api.responses import ApiResponse
 from personalization.api.services import Services
 from personalization.batch.segment_exports import CURRENT_SEGMENTS
 from personalization.core.errors import NotFound, ResultsUnavailable
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 def segment_routes(services: Services) -> list[Route]:
-    def get(_call: Call) -> Answer:
-        return Answer(_current(services.s3, services.settings.data_bucket))
+    def get(_call: Call) -> ApiResponse:
+        return ApiResponse(_current(services.s3, services.settings.data_bucket))
 
     return [Route("GET", "/v1/segments", get)]
 

@@ -12,9 +12,9 @@ from personalization.api.json_rows import as_sent, canonical_columns
 from personalization.api.problems import pointer
 from personalization.api.recommendations.schemas import Id
 from personalization.api.requests import Body, Call
-from personalization.api.responses import Answer
+from personalization.api.responses import ApiResponse
 from personalization.api.services import Services
-from personalization.catalog import CatalogueWriter, Part, parse_items
+from personalization.catalog import CatalogPart, CatalogWriter, parse_items
 from personalization.catalog.contents import empty
 from personalization.core.errors import Fault, InvalidInput
 from personalization.core.schema import MAX_ITEMS_PER_CALL
@@ -37,19 +37,19 @@ class ItemsRequest(Body):
 
 
 def items_routes(services: Services) -> list[Route]:
-    writer = CatalogueWriter(services.s3, services.settings.data_bucket, clock=services.clock)
+    writer = CatalogWriter(services.s3, services.settings.data_bucket, clock=services.clock)
 
-    def put(call: Call) -> Answer:
+    def put(call: Call) -> ApiResponse:
         request = call.body(ItemsRequest)
         part = _part(request)
         version = writer.append(part)
         services.catalogue.look_again()
-        return Answer({"stored": len(part.ids), "removed": len(part.removed), "catalogue": {"version": version}})
+        return ApiResponse({"stored": len(part.ids), "removed": len(part.removed), "catalogue": {"version": version}})
 
     return [Route("PUT", "/v1/items", put)]
 
 
-def _part(request: ItemsRequest) -> Part:
+def _part(request: ItemsRequest) -> CatalogPart:
     """All of a request as one change. Rows with the same columns go together: a column that a row lacks is not stated."""
     by_columns: dict[frozenset[str], list[int]] = {}
     for row, cells in enumerate(request.items):
@@ -63,4 +63,4 @@ def _part(request: ItemsRequest) -> Part:
         folded = folded.with_part(parsed.part)
     if faults:
         raise InvalidInput("some items are not what their columns hold", sorted(faults, key=lambda fault: fault.pointer))
-    return folded.with_part(Part([], {}, sorted(set(request.remove)))).as_part()
+    return folded.with_part(CatalogPart([], {}, sorted(set(request.remove)))).as_part()

@@ -9,37 +9,37 @@ from numpy.typing import NDArray
 
 from personalization.api.app import Route
 from personalization.api.recommendations.items import items_routes
-from personalization.api.recommendations.schemas import Asking, RankingsRequest, RecommendationsRequest
-from personalization.api.recommendations.user_history import Shopper, listen
+from personalization.api.recommendations.schemas import BaseRequest, RankingsRequest, RecommendationsRequest
+from personalization.api.recommendations.user_history import UserHistory, load_history
 from personalization.api.requests import Call
-from personalization.api.responses import Answer
+from personalization.api.responses import ApiResponse
 from personalization.api.services import Served, Services
 from personalization.api.tables import table_routes
 from personalization.core.errors import BundleInvalid, Fault, InvalidInput, NotFound
 from personalization.core.schema import MAX_ITEMS_PER_ANSWER
 from personalization.recommendations import from_items
 from personalization.recommendations import serving_catalog as joining
-from personalization.recommendations.explain import Explanations, explained
-from personalization.recommendations.ranking import Ranked, Wishes, ranked
+from personalization.recommendations.explain import Explanations, explain_items
+from personalization.recommendations.ranking import Ranked, RankingOptions, rank_items
 from personalization.recommendations.reasons import reasons
-from personalization.recommendations.scenarios import RECENT, Scoring, bought_together, buy_again, demand, personal, similar
-from personalization.recommendations.serving_catalog import Assortment
+from personalization.recommendations.scenarios import RECENT, ItemScores, bought_together, buy_again, demand, personal, similar
+from personalization.recommendations.serving_catalog import ServingCatalog
 
 NAME: Final = "recommendations"
 _SIMILAR: Final = 20
 
 
 def routes(services: Services) -> list[Route]:
-    def recommend(call: Call) -> Answer:
+    def recommend(call: Call) -> ApiResponse:
         request = call.body(RecommendationsRequest)
         served = services.model(NAME, request.user_id)
         if served.bundle is None:
-            return Answer({"recommendation_id": call.request_id, "items": []}, because=served.because)
+            return ApiResponse({"recommendation_id": call.request_id, "items": []}, because=served.because)
         wishes = request.wishes(served.bundle.encoder.zone)
         here, failure = _assortment(services, served)
-        shopper = listen(services, here, request, call.now_ms)
+        shopper = load_history(services, here, request, call.now_ms)
         scoring = _scoring(here, shopper, request)
-        listed = ranked(here, scoring, wishes)
+        listed = rank_items(here, scoring, wishes)
         items = _items(here, scoring, listed, shopper)
         _explain(items, here, scoring, listed.codes, request)
         warnings = shopper.warnings + _warnings(here, wishes, listed)
@@ -50,17 +50,17 @@ def routes(services: Services) -> list[Route]:
             "catalogue": _catalogue(here),
             "items": items,
         }
-        return Answer(content, served.bundle, served.variant, _because(served, shopper.because, failure), warnings)
+        return ApiResponse(content, served.bundle, served.variant, _because(served, shopper.because, failure), warnings)
 
-    def rank(call: Call) -> Answer:
+    def rank(call: Call) -> ApiResponse:
         request = call.body(RankingsRequest)
         asked = list(dict.fromkeys(request.items))
         served = services.model(NAME, request.user_id)
         if served.bundle is None:
             items = [{"item_id": item, "rank": n, "score": None} for n, item in enumerate(asked, 1)]
-            return Answer({"recommendation_id": call.request_id, "items": items}, because=served.because)
+            return ApiResponse({"recommendation_id": call.request_id, "items": items}, because=served.because)
         here, failure = _assortment(services, served)
-        shopper = listen(services, here, request, call.now_ms)
+        shopper = load_history(services, here, request, call.now_ms)
         scoring = personal(here, shopper.history, request.context.category)
         codes, unknown = here.codes(asked)
         listed = _in_order(scoring, np.array(codes, np.int64))
@@ -78,21 +78,21 @@ def routes(services: Services) -> list[Route]:
             "catalogue": _catalogue(here),
             "items": items,
         }
-        return Answer(content, served.bundle, served.variant, _because(served, shopper.because, failure), warnings)
+        return ApiResponse(content, served.bundle, served.variant, _because(served, shopper.because, failure), warnings)
 
-    def alike(call: Call) -> Answer:
+    def alike(call: Call) -> ApiResponse:
         item_id, k = call.path_id("item_id"), _k(call)
         served = services.model(NAME)
         if served.bundle is None:
-            return Answer({"item_id": item_id, "items": []}, because=served.because)
+            return ApiResponse({"item_id": item_id, "items": []}, because=served.because)
         here, failure = _assortment(services, served)
         if item_id not in here.code_of_item:
             raise NotFound("no item of this id is known")
-        nobody = Shopper(from_items([[]], here.recommender.pace, 1), timed=False)
+        nobody = UserHistory(from_items([[]], here.recommender.pace, 1), timed=False)
         scoring = similar(here, nobody.history, here.code_of_item[item_id])
-        listed = ranked(here, scoring, Wishes(k))
+        listed = rank_items(here, scoring, RankingOptions(k))
         content = {"item_id": item_id, "catalogue": _catalogue(here), "items": _items(here, scoring, listed, nobody)}
-        return Answer(content, served.bundle, served.variant, _because(served, "", failure))
+        return ApiResponse(content, served.bundle, served.variant, _because(served, "", failure))
 
     return [
         Route("POST", "/v1/recommendations", recommend),
@@ -103,15 +103,15 @@ def routes(services: Services) -> list[Route]:
     ]
 
 
-def _assortment(services: Services, served: Served) -> tuple[Assortment, str]:
+def _assortment(services: Services, served: Served) -> tuple[ServingCatalog, str]:
     """The items to recommend, and why they are not what they should be."""
     bundle = served.required()
     catalogue = services.catalogue.get()
     failure = services.catalogue.failure
-    return joining.assortment(bundle, catalogue), f"items as they were: {failure}" if failure else ""
+    return joining.serving_catalog(bundle, catalogue), f"items as they were: {failure}" if failure else ""
 
 
-def _scoring(here: Assortment, shopper: Shopper, request: RecommendationsRequest) -> Scoring:
+def _scoring(here: ServingCatalog, shopper: UserHistory, request: RecommendationsRequest) -> ItemScores:
     history = shopper.history
     if request.scenario == "trending":
         return demand(here, history, RECENT, category=request.context.category)
@@ -130,13 +130,13 @@ def _scoring(here: Assortment, shopper: Shopper, request: RecommendationsRequest
     return bought_together(here, history, codes or newest)
 
 
-def _in_order(scoring: Scoring, codes: NDArray[np.int64]) -> Ranked:
+def _in_order(scoring: ItemScores, codes: NDArray[np.int64]) -> Ranked:
     order = np.lexsort((codes, -scoring.values[codes], np.isin(codes, scoring.last)))
     codes = codes[order]
     return Ranked(codes, scoring.values[codes], scoring.relevance(codes), len(codes))
 
 
-def _items(here: Assortment, scoring: Scoring, listed: Ranked, shopper: Shopper) -> list[dict[str, Any]]:
+def _items(here: ServingCatalog, scoring: ItemScores, listed: Ranked, shopper: UserHistory) -> list[dict[str, Any]]:
     if not np.isfinite(listed.scores).all():
         raise BundleInvalid("the model answered a score that is no number")
     told = reasons(here, scoring, listed.codes, timed=shopper.timed)
@@ -156,16 +156,16 @@ def _items(here: Assortment, scoring: Scoring, listed: Ranked, shopper: Shopper)
 
 
 def _explain(
-    items: list[dict[str, Any]], here: Assortment, scoring: Scoring, codes: NDArray[np.int64], request: Asking
+    items: list[dict[str, Any]], here: ServingCatalog, scoring: ItemScores, codes: NDArray[np.int64], request: BaseRequest
 ) -> None:
     if not request.explain or not len(codes):
         return
-    found: Explanations = explained(here, scoring, codes, budget_seconds=request.explain_budget_ms / 1000)
+    found: Explanations = explain_items(here, scoring, codes, budget_seconds=request.explain_budget_ms / 1000)
     for item, explanation in zip(items, found.described(here), strict=True):
         item["explanation"] = explanation
 
 
-def _warnings(here: Assortment, wishes: Wishes, listed: Ranked) -> list[str]:
+def _warnings(here: ServingCatalog, wishes: RankingOptions, listed: Ranked) -> list[str]:
     warnings = []
     columns = {
         "category": wishes.filters.category is not None and "category" not in here.attributes.words,
@@ -183,7 +183,7 @@ def _because(served: Served, *more: str) -> str:
     return "; ".join(reason for reason in (served.because, *more) if reason)
 
 
-def _catalogue(here: Assortment) -> dict[str, Any] | None:
+def _catalogue(here: ServingCatalog) -> dict[str, Any] | None:
     return {"version": here.version} if here.version else None
 
 

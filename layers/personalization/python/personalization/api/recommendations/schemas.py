@@ -19,7 +19,7 @@ from personalization.core.schema import (
     MAX_ITEMS_PER_ANSWER,
 )
 from personalization.recommendations.filters import Filters
-from personalization.recommendations.ranking import Promotion, Wishes
+from personalization.recommendations.ranking import Promotion, RankingOptions
 
 Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
 Words = Annotated[list[Id], Field(min_length=1, max_length=MAX_FILTER_WORDS)]
@@ -77,7 +77,7 @@ class ContextBody(Body):
     category: Id | None = None
 
 
-class Asking(Body):
+class BaseRequest(Body):
     """For whom. A history counts before a user; without both, what suits somebody new is answered."""
 
     user_id: Id | None = None
@@ -88,7 +88,7 @@ class Asking(Body):
     explain_budget_ms: Annotated[int, Field(ge=1, le=10_000)] = 250
 
 
-class RecommendationsRequest(Asking):
+class RecommendationsRequest(BaseRequest):
     """A list of at most `k` items; see `ranking.pipeline` for the order of steps.
 
     item_id   the item that `similar` and `bought_together` are about; else that of the context, or the cart
@@ -108,14 +108,14 @@ class RecommendationsRequest(Asking):
             raise ValueError("expected item_id, which items are to be similar to")
         return self
 
-    def wishes(self, zone: tzinfo) -> Wishes:
+    def wishes(self, zone: tzinfo) -> RankingOptions:
         promotion = None
         if self.promote is not None:
             promotion = Promotion(self.promote.filters.filters(zone, "/promote/filters"), self.promote.share)
-        return Wishes(self.k, self.filters.filters(zone), promotion, self.diversity, self.min_relevance)
+        return RankingOptions(self.k, self.filters.filters(zone), promotion, self.diversity, self.min_relevance)
 
 
-class RankingsRequest(Asking):
+class RankingsRequest(BaseRequest):
     """Items to put in order for somebody; all of them come back."""
 
     items: Annotated[list[Id], Field(min_length=1, max_length=MAX_CANDIDATES_PER_CALL)]

@@ -7,29 +7,29 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from personalization.api.recommendations.schemas import Asking
+from personalization.api.recommendations.schemas import BaseRequest
 from personalization.api.services import Services
 from personalization.core.errors import StateUnavailable
 from personalization.core.schema import EVENT_CODE, VIEW
 from personalization.features import visible
-from personalization.recommendations import Histories, from_events, from_items
-from personalization.recommendations.serving_catalog import Assortment
+from personalization.recommendations import InteractionHistory, from_events, from_items
+from personalization.recommendations.serving_catalog import ServingCatalog
 
 
 @dataclass(frozen=True)
-class Shopper:
+class UserHistory:
     """history    of one user
     timed      whether it holds real times
     because    why it is not what it should be
     """
 
-    history: Histories
+    history: InteractionHistory
     timed: bool
     because: str = ""
     warnings: list[str] = field(default_factory=list)
 
 
-def listen(services: Services, here: Assortment, request: Asking, now_ms: int) -> Shopper:
+def load_history(services: Services, here: ServingCatalog, request: BaseRequest, now_ms: int) -> UserHistory:
     """Read what is known of the one who is asked for; ids that nobody knows are left out, and said."""
     recommender = here.recommender
     because, timed, warnings = "", False, []
@@ -56,10 +56,10 @@ def listen(services: Services, here: Assortment, request: Asking, now_ms: int) -
     now, unknown = here.codes([*context.cart, *([context.item_id] if context.item_id else [])])
     if unknown:
         warnings.append(f"{len(unknown)} items of the context are not known and were skipped")
-    return Shopper(_with_now(history, now) if now else history, timed, because, warnings)
+    return UserHistory(_with_now(history, now) if now else history, timed, because, warnings)
 
 
-def _with_now(history: Histories, codes: Sequence[int]) -> Histories:
+def _with_now(history: InteractionHistory, codes: Sequence[int]) -> InteractionHistory:
     """With items that are looked at now: a basket of its own, the newest. They were not bought."""
     count = len(codes)
     return replace(

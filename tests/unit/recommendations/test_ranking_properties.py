@@ -1,0 +1,224 @@
+"""What filters, promotion and diversity promise, over catalogues made up by chance."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import ceil
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from personalization.core.categorical import CategoricalColumn
+from personalization.recommendations import BlendWeights, Recommender, from_items
+from personalization.recommendations.cold_start_items import ColdStartItems
+from personalization.recommendations.diversity import diversify
+from personalization.recommendations.filters import Filters
+from personalization.recommendations.item_attributes import Attributes
+from personalization.recommendations.promotion import promote
+from personalization.recommendations.ranking import Promotion, RankingOptions, rank_items
+from personalization.recommendations.scenarios import ItemScores, personal
+from personalization.recommendations.serving_catalog import ServingCatalog
+
+CATEGORIES, BRANDS = ["a", "b", "c", "d"], ["x", "y"]
+SIZE = 4
+
+
+def made_up(seed: int, items: int, *, families: bool = True, repeat: bool = False) -> ServingCatalog:
+    """Items with vectors, categories, brands, prices, parents and stock, some of each unknown."""
+    random = np.random.default_rng(seed)
+    ids = [f"i{n}" for n in range(items)]
+    vectors = random.normal(size=(items, SIZE)).astype(np.float32)
+    recommender = Recommender(
+        items=ids,
+        vectors=vectors,
+        static=np.log1p(random.integers(0, 50, (2, items))).astype(np.float32),
+        matrices={},
+        repurchase=np.zeros(items, np.float32),
+        mix=BlendWeights(1.0, {"popularity": 0.2}, {"popularity": 1.0}),
+        encode=lambda inputs: (inputs["vectors"] * inputs["known"][..., None]).sum(axis=1),
+        repeat_buying=repeat,
+    )
+
+    def codes(count: int) -> np.ndarray[Any, Any]:
+        return random.integers(-1, count, items).astype(np.int32)
+
+    words = {"category": CategoricalColumn(codes(4), CATEGORIES), "brand": CategoricalColumn(codes(2), BRANDS)}
+    if families:
+        words["parent_id"] = CategoricalColumn(codes(max(2, items // 3)), [f"p{n}" for n in range(items)])
+    price = np.where(random.random(items) < 0.2, np.nan, random.integers(1, 100, items)).astype(np.float32)
+    created = random.integers(0, 1000, items).astype(np.int64)
+    attributes = Attributes(items, words, price, created, random.integers(-1, 2, items).astype(np.int8))
+    available = random.random(items) > 0.1 if seed % 2 else None
+    nothing = ColdStartItems(np.zeros((0, SIZE), np.float32), None)
+    return ServingCatalog(
+        recommender,
+        ids,
+        recommender.code_of_item,
+        recommender.static,
+        recommender.repurchase,
+        (),
+        nothing,
+        attributes,
+        available,
+    )
+
+
+def asked(here: ServingCatalog, seed: int, length: int = 5) -> ItemScores:
+    random = np.random.default_rng(seed)
+    history = random.integers(0, len(here), length).tolist() if length else []
+    return personal(here, from_items([history], here.recommender.pace, 50))
+
+
+words = st.lists(st.sampled_from(CATEGORIES), min_size=1, max_size=3).map(tuple)
+some_filters = st.builds(
+    Filters,
+    category=st.none() | words,
+    brand=st.none() | st.just(("x",)),
+    price_min=st.none() | st.integers(1, 60),
+    price_max=st.none() | st.integers(30, 100),
+    in_stock=st.none() | st.booleans(),
+    created_after=st.none() | st.integers(0, 900),
+    not_purchased=st.booleans(),
+    exclude_ids=st.lists(st.integers(0, 40).map("i{}".format), max_size=5).map(tuple),
+    include_ids=st.none() | st.lists(st.integers(0, 40).map("i{}".format), max_size=30).map(tuple),
+)
+catalogues = st.builds(made_up, st.integers(0, 1000), st.integers(2, 40), families=st.booleans(), repeat=st.booleans())
+
+
+def passes(here: ServingCatalog, filters: Filters, code: int, history: set[int]) -> bool:
+    """The filters once more, one item and one condition at a time."""
+    of, item = here.attributes, here.items[code]
+    price, stock = float(of.price[code]), int(of.in_stock[code])
+    return (
+        (filters.category is None or of.word("category", code) in filters.category)
+        and (filters.brand is None or of.word("brand", code) in filters.brand)
+        and (filters.price_min is None or price >= filters.price_min)
+        and (filters.price_max is None or price <= filters.price_max)
+        and (filters.in_stock is None or (stock != 0) == filters.in_stock)
+        and (filters.created_after is None or int(of.created_at[code]) > filters.created_after)
+        and not (filters.not_purchased and code in history)
+        and (filters.include_ids is None or item in filters.include_ids)
+        and item not in filters.exclude_ids
+        and (here.available is None or bool(here.available[code]))
+    )
+
+
+def families(here: ServingCatalog, codes: list[int]) -> int:
+    """Number of different parents, items without one being their own."""
+    parents = here.attributes.families
+    return len({("own", code) if parents is None or parents[code] < 0 else int(parents[code]) for code in codes})
+
+
+@given(catalogues, some_filters, st.integers(1, 50), st.integers(0, 9), st.sampled_from([0.0, 0.4, 1.0]))
+def test_no_filtered_item_appears_and_the_list_is_full(
+    here: ServingCatalog, filters: Filters, k: int, seed: int, diversity: float
+) -> None:
+    scoring = asked(here, seed)
+    history = set(scoring.history.item.tolist())
+    found = rank_items(here, scoring, RankingOptions(k, filters, diversity=diversity)).codes.tolist()
+    allowed = [code for code in range(len(here)) if passes(here, filters, code, history)]
+    assert set(found) <= set(allowed)
+    assert len(found) == len(set(found)) == families(here, found) == min(k, families(here, allowed))
+
+
+@given(catalogues, some_filters, some_filters, st.integers(1, 20), st.floats(0, 1), st.sampled_from([0.0, 0.7]))
+def test_the_promoted_share_is_met(
+    here: ServingCatalog, filters: Filters, wanted: Filters, k: int, share: float, diversity: float
+) -> None:
+    scoring = asked(here, 3)
+    history = set(scoring.history.item.tolist())
+    found = rank_items(here, scoring, RankingOptions(k, filters, Promotion(wanted, share), diversity)).codes.tolist()
+    allowed = [code for code in range(len(here)) if passes(here, filters, code, history)]
+    own = [code for code in allowed if passes(here, wanted, code, history)]
+    shown = [code for code in found if passes(here, wanted, code, history)]
+    assert set(found) <= set(allowed)
+    assert len(found) == families(here, found) == min(k, families(here, allowed))
+    assert len(shown) >= min(ceil(share * len(found) - 1e-9), families(here, own))
+
+
+@given(catalogues, st.integers(1, 40), st.integers(0, 9))
+def test_without_diversity_the_order_is_that_of_the_scores(here: ServingCatalog, k: int, seed: int) -> None:
+    scoring = asked(here, seed)
+    found = rank_items(here, scoring, RankingOptions(k))
+    seen = np.isin(found.codes, scoring.last)
+    assert (np.diff(seen.astype(int)) >= 0).all()
+    for part in (found.scores[~seen], found.scores[seen]):
+        assert (np.diff(part) <= 0).all()
+    best = max(code for code in range(len(here)) if here.available is None or here.available[code])  # some item
+    assert len(found.codes)
+    assert found.scores[0] >= scoring.values[best] or best in scoring.last
+
+
+@given(catalogues, st.integers(1, 40), st.floats(0, 1), st.sampled_from([0.0, 0.5]))
+def test_nothing_below_the_wanted_relevance_appears_and_nothing_above_is_lost(
+    here: ServingCatalog, k: int, least: float, diversity: float
+) -> None:
+    scoring = asked(here, 1)
+    found = rank_items(here, scoring, RankingOptions(k, min_relevance=least, diversity=diversity))
+    every = np.arange(len(here)) if here.available is None else np.flatnonzero(here.available)
+    enough = every[scoring.relevance(every) >= least]
+    assert (found.relevance >= least).all()
+    assert len(found.codes) == min(k, families(here, enough.tolist()))
+
+
+def test_categories_spread_as_diversity_grows() -> None:
+    spread = {0.0: 0, 0.1: 0, 0.2: 0, 1.0: 0}
+    for seed in range(40):
+        here = made_up(seed, 60, families=False)
+        for diversity in spread:
+            codes = rank_items(
+                here, asked(here, seed), RankingOptions(5, Filters(category=tuple(CATEGORIES)), diversity=diversity)
+            ).codes
+            spread[diversity] += len({here.attributes.word("category", code) for code in codes})
+    numbers = list(spread.values())
+    assert numbers == sorted(numbers)
+    assert len(set(numbers)) == len(numbers)
+    assert spread[1.0] == 40 * len(CATEGORIES)  # five places, four categories: each is there
+
+
+@given(st.integers(0, 100), st.integers(2, 30), st.integers(1, 30))
+def test_full_diversity_takes_every_category_before_any_twice(seed: int, items: int, count: int) -> None:
+    random = np.random.default_rng(seed)
+    categories = random.integers(0, 5, items).astype(np.int32)
+    scores = np.sort(random.normal(size=items).astype(np.float32))[::-1]
+    order = diversify(scores, random.normal(size=(items, 3)).astype(np.float32), categories, count, 1.0)
+    assert order[0] == 0
+    distinct = min(len(set(categories.tolist())), count, items)
+    assert len(set(categories[order[:distinct]].tolist())) == distinct
+    assert len(set(order.tolist())) == min(count, items)
+
+
+def test_diversity_by_hand() -> None:
+    """Two copies of one vector and another: the copy waits."""
+    vectors = np.array([[1, 0], [2, 0], [0, 1]], np.float32)
+    scores = np.array([3, 2.9, 1], np.float32)
+    assert diversify(scores, vectors, None, 3, 0.0).tolist() == [0, 1, 2]
+    # second place: .5 · .95 − .5 · 1 = −.025 for the copy, .5 · 0 − .5 · 0 = 0 for the other
+    assert diversify(scores, vectors, None, 3, 0.5).tolist() == [0, 2, 1]
+    assert diversify(scores, vectors, None, 3, 0.4).tolist() == [0, 1, 2]  # .6 · .95 − .4 = .17 against 0
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [(0.0, [0, 1, 2, 3]), (0.25, [0, 1, 2, 4]), (0.5, [0, 4, 1, 5]), (1.0, [4, 5, 0, 1]), (0.3, [0, 1, 4, 5])],
+)
+def test_promotion_by_hand(share: float, expected: list[int]) -> None:
+    """Of six, the last two are wanted; a list of four."""
+    wanted = np.array([0, 0, 0, 0, 1, 1], bool)
+    assert promote(np.arange(6), wanted, share, 4).tolist() == expected
+
+
+@given(catalogues)
+def test_of_two_variants_the_promoted_one_is_shown(here: ServingCatalog) -> None:
+    parents = here.attributes.families
+    assume(parents is not None and here.available is None)
+    scoring = replace(asked(here, 2), last=np.zeros(0, np.int64))
+    wanted = Filters(brand=("x",))
+    found = rank_items(here, scoring, RankingOptions(len(here), Filters(), Promotion(wanted, 1.0))).codes.tolist()
+    for code in found:
+        if here.attributes.word("brand", code) != "x" and parents[code] >= 0:
+            siblings = np.flatnonzero(parents == parents[code])
+            assert not any(here.attributes.word("brand", int(sibling)) == "x" for sibling in siblings)
