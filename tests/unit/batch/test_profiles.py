@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from personalization.batch import profiles as batch_profiles
 from personalization.batch.output import PartsOutput, StreamOutput
 from personalization.batch.partitions import EventPartitions, Partition, partition_count
 from personalization.batch.row_counts import RowCounts, TooManyRejects
@@ -64,9 +65,9 @@ def test_profiles_are_those_of_each_users_own_rows(bundle: Bundle, tmp_path: Pat
         user, _, kind, _, quantity, price, *_ = row.split(",")
         count[user] += 1
         value[user] += {"view": 0, "purchase": 1, "refund": -1}[kind] * int(quantity) * float(price)
-    monkeypatch.setattr(profiles, "USERS_AT_ONCE", 7)
+    monkeypatch.setattr(batch_profiles, "USERS_AT_ONCE", 7)
     for shares in (1, 5):
-        monkeypatch.setattr(profiles, "shares_for", lambda path, shares=shares: shares)
+        monkeypatch.setattr(batch_profiles, "partition_count", lambda path, shares=shares: shares)
         profiles, tally = score(bundle, path)
         assert set(profiles) == set(count)
         for user, profile in profiles.items():
@@ -143,7 +144,7 @@ def test_a_file_without_rows_gives_nobody(bundle: Bundle, tmp_path: Path):
 def test_state_is_given_all_events_of_a_user_at_once_and_only_for_a_good_file(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(profiles, "shares_for", lambda path: 4)
+    monkeypatch.setattr(batch_profiles, "partition_count", lambda path: 4)
     rows = [*shop(400, users=20), "u1,i1,view,2024-01-05,,,,e9,\n"]
     path = tmp_path / "rows"
     path.write_text(HEAD + "".join(rows))

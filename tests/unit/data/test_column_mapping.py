@@ -8,7 +8,7 @@ import pytest
 
 from personalization.core.errors import InvalidInput
 from personalization.data import open_table, parse_mapping
-from tests.unit.test_reading_files import file, read
+from tests.unit.data.test_table_reader import file, read
 
 
 def columns(tmp_path: Path, header: str, **options: object) -> dict[str, str]:

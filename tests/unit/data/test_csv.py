@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personalization.core.schema import MAX_RECORD_BYTES
-from tests.unit.test_reading_files import file, read
+from tests.unit.data.test_table_reader import file, read
 
 HEAD = "a,b,c\n"
 QUOTES = "expected closed quotes"

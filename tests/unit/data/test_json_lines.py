@@ -8,7 +8,7 @@ import pytest
 
 from personalization.core.errors import InvalidInput
 from personalization.data import open_table
-from tests.unit.test_reading_files import file, read
+from tests.unit.data.test_table_reader import file, read
 
 
 def test_values_keep_their_types(tmp_path: Path):

@@ -17,7 +17,7 @@ from personalization.recommendations.ranking import RankingOptions, rank_items
 from personalization.recommendations.recommend_batch import recommend_batch
 from personalization.recommendations.scenarios import personal
 from personalization.recommendations.serving_catalog import ServingCatalog
-from tests.unit.test_ranking_properties import made_up
+from tests.unit.recommendations.test_ranking_properties import made_up
 
 GONE = -np.inf
 

@@ -15,7 +15,7 @@ from personalization.recommendations.scenarios import RECENT, bought_together, d
 from personalization.recommendations.scorers import user_embedding
 from personalization.recommendations.serving_catalog import ServingCatalog, serving_catalog
 from tests.recommending import ITEMS, TOGETHER, hand_bundle
-from tests.unit.test_ranking_properties import asked, made_up
+from tests.unit.recommendations.test_ranking_properties import asked, made_up
 
 IDS = list(ITEMS)
 

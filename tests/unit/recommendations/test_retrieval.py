@@ -16,7 +16,7 @@ from personalization.recommendations.filters import Filters
 from personalization.recommendations.product_graph import _model
 from personalization.recommendations.ranking import RankingOptions, rank_items, top
 from personalization.recommendations.retrieval import StoredRows, make_index, quantised, read_quantised, write_quantised
-from tests.unit.test_ranking_properties import asked, made_up
+from tests.unit.recommendations.test_ranking_properties import asked, made_up
 
 
 def clustered(items: int, size: int, seed: int = 0) -> np.ndarray:

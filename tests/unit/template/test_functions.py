@@ -59,7 +59,7 @@ def test_every_function_has_a_log_group_of_its_own():
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_environment_is_what_the_code_reads(function):
-    source = (ROOT / "layers/personalization/python/personalization/settings.py").read_text(encoding="utf-8")
+    source = (ROOT / "layers/personalization/python/personalization/core/settings.py").read_text(encoding="utf-8")
     read = set(re.findall(r'(?:required|environ\.get)\("([A-Z_]+)"', source))
     environment = plan().functions[function].environment
     assert read
