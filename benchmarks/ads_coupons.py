@@ -62,7 +62,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Task:
+class CouponTask:
     """Rows to learn from and to judge by, encoded; codes of their households."""
 
     encoder: TableEncoder
@@ -76,7 +76,7 @@ class Task:
         return self.test.targets["label"].astype(np.float64)
 
 
-def task() -> Task:
+def task() -> CouponTask:
     zone = ZoneInfo(SHOP_TIMEZONE)
     data = AdData(
         impressions=journey.table("impressions"),
@@ -104,7 +104,7 @@ def task() -> Task:
     encoder = TableEncoder(tuple(d.column for d in decisions if d.column is not None), zone)
     encoded = [examples_of(encoder, part.columns, part.log, []) for part in (train, test)]
     labelled = [Examples(e.inputs, dict(e.targets) | {"label": e.targets[TARGET][:, 1]}) for e in encoded]
-    return Task(encoder, labelled[0], labelled[1], train.log.user, test.log.user)
+    return CouponTask(encoder, labelled[0], labelled[1], train.log.user, test.log.user)
 
 
 def rows(log: Impressions, histories: ImpressionSources, chosen: NDArray[np.bool_]) -> Rows:
@@ -152,7 +152,7 @@ def folds(users: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     return (np.random.default_rng(seed).permutation(len(names)) % FOLDS)[code]
 
 
-def network(found: Task, seed: int) -> Floats:
+def network(found: CouponTask, seed: int) -> Floats:
     training = AdTraining(out=journey.DIRECTORY)
     tasks = AdTasks(click=False, conversion=True)
     options = replace(training.fit, seed=seed)
@@ -161,7 +161,7 @@ def network(found: Task, seed: int) -> Floats:
     return np.asarray(expit(learnt.model.slope["conversion"] * raw + learnt.model.intercept["conversion"]))
 
 
-def logistic(found: Task, seed: int) -> Floats:
+def logistic(found: CouponTask, seed: int) -> Floats:
     """The ridge with the least log loss over the folds."""
     fold, labels = folds(found.train_user, seed), found.train.targets["label"]
     design = _Design(found.encoder, found.train)
@@ -180,7 +180,7 @@ def logistic(found: Task, seed: int) -> Floats:
     return np.asarray(fitted.predict_proba(design.matrix(found.test))[:, 1])
 
 
-def boosting(found: Task, seed: int, **parameters: Any) -> Floats:
+def boosting(found: CouponTask, seed: int, **parameters: Any) -> Floats:
     """LightGBM for as many rounds as were best over the folds."""
     import lightgbm as lgb
 
@@ -201,7 +201,7 @@ def boosting(found: Task, seed: int, **parameters: Any) -> Floats:
     return np.asarray(final.predict(_side_by_side(found.test)))
 
 
-MODELS: Final[Mapping[str, Callable[[Task, int], Floats]]] = {
+MODELS: Final[Mapping[str, Callable[[CouponTask, int], Floats]]] = {
     "this network": network,
     "logistic regression": logistic,
     "LightGBM": boosting,
