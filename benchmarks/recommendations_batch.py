@@ -30,9 +30,11 @@ def main(users: int = 10_000, items: int = 12_000) -> None:
                     history = [f"item-{n}" for n in random.integers(0, items, length).tolist()]
                     out.write(json.dumps({"user_id": f"u{user}", "history": history}) + "\n")
             start = time.perf_counter()
-            tally = score_file(bundle, path, StreamOutput(io.BytesIO()))
+            row_counts = score_file(bundle, path, StreamOutput(io.BytesIO()))
             seconds = time.perf_counter() - start
-            rows.append({"history": length, "users": tally.rows_used, "seconds": seconds, "users_a_second": users / seconds})
+            rows.append(
+                {"history": length, "users": row_counts.rows_used, "seconds": seconds, "users_a_second": users / seconds}
+            )
     report.publish("recommendations_batch", f"Lists of 20 of {items:,} items for users with histories, one core", rows)
 
 

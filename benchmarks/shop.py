@@ -1,4 +1,4 @@
-"""The surroundings of measurements: the demo's bundles, and a function's handler over one of them."""
+"""The dependencies of measurements: the demo's bundles, and a function's handler over one of them."""
 
 from __future__ import annotations
 

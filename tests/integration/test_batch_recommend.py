@@ -40,9 +40,9 @@ def bundle(tmp_path: Path) -> Bundle:
 def scored(bundle: Bundle, path: Path, content: str, **options: Any) -> tuple[list[dict[str, Any]], RowCounts]:
     path.write_text(content)
     stream = io.BytesIO()
-    tally = score_file(bundle, path, StreamOutput(stream), **options)
-    assert tally.rows_in == tally.rows_used + tally.rejected
-    return [json.loads(line) for line in stream.getvalue().splitlines()], tally
+    row_counts = score_file(bundle, path, StreamOutput(stream), **options)
+    assert row_counts.rows_in == row_counts.rows_used + row_counts.rejected
+    return [json.loads(line) for line in stream.getvalue().splitlines()], row_counts
 
 
 def by_hand(had: list[str]) -> list[str]:
@@ -61,7 +61,7 @@ def test_users_with_histories(bundle: Bundle, tmp_path: Path) -> None:
         {"user_id": "u3"},
         {"user_id": "u1", "history": "spade|teapot"},
     ]
-    lines, tally = scored(bundle, tmp_path / "users.jsonl", "\n".join(map(json.dumps, rows)), k=8)
+    lines, row_counts = scored(bundle, tmp_path / "users.jsonl", "\n".join(map(json.dumps, rows)), k=8)
     assert [line["user_id"] for line in lines] == ["u1", "2", "u3", "u1"]
     assert names(lines[0]) == by_hand(["teapot"])
     assert names(lines[1]) == names(lines[2]) == POPULAR
@@ -69,20 +69,20 @@ def test_users_with_histories(bundle: Bundle, tmp_path: Path) -> None:
     assert lines[0]["items"][0]["score"] == pytest.approx(
         max(s for i, s in scores_by_hand(["teapot"]).items() if i != "teapot"), abs=1e-5
     )
-    assert (tally.rows_used, tally.users, tally.kind) == (4, 3, "users")
+    assert (row_counts.rows_used, row_counts.users, row_counts.kind) == (4, 3, "users")
     assert [line["items"] for line in lines] == recommend(bundle, [["teapot"], [], [], ["spade", "teapot"]], 8)
 
 
 def test_rows_that_are_no_users(bundle: Bundle, tmp_path: Path) -> None:
     content = '{"user_id": "a", "history": ["mug"]}\n{"history": ["mug"]}\n{"user_id": "b", "history": 7}\nnothing\n'
-    lines, tally = scored(bundle, tmp_path / "users.jsonl", content, k=3)
+    lines, row_counts = scored(bundle, tmp_path / "users.jsonl", content, k=3)
     assert [line["user_id"] for line in lines] == ["a"]
-    assert sorted(tally.reasons) == [
+    assert sorted(row_counts.reasons) == [
         "/history: expected a list of item ids",
         "/user_id: expected an id of at most 256 characters",
-        next(reason for reason in tally.reasons if not reason.startswith("/")),
+        next(reason for reason in row_counts.reasons if not reason.startswith("/")),
     ]
-    lines, tally = scored(bundle, tmp_path / "users.jsonl", content, k=3, on_bad_row="missing")
+    lines, row_counts = scored(bundle, tmp_path / "users.jsonl", content, k=3, on_bad_row="missing")
     assert [line["user_id"] for line in lines] == ["a", None, "b"]
     assert [len(line["items"]) for line in lines] == [3, 3, 3]
     with pytest.raises(TooManyRejects):
@@ -95,10 +95,10 @@ def test_interactions(bundle: Bundle, tmp_path: Path) -> None:
         "u1,teapot,purchase,2026-01-05\nu2,spade,view,2026-01-06\nu1,mug,purchase,2026-01-07\nu2,unheard-of,view,2026-01-07\n"
         "u3,unheard-of,view,2026-01-07\n"
     )
-    lines, tally = scored(bundle, tmp_path / "shop.csv", content, k=4)
+    lines, row_counts = scored(bundle, tmp_path / "shop.csv", content, k=4)
     found = {line["user_id"]: names(line) for line in lines}
     assert found == {"u1": by_hand(["teapot", "mug"])[:4], "u2": by_hand(["spade"])[:4], "u3": POPULAR[:4]}
-    assert tally.as_of == datetime(2026, 1, 7, tzinfo=UTC).timestamp() * 1000
+    assert row_counts.as_of == datetime(2026, 1, 7, tzinfo=UTC).timestamp() * 1000
     as_of = int(datetime(2026, 1, 5, 12, tzinfo=UTC).timestamp() * 1000)
     lines, _ = scored(bundle, tmp_path / "shop.csv", content, k=4, as_of=as_of)
     found = {line["user_id"]: names(line) for line in lines}
@@ -108,24 +108,24 @@ def test_interactions(bundle: Bundle, tmp_path: Path) -> None:
 def test_users_whose_ids_alone_are_told_are_known_from_state(bundle: Bundle, tmp_path: Path) -> None:
     bought = events_of([{"user_id": "u1", "item_id": "spade", "timestamp": 1_700_000_000_000, "event_type": "purchase"}])
     nobody = events_of([]).take(slice(0))
-    here = JobDependencies(read_user=lambda user: bought if user == "u1" else nobody)
-    lines, _ = scored(bundle, tmp_path / "users.csv", "user_id\nu1\nu2\nu1\n", k=3, surroundings=here)
+    here = JobDependencies(read_events=lambda user: bought if user == "u1" else nobody)
+    lines, _ = scored(bundle, tmp_path / "users.csv", "user_id\nu1\nu2\nu1\n", k=3, dependencies=here)
     assert [names(line) for line in lines] == [by_hand(["spade"])[:3], POPULAR[:3], by_hand(["spade"])[:3]]
 
 
 def test_the_items_are_those_of_the_catalogue(bundle: Bundle, tmp_path: Path) -> None:
     taken: list[CatalogPart] = []
     items = "item_id,category,brand,removed\nhoe,garden,Bolt,\nrake,,,true\n"
-    lines, tally = scored(bundle, tmp_path / "items.csv", items, surroundings=JobDependencies(on_items=taken.append))
+    lines, row_counts = scored(bundle, tmp_path / "items.csv", items, dependencies=JobDependencies(write_catalog=taken.append))
     assert lines == [{"item_id": "hoe", "status": "stored"}, {"item_id": "rake", "status": "removed"}]
-    assert tally.kind == "items"
+    assert row_counts.kind == "items"
     folded = empty().with_part(taken[0])
     catalogue = ItemCatalog(folded.ids, folded.columns, folded.removed, "v1")
     told = '{"user_id": "u", "history": ["spade"]}\n{"user_id": "v", "history": ["hoe"]}'
-    lines, tally = scored(
-        bundle, tmp_path / "users.jsonl", told, k=50, surroundings=JobDependencies(catalogue=lambda: catalogue)
+    lines, row_counts = scored(
+        bundle, tmp_path / "users.jsonl", told, k=50, dependencies=JobDependencies(read_catalog=lambda: catalogue)
     )
-    assert tally.catalogue == "v1"
+    assert row_counts.catalogue == "v1"
     assert names(lines[0])[0] == "hoe"
     assert lines[0]["items"][0]["score"] == pytest.approx(2 * 0.9 + 0.25, rel=1e-4)
     for line in lines:
@@ -135,15 +135,15 @@ def test_the_items_are_those_of_the_catalogue(bundle: Bundle, tmp_path: Path) ->
 
 def test_rows_that_are_no_items(bundle: Bundle, tmp_path: Path) -> None:
     taken: list[CatalogPart] = []
-    here = JobDependencies(on_items=taken.append)
+    here = JobDependencies(write_catalog=taken.append)
     content = "item_id,price\na,1\n,2\nb,much\na,3\n"
-    lines, tally = scored(bundle, tmp_path / "items.csv", content, surroundings=here)
+    lines, row_counts = scored(bundle, tmp_path / "items.csv", content, dependencies=here)
     assert [line["item_id"] for line in lines] == ["a", "a"]
-    assert (tally.rows_in, tally.rejected) == (4, 2)
+    assert (row_counts.rows_in, row_counts.rejected) == (4, 2)
     assert taken[0].columns["price"].cells() == ["3"]
     taken.clear()
     with pytest.raises(TooManyRejects):
-        scored(bundle, tmp_path / "items.csv", content, surroundings=here, max_reject_share=0.1)
+        scored(bundle, tmp_path / "items.csv", content, dependencies=here, max_reject_share=0.1)
     assert not taken
 
 

@@ -59,16 +59,16 @@ def run(arguments: argparse.Namespace) -> None:
             part = arguments.out.with_name(f".{arguments.out.name}.part")
             stack.callback(part.unlink, missing_ok=True)
             stream = stack.enter_context(part.open("wb"))
-        tally = score_file(
+        row_counts = score_file(
             bundle, arguments.source, StreamOutput(stream), mapping=arguments.map, on_bad_row="missing", as_of=as_of,
-            k=arguments.k, surroundings=around,
+            k=arguments.k, dependencies=around,
         )  # fmt: skip
         stream.flush()
         if str(arguments.out) != "-":
             part.replace(arguments.out)
-    counted = f"{tally.users} users" if tally.users is not None else f"{tally.rows_used} rows"
-    bad = f"; {tally.bad_cells} bad cells counted as missing" if tally.bad_cells else ""
-    left = f"; {tally.rejected} lines are no rows" if tally.rejected else ""
+    counted = f"{row_counts.users} users" if row_counts.users is not None else f"{row_counts.rows_used} rows"
+    bad = f"; {row_counts.bad_cells} bad cells counted as missing" if row_counts.bad_cells else ""
+    left = f"; {row_counts.rejected} lines are no rows" if row_counts.rejected else ""
     print(f"{counted} scored{bad}{left}", file=sys.stderr)
 
 

@@ -46,12 +46,12 @@ def scored(bundle: Bundle, tmp_path: Path, text: str, **options: Any) -> tuple[l
     source = tmp_path / "file.csv"
     source.write_text(text)
     stream = io.BytesIO()
-    tally = score_file(bundle, source, StreamOutput(stream), **options)
-    return [json.loads(line) for line in stream.getvalue().splitlines()], tally
+    row_counts = score_file(bundle, source, StreamOutput(stream), **options)
+    return [json.loads(line) for line in stream.getvalue().splitlines()], row_counts
 
 
 def test_a_row_is_a_line_with_its_chances(bundle: Bundle, tmp_path: Path) -> None:
-    lines, tally = scored(bundle, tmp_path, LOG)
+    lines, row_counts = scored(bundle, tmp_path, LOG)
     assert [line["row"] for line in lines] == [0, 1, 6]
     chance = click("app", ad__size=2, hour=9)
     assert lines[0] == {
@@ -60,7 +60,7 @@ def test_a_row_is_a_line_with_its_chances(bundle: Bundle, tmp_path: Path) -> Non
         "pcvr": 0.5, "pconversion": pytest.approx(chance / 2, abs=1e-6),
     }  # fmt: skip
     assert lines[2]["pctr"] == pytest.approx(click(ad__size=1, hour=11), abs=1e-6)
-    assert (tally.kind, tally.rows_in, tally.rows_used, tally.rejected) == ("impressions", 7, 3, 4)
+    assert (row_counts.kind, row_counts.rows_in, row_counts.rows_used, row_counts.rejected) == ("impressions", 7, 3, 4)
 
 
 def test_rejects_name_the_line_and_the_cell(bundle: Bundle, tmp_path: Path) -> None:
@@ -76,18 +76,18 @@ def test_rejects_name_the_line_and_the_cell(bundle: Bundle, tmp_path: Path) -> N
 
 
 def test_a_cell_that_the_model_cannot_read_rejects_its_row(bundle: Bundle, tmp_path: Path) -> None:
-    lines, tally = scored(bundle, tmp_path, WRONG)
+    lines, row_counts = scored(bundle, tmp_path, WRONG)
     assert [line["row"] for line in lines] == [1]
-    assert set(tally.reasons) == {"/size: expected a number"}
-    lines, tally = scored(bundle, tmp_path, WRONG, on_bad_row="missing")
+    assert set(row_counts.reasons) == {"/size: expected a number"}
+    lines, row_counts = scored(bundle, tmp_path, WRONG, on_bad_row="missing")
     assert lines[0]["pctr"] == pytest.approx(click(hour=9), abs=1e-6)
-    assert tally.bad_cells == 1
+    assert row_counts.bad_cells == 1
 
 
 def test_predict_keeps_every_row(bundle: Bundle, tmp_path: Path) -> None:
-    lines, tally = scored(bundle, tmp_path, LOG, on_bad_row="missing")
+    lines, row_counts = scored(bundle, tmp_path, LOG, on_bad_row="missing")
     assert [line["row"] for line in lines] == list(range(7))
-    assert (tally.rows_in, tally.rows_used, tally.bad_cells) == (7, 7, 4)
+    assert (row_counts.rows_in, row_counts.rows_used, row_counts.bad_cells) == (7, 7, 4)
     assert lines[3]["ad_id"] is None
     # a row without a moment is asked at the newest of the file: eleven o'clock
     assert lines[4]["pctr"] == pytest.approx(click("mail", hour=11), abs=1e-6)
@@ -102,7 +102,7 @@ def test_what_state_knows_of_a_user_counts(bundle: Bundle, tmp_path: Path) -> No
     def read(user: str) -> Events:
         return events_of(rows) if user == "u" else empty_events([user])
 
-    lines, _ = scored(bundle, tmp_path, LOG, surroundings=JobDependencies(read_user=read))
+    lines, _ = scored(bundle, tmp_path, LOG, dependencies=JobDependencies(read_events=read))
     # two orders lie before the first impression; the third, a day later, is not known yet
     assert lines[0]["pctr"] == pytest.approx(click("app", ad__size=2, hour=9, orders=2), abs=1e-6)
     assert lines[1]["pctr"] == pytest.approx(click("mail", hour=10), abs=1e-6)
@@ -118,10 +118,10 @@ def test_rows_are_the_same_in_any_order(bundle: Bundle, tmp_path: Path) -> None:
 
 def test_candidates_are_asked_for_when_they_were_dropped(bundle: Bundle, tmp_path: Path) -> None:
     text = "user_id,ad_id,campaign_id,size\nu,a,c,2\nv,b,c,\n"
-    lines, tally = scored(bundle, tmp_path, text, dropped_at=NINE * 1000)
+    lines, row_counts = scored(bundle, tmp_path, text, dropped_at=NINE * 1000)
     assert [line["ad_id"] for line in lines] == ["a", "b"]
     assert lines[0]["pctr"] == pytest.approx(click(ad__size=2, hour=9), abs=1e-6)
-    assert (tally.kind, tally.as_of, tally.rows_used) == ("candidates", NINE * 1000, 2)
+    assert (row_counts.kind, row_counts.as_of, row_counts.rows_used) == ("candidates", NINE * 1000, 2)
     lines, _ = scored(bundle, tmp_path, text, as_of=NINE * 1000 + 2 * 3_600_000, on_bad_row="missing")
     assert lines[1]["pctr"] == pytest.approx(click(hour=11), abs=1e-6)
     with pytest.raises(InvalidInput, match="timestamp, or --as-of"):
@@ -131,8 +131,8 @@ def test_candidates_are_asked_for_when_they_were_dropped(bundle: Bundle, tmp_pat
 def test_the_catalogue_tells_what_the_file_does_not(bundle: Bundle, tmp_path: Path) -> None:
     ads = [{"ad_id": "a", "size": 1, "creative": "blue", "channel": "app"}, {"ad_id": "b", "size": 4, "creative": "blue"}]
     text = f"user_id,ad_id,timestamp,size,channel\nu,a,{NINE},2,\nu,a,{NINE},,mail\nu,b,{NINE},,\nu,c,{NINE},1,\n"
-    around = JobDependencies(ads=lambda: AdCatalogue("v1", 0, ads))
-    lines, tally = scored(bundle, tmp_path, text, surroundings=around)
+    around = JobDependencies(read_ads=lambda: AdCatalogue("v1", 0, ads))
+    lines, row_counts = scored(bundle, tmp_path, text, dependencies=around)
     expected = [
         click("app", "blue", ad__size=2, hour=9),  # the file's own size
         click("mail", "blue", ad__size=1, hour=9),  # and its own channel: there the ad was shown
@@ -140,7 +140,7 @@ def test_the_catalogue_tells_what_the_file_does_not(bundle: Bundle, tmp_path: Pa
         click(ad__size=1, hour=9),
     ]
     assert [line["pctr"] for line in lines] == pytest.approx(expected, abs=1e-6)
-    assert tally.catalogue == "v1"
+    assert row_counts.catalogue == "v1"
 
 
 @pytest.mark.parametrize("header", ["user_id,clicks", "ad_id,clicks", "x,y"])
@@ -165,8 +165,8 @@ d,c,,,
 
 def test_a_file_of_ads_is_the_catalogue(bundle: Bundle, tmp_path: Path) -> None:
     taken: list[Any] = []
-    around = JobDependencies(on_ads=lambda ads, dropped_at: taken.append((ads, dropped_at)))
-    lines, tally = scored(bundle, tmp_path, ADS, surroundings=around, dropped_at=7)
+    around = JobDependencies(write_ads=lambda ads, dropped_at: taken.append((ads, dropped_at)))
+    lines, row_counts = scored(bundle, tmp_path, ADS, dependencies=around, dropped_at=7)
     assert taken == [
         (
             [
@@ -177,8 +177,8 @@ def test_a_file_of_ads_is_the_catalogue(bundle: Bundle, tmp_path: Path) -> None:
         )
     ]
     assert [line["ad_id"] for line in lines] == ["a", "d"]
-    assert (tally.kind, tally.rows_in, tally.rows_used, tally.rejected) == ("ads", 5, 2, 3)
-    assert set(tally.reasons) == {
+    assert (row_counts.kind, row_counts.rows_in, row_counts.rows_used, row_counts.rejected) == ("ads", 5, 2, 3)
+    assert set(row_counts.reasons) == {
         "/ad_id: expected each ad once",
         "/bid: expected a number",
         "/campaign_id: expected the id of a campaign, at most 256 characters",
@@ -187,9 +187,9 @@ def test_a_file_of_ads_is_the_catalogue(bundle: Bundle, tmp_path: Path) -> None:
 
 def test_too_many_bad_ads_change_nothing(bundle: Bundle, tmp_path: Path) -> None:
     taken: list[Any] = []
-    around = JobDependencies(on_ads=lambda *ads: taken.append(ads))
+    around = JobDependencies(write_ads=lambda *ads: taken.append(ads))
     with pytest.raises(TooManyRejects):
-        scored(bundle, tmp_path, ADS, max_reject_share=0.5, surroundings=around)
+        scored(bundle, tmp_path, ADS, max_reject_share=0.5, dependencies=around)
     assert taken == []
 
 

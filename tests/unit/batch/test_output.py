@@ -60,19 +60,19 @@ def test_what_is_no_number_never_leaves(wrong: float):
 
 
 def test_rejects_are_counted_by_pointer_and_cause():
-    tally = RowCounts(rows_in=10)
-    tally.reject(
+    row_counts = RowCounts(rows_in=10)
+    row_counts.reject(
         [Reject(2, "/n", "expected a number, received 'x'", ""), Reject(3, "/n", "expected a number, received 'y'", "")]
     )
-    tally.reject([Reject(4, "", "expected closed quotes", "")])
-    assert (tally.rejected, dict(tally.reasons)) == (3, {"/n: expected a number": 2, "expected closed quotes": 1})
+    row_counts.reject([Reject(4, "", "expected closed quotes", "")])
+    assert (row_counts.rejected, dict(row_counts.reasons)) == (3, {"/n: expected a number": 2, "expected closed quotes": 1})
 
 
 def test_the_limit_is_a_share_and_duplicates_are_not_bad():
-    tally = RowCounts(rows_in=10, duplicates=3)
-    tally.reject([Reject(line, "/event_id", DUPLICATE, "") for line in range(2, 5)])
-    tally.reject([Reject(line, "/timestamp", "expected a time, received 'x'", "") for line in range(5, 7)])
-    tally.check(0.2)
+    row_counts = RowCounts(rows_in=10, duplicates=3)
+    row_counts.reject([Reject(line, "/event_id", DUPLICATE, "") for line in range(2, 5)])
+    row_counts.reject([Reject(line, "/timestamp", "expected a time, received 'x'", "") for line in range(5, 7)])
+    row_counts.check(0.2)
     with pytest.raises(TooManyRejects, match=r"2 of 10 rows were rejected.*0\.19.*/timestamp: expected a time$"):
-        tally.check(0.19)
+        row_counts.check(0.19)
     RowCounts().check(0.0)  # nothing came, nothing is bad

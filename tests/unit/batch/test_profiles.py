@@ -38,10 +38,10 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def score(bundle: Bundle, path: Path, **options: Any) -> tuple[dict[str, dict[str, Any]], RowCounts]:
     """{user id: profile} and the account."""
     stream = io.BytesIO()
-    tally = score_file(bundle, path, StreamOutput(stream), **options)
+    row_counts = score_file(bundle, path, StreamOutput(stream), **options)
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert len(lines) == len({line["user_id"] for line in lines}) == tally.users
-    return {line["user_id"]: line for line in lines}, tally
+    assert len(lines) == len({line["user_id"] for line in lines}) == row_counts.users
+    return {line["user_id"]: line for line in lines}, row_counts
 
 
 def shop(count: int, users: int, seed: int = 5) -> list[str]:
@@ -68,13 +68,13 @@ def test_profiles_are_those_of_each_users_own_rows(bundle: Bundle, tmp_path: Pat
     monkeypatch.setattr(batch_profiles, "USERS_AT_ONCE", 7)
     for shares in (1, 5):
         monkeypatch.setattr(batch_profiles, "partition_count", lambda path, shares=shares: shares)
-        profiles, tally = score(bundle, path)
+        profiles, row_counts = score(bundle, path)
         assert set(profiles) == set(count)
         for user, profile in profiles.items():
             assert profile["probability"] == pytest.approx(2 * count[user] / (1 + 2 * count[user]), abs=1e-6)
             assert profile["expected_spend"] == pytest.approx(value[user], abs=1e-3)
-        assert (tally.rows_in, tally.rows_used, tally.rejected, tally.users) == (3_000, 3_000, 0, 90)
-        assert tally.returns == sum(",refund," in row for row in rows)
+        assert (row_counts.rows_in, row_counts.rows_used, row_counts.rejected, row_counts.users) == (3_000, 3_000, 0, 90)
+        assert row_counts.returns == sum(",refund," in row for row in rows)
 
 
 def test_the_account_of_returns_duplicates_and_bad_rows(bundle: Bundle, tmp_path: Path):
@@ -92,11 +92,11 @@ def test_the_account_of_returns_duplicates_and_bad_rows(bundle: Bundle, tmp_path
     )
     (tmp_path / "out").mkdir()
     with PartsOutput(tmp_path / "out") as output:
-        tally = score_file(bundle, path, output, max_reject_share=0.25)
+        row_counts = score_file(bundle, path, output, max_reject_share=0.25)
     lines = [json.loads(line) for part in output.parts for line in (tmp_path / "out" / part.name).read_bytes().splitlines()]
     assert {line["user_id"]: line["expected_spend"] for line in lines} == {"u1": 5.0, "u2": 5.0}
-    assert (tally.rows_in, tally.rows_used, tally.rejected) == (8, 5, 3)
-    assert (tally.duplicates, tally.suspected, tally.returns, tally.users) == (1, 1, 2, 2)
+    assert (row_counts.rows_in, row_counts.rows_used, row_counts.rejected) == (8, 5, 3)
+    assert (row_counts.duplicates, row_counts.suspected, row_counts.returns, row_counts.users) == (1, 1, 2, 2)
     rejects = [json.loads(line) for line in (tmp_path / "out" / "rejects.jsonl").read_bytes().splitlines()]
     assert [(reject["line"], reject["pointer"]) for reject in rejects] == [(3, "/event_id"), (8, "/user_id"), (9, "/timestamp")]
     assert lines[0]["as_of"] == "2026-01-07T00:00:00.000Z"  # the newest of the rows that count
@@ -107,17 +107,17 @@ def test_the_account_of_returns_duplicates_and_bad_rows(bundle: Bundle, tmp_path
 def test_as_of_may_be_stated(bundle: Bundle, tmp_path: Path):
     path = tmp_path / "rows"
     path.write_text(HEAD + "u1,i1,view,2026-01-05,,,,,\nu1,i1,view,2026-01-08,,,,,\nu2,i1,view,2026-01-08,,,,,\n")
-    profiles, tally = score(bundle, path, as_of=1_767_744_000_000)  # 2026-01-07
-    assert tally.as_of == 1_767_744_000_000
+    profiles, row_counts = score(bundle, path, as_of=1_767_744_000_000)  # 2026-01-07
+    assert row_counts.as_of == 1_767_744_000_000
     assert {user: profile["activity"]["events"] for user, profile in profiles.items()} == {"u1": 1, "u2": 0}
 
 
 def test_predict_keeps_rows_with_a_bad_number(bundle: Bundle, tmp_path: Path):
     path = tmp_path / "rows"
     path.write_text(HEAD + "u1,i1,purchase,2026-01-05,two,5,,,\nu1,i1,view,soon,,,,,\n")
-    profiles, tally = score(bundle, path, on_bad_row="missing")
+    profiles, row_counts = score(bundle, path, on_bad_row="missing")
     assert profiles["u1"]["expected_spend"] == 5.0
-    assert (tally.rows_used, tally.rejected) == (1, 1)
+    assert (row_counts.rows_used, row_counts.rejected) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -137,8 +137,8 @@ def test_a_file_of_another_kind_is_told(bundle: Bundle, tmp_path: Path, content:
 def test_a_file_without_rows_gives_nobody(bundle: Bundle, tmp_path: Path):
     path = tmp_path / "rows"
     path.write_text(HEAD)
-    profiles, tally = score(bundle, path)
-    assert (profiles, tally.rows_in, tally.users, tally.as_of) == ({}, 0, 0, None)
+    profiles, row_counts = score(bundle, path)
+    assert (profiles, row_counts.rows_in, row_counts.users, row_counts.as_of) == ({}, 0, 0, None)
 
 
 def test_state_is_given_all_events_of_a_user_at_once_and_only_for_a_good_file(

@@ -30,8 +30,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 def score(bundle: Bundle, path: Path, **options: Any) -> tuple[list[dict[str, Any]], RowCounts]:
     stream = io.BytesIO()
-    tally = score_file(bundle, path, StreamOutput(stream), **options)
-    return [json.loads(line) for line in stream.getvalue().splitlines()], tally
+    row_counts = score_file(bundle, path, StreamOutput(stream), **options)
+    return [json.loads(line) for line in stream.getvalue().splitlines()], row_counts
 
 
 def rejects(bundle: Bundle, path: Path, directory: Path) -> list[dict[str, Any]]:
@@ -59,12 +59,12 @@ def table(tmp_path: Path) -> Path:
 
 
 def test_good_rows_are_scored_and_keep_their_number(bundle: Bundle, table: Path):
-    lines, tally = score(bundle, table)
+    lines, row_counts = score(bundle, table)
     assert [line["row"] for line in lines] == [0, 3, 6]
     expected = [expected_probability(4, 10, "web"), expected_probability(None, 30, "app"), expected_probability(0, None, "?")]
     assert [line["probability"] for line in lines] == pytest.approx(expected, abs=1e-6)
     assert all(set(line) == {"row", "probability"} for line in lines)
-    assert (tally.rows_in, tally.rows_used, tally.rejected, tally.kind) == (8, 3, 5, "table")
+    assert (row_counts.rows_in, row_counts.rows_used, row_counts.rejected, row_counts.kind) == (8, 3, 5, "table")
 
 
 def test_each_reject_says_where_and_why(bundle: Bundle, table: Path, tmp_path: Path):
@@ -81,12 +81,12 @@ def test_each_reject_says_where_and_why(bundle: Bundle, table: Path, tmp_path: P
 
 
 def test_where_bad_cells_count_as_missing_every_row_has_a_line(bundle: Bundle, table: Path):
-    lines, tally = score(bundle, table, on_bad_row="missing")
+    lines, row_counts = score(bundle, table, on_bad_row="missing")
     assert [line["row"] for line in lines] == list(range(8))
     rows = [(4, 10, "web"), (None, 30, "app"), (None, None, None), (None, 30, "app"), (None, None, None), (None, None, None),
             (0, None, "?"), (None, None, "web")]  # fmt: skip
     assert [line["probability"] for line in lines] == pytest.approx([expected_probability(*row) for row in rows], abs=1e-6)
-    assert (tally.rows_in, tally.rows_used, tally.rejected, tally.bad_cells) == (8, 8, 0, 6)
+    assert (row_counts.rows_in, row_counts.rows_used, row_counts.rejected, row_counts.bad_cells) == (8, 8, 0, 6)
 
 
 def test_json_lines_are_scored_as_csv_is(bundle: Bundle, tmp_path: Path):
@@ -100,17 +100,17 @@ def test_json_lines_are_scored_as_csv_is(bundle: Bundle, tmp_path: Path):
 def test_a_mapping_gives_other_names_and_constants(bundle: Bundle, tmp_path: Path):
     path = tmp_path / "rows"
     path.write_text("Klicks;view_duration\n4;10\n")
-    lines, tally = score(bundle, path, mapping={"click_count": "Klicks", "channel": "=app"})
+    lines, row_counts = score(bundle, path, mapping={"click_count": "Klicks", "channel": "=app"})
     assert lines[0]["probability"] == pytest.approx(expected_probability(4, 10, "app"), abs=1e-6)
-    assert tally.missing_columns == []
+    assert row_counts.missing_columns == []
 
 
 def test_columns_that_the_file_lacks_are_missing_and_named(bundle: Bundle, tmp_path: Path):
     path = tmp_path / "rows"
     path.write_text("view_duration,x\n10,1\n")
-    lines, tally = score(bundle, path)
+    lines, row_counts = score(bundle, path)
     assert lines[0]["probability"] == pytest.approx(expected_probability(None, 10, None), abs=1e-6)
-    assert tally.missing_columns == ["click_count", "channel"]
+    assert row_counts.missing_columns == ["click_count", "channel"]
 
 
 @pytest.mark.parametrize(
@@ -131,10 +131,10 @@ def test_a_file_that_the_model_cannot_score_is_told(
 
 
 def test_too_many_rejects_are_an_error_with_an_account(bundle: Bundle, table: Path):
-    tally = RowCounts()
+    row_counts = RowCounts()
     with pytest.raises(TooManyRejects, match="5 of 8 rows"):
-        score(bundle, table, max_reject_share=0.6, tally=tally)
-    assert (tally.rows_in, tally.rejected) == (8, 5)
+        score(bundle, table, max_reject_share=0.6, row_counts=row_counts)
+    assert (row_counts.rows_in, row_counts.rejected) == (8, 5)
     assert score(bundle, table, max_reject_share=0.625)[1].rejected == 5
 
 
@@ -154,16 +154,16 @@ def test_one_bad_row_in_a_hundred_of_five_kinds(bundle: Bundle, tmp_path: Path, 
     written = [kinds[i // 100 % 5] % i if i % 100 == 37 else good % i for i in range(rows)]
     path = tmp_path / "rows"
     path.write_bytes(HEAD.encode() + b"".join(written))
-    lines, tally = score(bundle, path)
-    assert (tally.rows_in, tally.rows_used, tally.rejected) == (rows, rows - 1_000, 1_000)
-    assert dict(tally.reasons) == dict.fromkeys(FIVE_KINDS, 200)
+    lines, row_counts = score(bundle, path)
+    assert (row_counts.rows_in, row_counts.rows_used, row_counts.rejected) == (rows, rows - 1_000, 1_000)
+    assert dict(row_counts.reasons) == dict.fromkeys(FIVE_KINDS, 200)
     assert [line["row"] for line in lines] == [i for i in range(rows) if i % 100 != 37]
     expected = expected_probability(3, 7.5, "?" if quoted else "app")
     (probability,) = {line["probability"] for line in lines}
     assert probability == pytest.approx(expected, abs=1e-6)
-    every, tally = score(bundle, path, on_bad_row="missing")
+    every, row_counts = score(bundle, path, on_bad_row="missing")
     assert [line["row"] for line in every] == list(range(rows))
-    assert tally.rejected == 0
+    assert row_counts.rejected == 0
 
 
 @given(st.data())
@@ -177,12 +177,12 @@ def test_no_row_is_ever_lost(bundle: Bundle, tmp_path: Path, data: st.DataObject
     path.write_bytes(HEAD.encode() + whole[:at] + noise + whole[until:])
     (tmp_path / "out").mkdir(exist_ok=True)
     with PartsOutput(tmp_path / "out") as output:
-        tally = score_file(bundle, path, output)
+        row_counts = score_file(bundle, path, output)
     scored = [json.loads(line) for part in output.parts for line in (tmp_path / "out" / part.name).read_bytes().splitlines()]
     rejected = (tmp_path / "out" / "rejects.jsonl").read_bytes().splitlines()
-    assert tally.rows_in == len(scored) + len(rejected) == tally.rows_used + tally.rejected
+    assert row_counts.rows_in == len(scored) + len(rejected) == row_counts.rows_used + row_counts.rejected
     numbers = [line["row"] for line in scored]
     assert numbers == sorted(set(numbers))
-    assert all(number < tally.rows_in for number in numbers)
+    assert all(number < row_counts.rows_in for number in numbers)
     every, _ = score(bundle, path, on_bad_row="missing")
-    assert [line["row"] for line in every] == list(range(tally.rows_in))
+    assert [line["row"] for line in every] == list(range(row_counts.rows_in))

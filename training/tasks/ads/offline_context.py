@@ -26,9 +26,9 @@ def offline_dependencies(
     """The ads table, users' histories and what they had to do with ads, as training reads them; nothing without a file."""
     catalogue = None if ads is None else _catalogue(ads, zone)
     return JobDependencies(
-        ads=lambda: catalogue,
-        read_user=_reader(interactions, zone) if interactions else None,
-        exposure_before=_exposures(impressions, zone) if impressions else None,
+        read_ads=lambda: catalogue,
+        read_events=_reader(interactions, zone) if interactions else None,
+        exposures_before=_exposures(impressions, zone) if impressions else None,
     )
 
 

@@ -32,7 +32,7 @@ TIMEOUTS: Final = {"connect_timeout": 1, "read_timeout": 3}
 
 @dataclass(frozen=True)
 class Services:
-    """One function's surroundings. Tests build their own.
+    """One function's dependencies. Tests build their own.
 
     models     the stores of the models that this function answers with, by name
     state      `None` where nothing is remembered

@@ -19,10 +19,10 @@ _LINE: Final = orjson.OPT_APPEND_NEWLINE
 
 def store_ads(bundle: Bundle, task: ScoringTask) -> None:
     """One line for each ad that is in the catalogue now: the whole file is the catalogue, or it is refused."""
-    if task.surroundings.on_ads is None:
+    if task.dependencies.write_ads is None:
         raise InvalidInput("a file of ads changes the catalogue of a stack; drop it there")
     reader = open_table(task.path, mapping=task.mapping, kind=ADS.kind)
-    task.tally.kind = ADS.kind
+    task.row_counts.kind = ADS.kind
     kept: list[dict[str, Any]] = []
     seen: set[str] = set()
     for chunk in reader.chunks():
@@ -35,11 +35,11 @@ def store_ads(bundle: Bundle, task: ScoringTask) -> None:
             else:
                 faults[n] = fault
         task.reject(chunk.rejects + [chunk.reject(n, *fault) for n, fault in faults.items()])
-        task.tally.rows_in += len(chunk) + len(chunk.rejects)
-        task.tally.rows_used += len(chunk) - len(faults)
-    task.tally.check(task.max_reject_share)
+        task.row_counts.rows_in += len(chunk) + len(chunk.rejects)
+        task.row_counts.rows_used += len(chunk) - len(faults)
+    task.row_counts.check(task.max_reject_share)
     task.output.lines(b"".join(orjson.dumps({"ad_id": ad[AD_ID]}, option=_LINE) for ad in kept), len(kept))
-    task.surroundings.on_ads(kept, task.dropped_at or 0)
+    task.dependencies.write_ads(kept, task.dropped_at or 0)
 
 
 def _fault_of(row: dict[str, Any], seen: set[str], bundle: Bundle) -> tuple[str, str] | None:

@@ -48,18 +48,18 @@ def score(bundle: Bundle, task: ScoringTask) -> None:
             f"expected impressions ({', '.join(IMPRESSIONS.required)}), candidates ({USER_ID}, {AD_ID}) or ads "
             f"({', '.join(ADS.required)}); received a file without {AD_ID if USER_ID in reader.columns else USER_ID}"
         )
-    task.tally.kind = IMPRESSIONS.kind
+    task.row_counts.kind = IMPRESSIONS.kind
     if TIMESTAMP not in reader.columns:
-        task.tally.kind = CANDIDATES
-        task.tally.as_of = task.dropped_at if task.as_of is None else task.as_of
-        if task.tally.as_of is None:
+        task.row_counts.kind = CANDIDATES
+        task.row_counts.as_of = task.dropped_at if task.as_of is None else task.as_of
+        if task.row_counts.as_of is None:
             raise InvalidInput(f"expected a column {TIMESTAMP}, or --as-of: the hour and the history depend on it")
-    catalogue = task.surroundings.ads()
+    catalogue = task.dependencies.read_ads()
     known = {str(cells.word(ad.get(AD_ID))): ad for ad in catalogue.ads} if catalogue else {}
-    task.tally.catalogue = catalogue.version if catalogue else None
+    task.row_counts.catalogue = catalogue.version if catalogue else None
     for chunk in reader.chunks(ROWS_AT_ONCE):
         _rows(bundle, task, chunk, known)
-    task.tally.check(task.max_reject_share)
+    task.row_counts.check(task.max_reject_share)
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ def _rows(bundle: Bundle, task: ScoringTask, chunk: Chunk, known: Mapping[str, M
     before is read from state, where there is one; what they had to do with ads before is known of candidates alone, for state
     has it as of now, or from a log that says when.
     """
-    tally, keep = task.tally, task.on_bad_row == "missing"
-    rows = _understood(chunk, bundle, tally.as_of, everything=keep)
+    row_counts, keep = task.row_counts, task.on_bad_row == "missing"
+    rows = _understood(chunk, bundle, row_counts.as_of, everything=keep)
     chances, bad_cells = chances_of(bundle, _described(bundle, task, rows, known), len(rows))
     faults = {cell.row: (cell.column.removeprefix(AD_PREFIX), cell.detail) for cell in reversed(bad_cells)} | rows.faults
     good = np.ones(len(rows), dtype=bool)
@@ -96,7 +96,7 @@ def _rows(bundle: Bundle, task: ScoringTask, chunk: Chunk, known: Mapping[str, M
     lines = [
         orjson.dumps(
             {
-                "row": tally.rows_in + int(rows.numbers[n]),
+                "row": row_counts.rows_in + int(rows.numbers[n]),
                 "user_id": rows.users[n],
                 "ad_id": rows.ads[n],
                 "probability": first[n],
@@ -108,11 +108,11 @@ def _rows(bundle: Bundle, task: ScoringTask, chunk: Chunk, known: Mapping[str, M
     ]
     task.output.lines(b"".join(lines), len(lines))
     if keep:
-        tally.bad_cells += len(bad_cells) + len(rows.faults)
+        row_counts.bad_cells += len(bad_cells) + len(rows.faults)
     else:
         task.reject(chunk.rejects + [chunk.reject(n, *fault) for n, fault in faults.items()])
-    tally.rows_in += len(chunk) + len(chunk.rejects)
-    tally.rows_used += len(lines)
+    row_counts.rows_in += len(chunk) + len(chunk.rejects)
+    row_counts.rows_used += len(lines)
 
 
 def _understood(chunk: Chunk, bundle: Bundle, as_of: int | None, *, everything: bool) -> _Rows:
@@ -180,9 +180,9 @@ def _ad_columns(rows: _Rows, known: Mapping[str, Mapping[str, Any]]) -> dict[str
 
 
 def _exposure(task: ScoringTask, rows: _Rows, moment: NDArray[np.int64]) -> Exposure:
-    if task.surroundings.exposure_before is not None:
-        return task.surroundings.exposure_before(rows.users, rows.ads, moment)
-    exposure, read = Exposure.none(len(rows)), task.surroundings.read_exposure
+    if task.dependencies.exposures_before is not None:
+        return task.dependencies.exposures_before(rows.users, rows.ads, moment)
+    exposure, read = Exposure.none(len(rows)), task.dependencies.read_exposures
     if read is None or TIMESTAMP in rows.columns:
         return exposure
     of_user: dict[str, list[int]] = {}
@@ -199,7 +199,7 @@ def _exposure(task: ScoringTask, rows: _Rows, moment: NDArray[np.int64]) -> Expo
 
 def _events(task: ScoringTask, users: list[str]) -> Events:
     """What state knows of these users."""
-    read = task.surroundings.read_user
+    read = task.dependencies.read_events
     if read is None:
         return empty_events(users)
     found = dict(map_parallel(lambda user: (user, read(user)), [user for user in users if user != "\0"], _READERS))

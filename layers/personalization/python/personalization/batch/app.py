@@ -77,13 +77,13 @@ def batch_handler(job: str) -> Callable[[dict[str, Any], Any], Answer]:
         max_reject_share=settings.max_reject_share,
         on_events=remember,
         temp_dir=own_directory(cache_dir.parent),
-        surroundings=JobDependencies(
-            catalogue=CatalogReader(s3, settings.data_bucket, ttl=0.0).get,
-            on_items=CatalogWriter(s3, settings.data_bucket).append,
-            read_user=lambda user_id: state.read(user_id).events,
-            ads=AdCatalogueStore(s3, settings.data_bucket, ttl=0.0).get,
-            read_exposure=lambda user_id, ads: exposures.read(partition("user", user_id), ads),
-            on_ads=partial(write_catalogue, s3, settings.data_bucket),
+        dependencies=JobDependencies(
+            read_catalog=CatalogReader(s3, settings.data_bucket, ttl=0.0).get,
+            write_catalog=CatalogWriter(s3, settings.data_bucket).append,
+            read_events=lambda user_id: state.read(user_id).events,
+            read_ads=AdCatalogueStore(s3, settings.data_bucket, ttl=0.0).get,
+            read_exposures=lambda user_id, ads: exposures.read(partition("user", user_id), ads),
+            write_ads=partial(write_catalogue, s3, settings.data_bucket),
         ),
     )
     handler = BatchHandler(job, settings.data_bucket, runner.run, logger, metrics)

@@ -67,12 +67,12 @@ class BatchHandler:
     def _report(self, ref: ObjectRef, outcome: JobResult, seconds: float) -> None:
         facts: dict[str, Any] = {"object_key": ref.key, "status": outcome.status, "seconds": round(seconds, 3)}
         facts |= {"results": outcome.results} if outcome.results else {}
-        if outcome.tally is not None:
-            tally = outcome.tally
-            facts |= {"rows_in": tally.rows_in, "rows_used": tally.rows_used, "rejected": tally.rejected}
-            facts |= {"missing_columns": tally.missing_columns} if tally.missing_columns else {}
-            self._count("RowsIn", tally.rows_in)
-            self._count("RowsRejected", tally.rejected)
+        if outcome.row_counts is not None:
+            row_counts = outcome.row_counts
+            facts |= {"rows_in": row_counts.rows_in, "rows_used": row_counts.rows_used, "rejected": row_counts.rejected}
+            facts |= {"missing_columns": row_counts.missing_columns} if row_counts.missing_columns else {}
+            self._count("RowsIn", row_counts.rows_in)
+            self._count("RowsRejected", row_counts.rejected)
             self._metrics.add_metric(name="JobSeconds", unit=MetricUnit.Seconds, value=seconds)
         if outcome.status == "failed":
             self._count("FailedJobs", 1)

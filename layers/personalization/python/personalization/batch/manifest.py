@@ -19,38 +19,38 @@ def manifest(
     job: Job,
     bundle: Bundle,
     content_sha256: str,
-    tally: RowCounts,
+    row_counts: RowCounts,
     parts: Sequence[OutputPart] = (),
     *,
     because: str | None = None,
 ) -> bytes:
     """JSON of a job's manifest; `because` says why it failed, and then nothing counts as scored."""
-    used = tally.rows_used if because is None else 0
+    used = row_counts.rows_used if because is None else 0
     content: dict[str, Any] = {
         "status": "done" if because is None else "failed",
         "name": job.name,
         "file": job.file,
-        "kind": tally.kind or bundle.kind,
+        "kind": row_counts.kind or bundle.kind,
         "input_version": input_version(content_sha256, bundle.version),
         "content_sha256": content_sha256,
         "model": {"name": bundle.name, "version": bundle.version},
-        "as_of": None if tally.as_of is None else moment(tally.as_of),
-        "rows_in": tally.rows_in,
+        "as_of": None if row_counts.as_of is None else moment(row_counts.as_of),
+        "rows_in": row_counts.rows_in,
         "rows_used": used,
         "scored": used,
-        "rejected": tally.rejected,
-        "duplicates": tally.duplicates,
-        "suspected_duplicates": tally.suspected,
-        "returns": tally.returns,
-        "reasons": dict(sorted(tally.reasons.items())),
+        "rejected": row_counts.rejected,
+        "duplicates": row_counts.duplicates,
+        "suspected_duplicates": row_counts.suspected,
+        "returns": row_counts.returns,
+        "reasons": dict(sorted(row_counts.reasons.items())),
         "parts": [asdict(part) for part in parts],
     }
-    if tally.users is not None:
-        content["users"] = tally.users
-    if tally.catalogue is not None:
-        content["catalogue"] = {"version": tally.catalogue}
-    if tally.missing_columns:
-        content["missing_columns"] = tally.missing_columns
+    if row_counts.users is not None:
+        content["users"] = row_counts.users
+    if row_counts.catalogue is not None:
+        content["catalogue"] = {"version": row_counts.catalogue}
+    if row_counts.missing_columns:
+        content["missing_columns"] = row_counts.missing_columns
     if because is not None:
         content["because"] = because
     return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

@@ -54,9 +54,9 @@ def score_users(bundle: Bundle, task: ScoringTask, answer: Answer) -> None:
         EventPartitions(Path(directory), partition_count(task.path)) as spill,
     ):
         newest = _share_out(bundle, task, spill)
-        task.tally.check(task.max_reject_share)
-        task.tally.as_of = newest if task.as_of is None else task.as_of
-        task.tally.users = 0
+        task.row_counts.check(task.max_reject_share)
+        task.row_counts.as_of = newest if task.as_of is None else task.as_of
+        task.row_counts.users = 0
         for number in range(spill.count):
             _answer(task, spill.share(number), answer)
 
@@ -64,17 +64,17 @@ def score_users(bundle: Bundle, task: ScoringTask, answer: Answer) -> None:
 def _share_out(bundle: Bundle, task: ScoringTask, spill: EventPartitions) -> int | None:
     """First pass; the newest timestamp, `None` where there is no event."""
     reader = open_table(task.path, mapping=task.mapping, kind=INTERACTIONS.kind, only=READ)
-    tally = task.tally
-    tally.kind = reader.kind
+    row_counts = task.row_counts
+    row_counts.kind = reader.kind
     seen = SeenIds()
     newest: int | None = None
     for chunk in reader.chunks():
         parsed = parse_events(chunk.columns, len(chunk), bundle.encoder.zone, bad_cells=task.on_bad_row, seen=seen)
         task.reject(_rejects(chunk, parsed))
-        tally.rows_in += len(chunk) + len(chunk.rejects)
-        tally.rows_used += len(parsed.events)
-        tally.duplicates += len(parsed.duplicates)
-        tally.returns += int(is_return(parsed.events).sum())
+        row_counts.rows_in += len(chunk) + len(chunk.rejects)
+        row_counts.rows_used += len(parsed.events)
+        row_counts.duplicates += len(parsed.duplicates)
+        row_counts.returns += int(is_return(parsed.events).sum())
         if len(parsed.events):
             newest = max(newest or 0, int(parsed.events.timestamp.max()))
             spill.add(parsed)
@@ -94,12 +94,12 @@ def _answer(task: ScoringTask, share: Partition, answer: Answer) -> None:
     """Second pass over some of the users."""
     if not len(share.events):
         return
-    tally = task.tally
+    row_counts = task.row_counts
     identified = np.array([event_id is not None for event_id in share.event_ids], dtype=bool)
-    tally.suspected += suspected(share.events, identified)
-    tally.users = (tally.users or 0) + len(share.events.users)
+    row_counts.suspected += suspected(share.events, identified)
+    row_counts.users = (row_counts.users or 0) + len(share.events.users)
     for events in _by_users(share.events, USERS_AT_ONCE):
-        found = answer(events, tally.as_of or 0)
+        found = answer(events, row_counts.as_of or 0)
         task.output.lines(b"".join(orjson.dumps(line, option=_LINE) for line in found), len(found))
     if task.on_events:
         task.on_events(share)

@@ -40,8 +40,8 @@ def score(bundle: Bundle, task: ScoringTask) -> None:
         return
     if kind not in (INTERACTIONS.kind, USERS.kind):
         raise InvalidInput(f"expected interactions, users or items, received a file without {USER_ID} and without {ITEM_ID}")
-    here = serving_catalog(bundle, task.surroundings.catalogue())
-    task.tally.catalogue = here.version
+    here = serving_catalog(bundle, task.dependencies.read_catalog())
+    task.row_counts.catalogue = here.version
     if kind == USERS.kind:
         _users(here, task)
     else:
@@ -60,9 +60,9 @@ def _histories(here: ServingCatalog, events: Events, as_of: int) -> InteractionH
 
 def _users(here: ServingCatalog, task: ScoringTask) -> None:
     """One line for each row, in order: by its history, else by what state knows, else as for somebody new."""
-    tally = task.tally
+    row_counts = task.row_counts
     reader = open_table(task.path, mapping=task.mapping, kind=USERS.kind, only=frozenset({USER_ID, HISTORY}))
-    tally.kind = reader.kind
+    row_counts.kind = reader.kind
     users: set[str] = set()
     for chunk in reader.chunks(_USERS_AT_ONCE):
         ids = cells.words(chunk.columns.get(USER_ID, [None] * len(chunk)))
@@ -75,12 +75,12 @@ def _users(here: ServingCatalog, task: ScoringTask) -> None:
         task.output.lines(b"".join(orjson.dumps(line, option=_LINE) for line in lines), len(lines))
         rejects = [chunk.reject(row, *bad[row]) for row in bad if row not in set(keep)]
         task.reject(chunk.rejects + rejects)
-        tally.bad_cells += len(bad) - len(rejects)
-        tally.rows_in += len(chunk) + len(chunk.rejects)
-        tally.rows_used += len(keep)
+        row_counts.bad_cells += len(bad) - len(rejects)
+        row_counts.rows_in += len(chunk) + len(chunk.rejects)
+        row_counts.rows_used += len(keep)
         users |= {user for row in keep if (user := ids[row])}
-    tally.users = len(users)
-    tally.check(task.max_reject_share)
+    row_counts.users = len(users)
+    row_counts.check(task.max_reject_share)
 
 
 def _of_rows(
@@ -96,12 +96,12 @@ def _of_rows(
     others = [row for row, items in enumerate(told) if items is None]
     if not others:
         return found
-    read = task.surroundings.read_user
+    read = task.dependencies.read_events
     parts = [read(user) if read and (user := users[row]) else empty_events() for row in others]
     # Users may come twice, or have no id: their places are their names here.
     events = concatenate([_named(part, str(place)) for place, part in enumerate(parts)])
     newest = int(events.timestamp.max(initial=0)) if task.as_of is None else task.as_of
-    task.tally.as_of = max(newest, task.tally.as_of or 0)
+    task.row_counts.as_of = max(newest, task.row_counts.as_of or 0)
     for row, items in zip(others, recommend_batch(here, _histories(here, events, newest), task.k), strict=True):
         found[row] = items
     return found
@@ -128,11 +128,11 @@ def _history(cell: Any) -> list[str] | None:
 
 def _store(bundle: Bundle, task: ScoringTask) -> None:
     """One line for each row that is used; the catalogue takes all of them at once, or none."""
-    if task.surroundings.on_items is None:
+    if task.dependencies.write_catalog is None:
         raise InvalidInput("a file of items changes the catalogue of a stack; drop it there")
-    tally = task.tally
+    row_counts = task.row_counts
     reader = open_table(task.path, mapping=task.mapping, kind=ITEMS.kind)
-    tally.kind = reader.kind
+    row_counts.kind = reader.kind
     folded = empty()
     for chunk in reader.chunks():
         parsed = parse_items(chunk.columns, len(chunk), bundle.encoder.zone)
@@ -141,12 +141,12 @@ def _store(bundle: Bundle, task: ScoringTask) -> None:
         folded = folded.with_part(parsed.part)
         used = np.flatnonzero(parsed.used).tolist()
         task.output.lines(_stored(chunk, used, set(parsed.part.removed)), len(used))
-        tally.rows_in += len(chunk) + len(chunk.rejects)
-        tally.rows_used += len(used)
-    tally.check(task.max_reject_share)
+        row_counts.rows_in += len(chunk) + len(chunk.rejects)
+        row_counts.rows_used += len(used)
+    row_counts.check(task.max_reject_share)
     part = folded.as_part()
     if part.ids or part.removed:
-        task.surroundings.on_items(part)
+        task.dependencies.write_catalog(part)
 
 
 def _stored(chunk: Chunk, rows: Sequence[int], removed: set[str]) -> bytes:

@@ -46,13 +46,13 @@ class JobResult:
 
     status    done; there (it was done before); failed; gone (the object is not there any more)
     results   prefix of the results' keys, empty where there are none
-    tally     of a job that ran
+    row_counts     of a job that ran
     because   why it failed
     """
 
     status: Literal["done", "there", "failed", "gone"]
     results: str = ""
-    tally: RowCounts | None = None
+    row_counts: RowCounts | None = None
     because: str = ""
 
 
@@ -63,7 +63,7 @@ class Runner:
     on_events          is given the events of a file by user, for state
     max_reject_share   above which a job fails
     temp_dir           holds the file, and its results until they are complete
-    surroundings       what jobs can reach besides
+    dependencies       what jobs can reach besides
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class Runner:
         max_reject_share: float,
         on_events: Callable[[Bundle, Partition], None] | None = None,
         temp_dir: Path | None = None,
-        surroundings: JobDependencies | None = None,
+        dependencies: JobDependencies | None = None,
     ) -> None:
         self._s3, self._bucket, self._models = s3, bucket, models
         self._max_reject_share, self._on_events, self._temp_dir = max_reject_share, on_events, temp_dir
-        self._surroundings = surroundings
+        self._surroundings = dependencies
 
     def run(self, job: Job) -> JobResult:
         """Score one file. Raises `ModelUnavailable`, `StateUnavailable` and botocore's errors: the job may be repeated."""
@@ -101,7 +101,7 @@ class Runner:
     def _score(
         self, job: Job, bundle: Bundle, directory: Path, dropped_at: int, mapping: bytes | None, prefix: str, sha256: str
     ) -> JobResult:
-        tally = RowCounts()
+        row_counts = RowCounts()
         on_events, results = self._on_events, directory / "results"
         results.mkdir()
         segments = SegmentExports.of(results, bundle)
@@ -117,32 +117,32 @@ class Runner:
                     max_reject_share=self._max_reject_share,
                     on_events=(lambda share: on_events(bundle, share)) if on_events else None,
                     on_profiles=segments.add if segments else None,
-                    tally=tally,
+                    row_counts=row_counts,
                     temp_dir=directory,
-                    surroundings=self._surroundings,
+                    dependencies=self._surroundings,
                 )
         except InvalidInput as error:
             self._put_file(prefix, results / REJECTS)
-            self._put(prefix + MANIFEST, manifest(job, bundle, sha256, tally, because=error.detail))
+            self._put(prefix + MANIFEST, manifest(job, bundle, sha256, row_counts, because=error.detail))
             self._put(prefix + FAILED, b"")
-            return JobResult("failed", prefix, tally, error.detail)
+            return JobResult("failed", prefix, row_counts, error.detail)
         for part in output.parts:
             self._put_file(prefix, results / part.name)
         self._put_file(prefix, results / REJECTS)
-        self._put(prefix + MANIFEST, manifest(job, bundle, sha256, tally, output.parts))
-        if segments and tally.users:
-            self._put_segments(job, bundle, tally, segments, prefix, results)
+        self._put(prefix + MANIFEST, manifest(job, bundle, sha256, row_counts, output.parts))
+        if segments and row_counts.users:
+            self._put_segments(job, bundle, row_counts, segments, prefix, results)
         if self._exists(prefix + FAILED):  # of a try under a stricter limit
             self._s3.delete_object(Bucket=self._bucket, Key=prefix + FAILED)
         self._put(prefix + SUCCESS, b"")
-        return JobResult("done", prefix, tally)
+        return JobResult("done", prefix, row_counts)
 
     def _replaces(self, prefix: str) -> bool:
         """Whether a file that was worked on before takes effect once more: the ads of the day before, dropped again."""
         return bool(orjson.loads(self._read(prefix + MANIFEST) or b"{}").get("kind") == ADS.kind)
 
     def _put_segments(
-        self, job: Job, bundle: Bundle, tally: RowCounts, segments: SegmentExports, prefix: str, results: Path
+        self, job: Job, bundle: Bundle, row_counts: RowCounts, segments: SegmentExports, prefix: str, results: Path
     ) -> None:
         """The exports, what is told of them, and the same once more where `GET /v1/segments` looks: the newest job counts."""
         for name in segments.files:
@@ -150,7 +150,7 @@ class Runner:
         about = {
             "of_model": {"name": bundle.name, "version": bundle.version},
             "of_file": job.file,
-            "as_of": None if tally.as_of is None else moment(tally.as_of),
+            "as_of": None if row_counts.as_of is None else moment(row_counts.as_of),
         }
         told = segments.told(about, prefix)
         self._put(prefix + SEGMENTS_JSON, told)

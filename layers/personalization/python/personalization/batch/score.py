@@ -44,15 +44,15 @@ def score_file(
     max_reject_share: float = 1.0,
     on_events: Callable[[Partition], None] | None = None,
     on_profiles: Callable[[list[dict[str, Any]]], None] | None = None,
-    tally: RowCounts | None = None,
+    row_counts: RowCounts | None = None,
     temp_dir: Path | None = None,
     k: int = 20,
-    surroundings: JobDependencies | None = None,
+    dependencies: JobDependencies | None = None,
 ) -> RowCounts:
     """Score a file: one line for each row of a flat table, one for each user of interactions.
 
     kind    of table that somebody says this is; the bundle's own where `None`
-    tally   to fill in, so that the caller has it when an error is raised
+    row_counts   to fill in, so that the caller has it when an error is raised
     For the rest see `ScoringTask`.
 
     Raises `InvalidInput` for a file that this model cannot score, `TooManyRejects` where too many of its rows are bad,
@@ -67,7 +67,7 @@ def score_file(
     task = ScoringTask(
         path=path,
         output=output,
-        tally=RowCounts() if tally is None else tally,
+        row_counts=RowCounts() if row_counts is None else row_counts,
         mapping=mapping,
         on_bad_row=on_bad_row,
         as_of=as_of,
@@ -78,7 +78,7 @@ def score_file(
         temp_dir=temp_dir,
         kind=kind,
         k=k,
-        surroundings=surroundings or JobDependencies(),
+        dependencies=dependencies or JobDependencies(),
     )
     scorer(bundle, task)
-    return task.tally
+    return task.row_counts

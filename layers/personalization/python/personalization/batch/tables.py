@@ -29,18 +29,18 @@ def score(bundle: Bundle, task: ScoringTask) -> None:
     reader = open_table(task.path, mapping=task.mapping, canonical=False, only=frozenset(names))
     if names and not reader.columns:
         raise InvalidInput(f"expected columns of the model {bundle.name}, received none of: {', '.join(names[:20])}")
-    task.tally.kind = FLAT
-    task.tally.missing_columns = [name for name in names if name not in reader.columns]
+    task.row_counts.kind = FLAT
+    task.row_counts.missing_columns = [name for name in names if name not in reader.columns]
     for chunk in reader.chunks(ROWS_AT_ONCE):
         if task.on_bad_row == "missing":
             _score_all(bundle, task, chunk)
         else:
             _score_good(bundle, task, chunk)
-    task.tally.check(task.max_reject_share)
+    task.row_counts.check(task.max_reject_share)
 
 
 def _score_good(bundle: Bundle, task: ScoringTask, chunk: Chunk) -> None:
-    tally = task.tally
+    row_counts = task.row_counts
     scored = predict.score(bundle, chunk.columns, len(chunk))
     first_fault: dict[int, BadCell] = {}
     for cell in scored.bad_cells:
@@ -48,23 +48,23 @@ def _score_good(bundle: Bundle, task: ScoringTask, chunk: Chunk) -> None:
     rejects = chunk.rejects + [chunk.reject(row, cell.column, cell.detail) for row, cell in first_fault.items()]
     good = np.ones(len(chunk), dtype=bool)
     good[list(first_fault)] = False
-    numbers = tally.rows_in + positions(chunk)
+    numbers = row_counts.rows_in + positions(chunk)
     used = int(good.sum())
     task.output.lines(lines(numbers[good], scored.probability[good]), used)
     task.reject(rejects)
-    tally.rows_in += len(chunk) + len(chunk.rejects)
-    tally.rows_used += used
+    row_counts.rows_in += len(chunk) + len(chunk.rejects)
+    row_counts.rows_used += used
 
 
 def _score_all(bundle: Bundle, task: ScoringTask, chunk: Chunk) -> None:
-    tally = task.tally
+    row_counts = task.row_counts
     rows = len(chunk) + len(chunk.rejects)
     columns = {name: spread(cells, positions(chunk), rows) for name, cells in chunk.columns.items()}
     scored = predict.score(bundle, columns, rows)
-    task.output.lines(lines(tally.rows_in + np.arange(rows), scored.probability), rows)
-    tally.bad_cells += len(scored.bad_cells) + len(chunk.rejects)
-    tally.rows_in += rows
-    tally.rows_used += rows
+    task.output.lines(lines(row_counts.rows_in + np.arange(rows), scored.probability), rows)
+    row_counts.bad_cells += len(scored.bad_cells) + len(chunk.rejects)
+    row_counts.rows_in += rows
+    row_counts.rows_used += rows
 
 
 def positions(chunk: Chunk) -> NDArray[np.int64]:

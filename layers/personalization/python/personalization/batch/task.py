@@ -29,21 +29,21 @@ class JobDependencies:
     """What a job can reach beside its file; nothing where it is run from a shell.
 
     catalogue   the items as they are now
-    on_items    is given the change that a file of items makes to the catalogue
-    read_user   events of a user of whom a file tells nothing but the id
+    write_catalog    is given the change that a file of items makes to the catalogue
+    read_events   events of a user of whom a file tells nothing but the id
     ads         the ads as they are now
-    read_exposure   what a user had to do with some ads until now
-    exposure_before   what N users had to do with N ads before N moments, where a log tells
-    on_ads      is given the ads of a file, which are all that the shop runs from now on, and when it was dropped
+    read_exposures   what a user had to do with some ads until now
+    exposures_before   what N users had to do with N ads before N moments, where a log tells
+    write_ads      is given the ads of a file, which are all that the shop runs from now on, and when it was dropped
     """
 
-    catalogue: Callable[[], ItemCatalog | None] = lambda: None
-    on_items: Callable[[CatalogPart], object] | None = None
-    read_user: Callable[[str], Events] | None = None
-    ads: Callable[[], AdCatalogue | None] = lambda: None
-    read_exposure: Callable[[str, Sequence[str]], Exposure] | None = None
-    exposure_before: Callable[[Words, Words, NDArray[np.int64]], Exposure] | None = None
-    on_ads: Callable[[Sequence[Mapping[str, Any]], int], object] | None = None
+    read_catalog: Callable[[], ItemCatalog | None] = lambda: None
+    write_catalog: Callable[[CatalogPart], object] | None = None
+    read_events: Callable[[str], Events] | None = None
+    read_ads: Callable[[], AdCatalogue | None] = lambda: None
+    read_exposures: Callable[[str, Sequence[str]], Exposure] | None = None
+    exposures_before: Callable[[Words, Words, NDArray[np.int64]], Exposure] | None = None
+    write_ads: Callable[[Sequence[Mapping[str, Any]], int], object] | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class ScoringTask:
 
     path               the file, on local disk
     output             takes the lines
-    tally              is filled in on the way
+    row_counts              is filled in on the way
     mapping            our name → their column, or ``=constant``
     on_bad_row         reject a row with a bad cell, or count the cell as missing
     as_of              milliseconds; the newest timestamp of the file where `None`
@@ -63,12 +63,12 @@ class ScoringTask:
     temp_dir           for events by user; the system's where `None`
     kind               of table that somebody says this is, `None` where the columns tell
     k                  items for each user, where items are answered
-    surroundings       what else there is
+    dependencies       the stores that the job may use
     """
 
     path: Path
     output: Output
-    tally: RowCounts = field(default_factory=RowCounts)
+    row_counts: RowCounts = field(default_factory=RowCounts)
     mapping: Mapping[str, str] | None = None
     on_bad_row: OnBadRow = "reject"
     as_of: int | None = None
@@ -79,10 +79,10 @@ class ScoringTask:
     temp_dir: Path | None = None
     kind: str | None = None
     k: int = 20
-    surroundings: JobDependencies = field(default_factory=JobDependencies)
+    dependencies: JobDependencies = field(default_factory=JobDependencies)
 
     def reject(self, rejects: Sequence[Reject]) -> None:
         """Account for rejected rows, by line."""
         ordered = sorted(rejects, key=attrgetter("line"))
         self.output.rejects(ordered)
-        self.tally.reject(ordered)
+        self.row_counts.reject(ordered)

@@ -46,7 +46,7 @@ class AdStores:
 
     @classmethod
     def of(cls, services: Services) -> AdStores:
-        """What a function's surroundings hold; nobody is asked yet."""
+        """What a function's dependencies hold; nobody is asked yet."""
         settings, clock = services.settings, services.clock
         catalogue = AdCatalogueStore(services.s3, settings.data_bucket, clock=clock)
         if services.dynamodb is None:
