@@ -30,8 +30,9 @@ from moto import mock_aws
 from benchmarks import report, shop
 from personalization.batch.output import PartsOutput
 from personalization.batch.partitions import Partition
-from personalization.batch.score import score_file
-from personalization.bundles.bundle import load_bundle
+from personalization.batch.scoring import score_file
+from personalization.batch.task import JobDependencies, ScoringTask
+from personalization.bundles.bundle import Bundle, load_bundle
 from personalization.state import StateStore
 
 SIZES: Final = (100_000, 2_000_000)
@@ -50,7 +51,7 @@ class Timed(NamedTuple):
 def ours(bundle_dir: Path, source: Path, out: Path) -> int:
     bundle = load_bundle(bundle_dir, threads=THREADS)
     with PartsOutput(out) as output:
-        return score_file(bundle, source, output, temp_dir=out).rows_in
+        return score_file(bundle, ScoringTask(source, output, temp_dir=out)).rows_in
 
 
 def bound(bundle_dir: Path, source: Path, out: Path) -> int:
@@ -93,14 +94,16 @@ def with_state(bundle_dir: Path, source: Path, out: Path) -> Timed:
         bundle = load_bundle(bundle_dir, threads=THREADS)
         windows, spent = 0, 0.0
 
-        def remember(share: Partition) -> None:
+        def write_windows(_bundle: Bundle, users: Partition) -> None:
             nonlocal spent, windows
             begun = time.perf_counter()
-            windows += state.write_windows(share.events, share.event_ids, share.order_ids).users
+            windows += state.write_windows(users.events, users.event_ids, users.order_ids).users
             spent += time.perf_counter() - begun
 
         with PartsOutput(out) as output:
-            score_file(bundle, source, output, temp_dir=out, on_events=remember)
+            score_file(
+                bundle, ScoringTask(source, output, temp_dir=out, dependencies=JobDependencies(write_windows=write_windows))
+            )
     return Timed(windows, spent)
 
 

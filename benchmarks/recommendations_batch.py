@@ -15,7 +15,8 @@ from threadpoolctl import threadpool_limits
 from benchmarks import report
 from benchmarks.recommendations_handler import made_up_bundle
 from personalization.batch.output import StreamOutput
-from personalization.batch.score import score_file
+from personalization.batch.scoring import score_file
+from personalization.batch.task import ScoringTask
 
 
 def main(users: int = 10_000, items: int = 12_000) -> None:
@@ -30,7 +31,7 @@ def main(users: int = 10_000, items: int = 12_000) -> None:
                     history = [f"item-{n}" for n in random.integers(0, items, length).tolist()]
                     out.write(json.dumps({"user_id": f"u{user}", "history": history}) + "\n")
             start = time.perf_counter()
-            row_counts = score_file(bundle, path, StreamOutput(io.BytesIO()))
+            row_counts = score_file(bundle, ScoringTask(path, StreamOutput(io.BytesIO())))
             seconds = time.perf_counter() - start
             rows.append(
                 {"history": length, "users": row_counts.rows_used, "seconds": seconds, "users_a_second": users / seconds}

@@ -20,6 +20,7 @@ from personalization.batch.app import batch_handler
 from personalization.batch.handler import BatchHandler
 from personalization.batch.jobs import Job
 from personalization.batch.runner import Runner
+from personalization.batch.task import JobDependencies
 from personalization.bundles import promote, publish
 from personalization.bundles.bundle import Bundle, load_bundle
 from personalization.core.errors import StateUnavailable
@@ -364,7 +365,14 @@ def test_state_that_cannot_be_written_fails_the_job_until_it_can(
         if error := next(answers):
             raise error
 
-    runner = Runner(s3, DATA, lambda name: bundle, max_reject_share=0.2, on_events=remember, temp_dir=tmp_path)
+    runner = Runner(
+        s3,
+        DATA,
+        lambda name: bundle,
+        max_reject_share=0.2,
+        dependencies=JobDependencies(write_windows=remember),
+        temp_dir=tmp_path,
+    )
     metrics = Metrics(service="profiles")
     handler = metrics.log_metrics(BatchHandler("profiles", DATA, runner.run, Logger(service="profiles"), metrics))
     for _ in range(2):
@@ -385,7 +393,7 @@ def test_logs_and_metrics_name_no_user(
     rows = "".join(f"shopper-kq7x,i{n},view,2026-01-0{n + 1},\n" for n in range(5)) + "shopper-kq7x,i1,view,when?,\n"
     key = put(s3, "inbox/profiles/a.csv", SHOP.splitlines()[0] + "\n" + rows)
     profiles(message(key), CONTEXT)
-    (record,) = [told(record) for record in caplog.records if record.message == "a job is over"]
+    (record,) = [told(record) for record in caplog.records if record.message == "a job ended"]
     assert (record["object_key"], record["rows_in"], record["rejected"]) == (key, 6, 1)
     assert "shopper-kq7x" not in str([told(record) for record in caplog.records])
     assert "shopper-kq7x" not in capsys.readouterr().out

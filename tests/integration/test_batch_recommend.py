@@ -13,8 +13,8 @@ import pytest
 from personalization.batch.app import batch_handler
 from personalization.batch.output import StreamOutput
 from personalization.batch.row_counts import RowCounts, TooManyRejects
-from personalization.batch.score import score_file
-from personalization.batch.task import JobDependencies
+from personalization.batch.scoring import score_file
+from personalization.batch.task import JobDependencies, ScoringTask
 from personalization.bundles import promote, publish
 from personalization.bundles.bundle import Bundle
 from personalization.catalog import CatalogPart, CatalogReader, ItemCatalog
@@ -40,7 +40,7 @@ def bundle(tmp_path: Path) -> Bundle:
 def scored(bundle: Bundle, path: Path, content: str, **options: Any) -> tuple[list[dict[str, Any]], RowCounts]:
     path.write_text(content)
     stream = io.BytesIO()
-    row_counts = score_file(bundle, path, StreamOutput(stream), **options)
+    row_counts = score_file(bundle, ScoringTask(path, StreamOutput(stream), **options))
     assert row_counts.rows_in == row_counts.rows_used + row_counts.rejected
     return [json.loads(line) for line in stream.getvalue().splitlines()], row_counts
 

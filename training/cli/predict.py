@@ -34,7 +34,8 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """One line for each row, user or history of the file; a bad cell counts as missing."""
     from personalization.batch.output import StreamOutput
-    from personalization.batch.score import score_file
+    from personalization.batch.scoring import score_file
+    from personalization.batch.task import JobDependencies, ScoringTask
     from personalization.bundles.bundle import load_bundle
 
     if not arguments.source.is_file():
@@ -43,14 +44,16 @@ def run(arguments: argparse.Namespace) -> None:
         raise InvalidInput(f"expected --k of at least 1, received {arguments.k}")
     bundle = load_bundle(arguments.directory)
     as_of = None if arguments.as_of is None else moment(arguments.as_of, str(bundle.manifest.get("timezone", "UTC")))
-    around = None
+    dependencies = JobDependencies()
     if arguments.ads or arguments.interactions or arguments.impressions:
         if bundle.kind != IMPRESSIONS.kind:
             options = "--ads, --interactions and --impressions"
             raise InvalidInput(f"expected {options} with a model of impressions, received one of {bundle.kind}")
         from training.tasks.ads.offline_context import offline_dependencies
 
-        around = offline_dependencies(arguments.ads, arguments.interactions or [], arguments.impressions, bundle.encoder.zone)
+        dependencies = offline_dependencies(
+            arguments.ads, arguments.interactions or [], arguments.impressions, bundle.encoder.zone
+        )
     with ExitStack() as stack:
         if str(arguments.out) == "-":
             stream = sys.stdout.buffer
@@ -59,10 +62,16 @@ def run(arguments: argparse.Namespace) -> None:
             part = arguments.out.with_name(f".{arguments.out.name}.part")
             stack.callback(part.unlink, missing_ok=True)
             stream = stack.enter_context(part.open("wb"))
-        row_counts = score_file(
-            bundle, arguments.source, StreamOutput(stream), mapping=arguments.map, on_bad_row="missing", as_of=as_of,
-            k=arguments.k, dependencies=around,
-        )  # fmt: skip
+        task = ScoringTask(
+            arguments.source,
+            StreamOutput(stream),
+            mapping=arguments.map,
+            on_bad_row="missing",
+            as_of=as_of,
+            k=arguments.k,
+            dependencies=dependencies,
+        )
+        row_counts = score_file(bundle, task)
         stream.flush()
         if str(arguments.out) != "-":
             part.replace(arguments.out)

@@ -12,8 +12,8 @@ import pytest
 from personalization.ads.ad_catalog import AdCatalogue
 from personalization.batch.output import PartsOutput, StreamOutput
 from personalization.batch.row_counts import RowCounts, TooManyRejects
-from personalization.batch.score import score_file
-from personalization.batch.task import JobDependencies
+from personalization.batch.scoring import score_file
+from personalization.batch.task import JobDependencies, ScoringTask
 from personalization.bundles.bundle import Bundle, load_bundle
 from personalization.core.errors import InvalidInput
 from personalization.core.events import Events, empty_events
@@ -46,7 +46,7 @@ def scored(bundle: Bundle, tmp_path: Path, text: str, **options: Any) -> tuple[l
     source = tmp_path / "file.csv"
     source.write_text(text)
     stream = io.BytesIO()
-    row_counts = score_file(bundle, source, StreamOutput(stream), **options)
+    row_counts = score_file(bundle, ScoringTask(source, StreamOutput(stream), **options))
     return [json.loads(line) for line in stream.getvalue().splitlines()], row_counts
 
 
@@ -68,7 +68,7 @@ def test_rejects_name_the_line_and_the_cell(bundle: Bundle, tmp_path: Path) -> N
     source.write_text(LOG)
     results.mkdir()
     with PartsOutput(results) as output:
-        score_file(bundle, source, output)
+        score_file(bundle, ScoringTask(source, output))
     rejects = [json.loads(line) for line in (results / "rejects.jsonl").read_text().splitlines()]
     assert [(reject["line"], reject["pointer"]) for reject in rejects] == [
         (4, "/user_id"), (5, "/ad_id"), (6, "/timestamp"), (7, "")

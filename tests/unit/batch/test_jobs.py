@@ -9,9 +9,9 @@ from subprocess import Popen
 
 import pytest
 
+from personalization.batch.handler import object_refs
 from personalization.batch.jobs import Job, ObjectRef, input_version, job_of_key
-from personalization.batch.triggers import object_refs
-from personalization.batch.workspace import own_directory
+from personalization.batch.scratch import scratch_directory
 from personalization.core.errors import InvalidInput
 from tests.cloud import ROOT
 
@@ -86,11 +86,11 @@ def test_where_a_jobs_files_lie():
 def test_a_start_removes_what_dead_processes_left(tmp_path: Path):
     with Popen(["true"]) as dead:
         dead.wait()
-    own = own_directory(tmp_path)
+    own = scratch_directory(tmp_path)
     lives, is_dead, is_none = (own.with_name(f"personalization-jobs-{end}") for end in (os.getppid(), dead.pid, "x"))
     for directory in (own, lives, is_dead, is_none, tmp_path / "models"):
         directory.mkdir(exist_ok=True)
         (directory / "left").write_text("")
-    assert own_directory(tmp_path) == own
+    assert scratch_directory(tmp_path) == own
     assert list(own.iterdir()) == []
     assert set(tmp_path.iterdir()) == {own, lives, is_none, tmp_path / "models"}

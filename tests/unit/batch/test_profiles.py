@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from personalization.batch import profiles as batch_profiles
+from personalization.batch import user_events
 from personalization.batch.output import PartsOutput, StreamOutput
 from personalization.batch.partitions import EventPartitions, Partition, partition_count
 from personalization.batch.row_counts import RowCounts, TooManyRejects
-from personalization.batch.score import score_file
+from personalization.batch.scoring import score_file
+from personalization.batch.task import JobDependencies, ScoringTask
 from personalization.bundles.bundle import Bundle, load_bundle
 from personalization.core.errors import InvalidInput
 from personalization.core.events import Events
@@ -38,7 +39,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def score(bundle: Bundle, path: Path, **options: Any) -> tuple[dict[str, dict[str, Any]], RowCounts]:
     """{user id: profile} and the account."""
     stream = io.BytesIO()
-    row_counts = score_file(bundle, path, StreamOutput(stream), **options)
+    row_counts = score_file(bundle, ScoringTask(path, StreamOutput(stream), **options))
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert len(lines) == len({line["user_id"] for line in lines}) == row_counts.users
     return {line["user_id"]: line for line in lines}, row_counts
@@ -65,9 +66,9 @@ def test_profiles_are_those_of_each_users_own_rows(bundle: Bundle, tmp_path: Pat
         user, _, kind, _, quantity, price, *_ = row.split(",")
         count[user] += 1
         value[user] += {"view": 0, "purchase": 1, "refund": -1}[kind] * int(quantity) * float(price)
-    monkeypatch.setattr(batch_profiles, "USERS_AT_ONCE", 7)
+    monkeypatch.setattr(user_events, "USERS_PER_CHUNK", 7)
     for shares in (1, 5):
-        monkeypatch.setattr(batch_profiles, "partition_count", lambda path, shares=shares: shares)
+        monkeypatch.setattr(user_events, "partition_count", lambda path, shares=shares: shares)
         profiles, row_counts = score(bundle, path)
         assert set(profiles) == set(count)
         for user, profile in profiles.items():
@@ -92,7 +93,7 @@ def test_the_account_of_returns_duplicates_and_bad_rows(bundle: Bundle, tmp_path
     )
     (tmp_path / "out").mkdir()
     with PartsOutput(tmp_path / "out") as output:
-        row_counts = score_file(bundle, path, output, max_reject_share=0.25)
+        row_counts = score_file(bundle, ScoringTask(path, output, max_reject_share=0.25))
     lines = [json.loads(line) for part in output.parts for line in (tmp_path / "out" / part.name).read_bytes().splitlines()]
     assert {line["user_id"]: line["expected_spend"] for line in lines} == {"u1": 5.0, "u2": 5.0}
     assert (row_counts.rows_in, row_counts.rows_used, row_counts.rejected) == (8, 5, 3)
@@ -144,12 +145,13 @@ def test_a_file_without_rows_gives_nobody(bundle: Bundle, tmp_path: Path):
 def test_state_is_given_all_events_of_a_user_at_once_and_only_for_a_good_file(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(batch_profiles, "partition_count", lambda path: 4)
+    monkeypatch.setattr(user_events, "partition_count", lambda path: 4)
     rows = [*shop(400, users=20), "u1,i1,view,2024-01-05,,,,e9,\n"]
     path = tmp_path / "rows"
     path.write_text(HEAD + "".join(rows))
     given_shares: list[Partition] = []
-    score(bundle, path, on_events=given_shares.append)
+    stores = JobDependencies(write_windows=lambda _, partition: given_shares.append(partition))
+    score(bundle, path, dependencies=stores)
     users = [user for share in given_shares for user in share.events.users]
     assert len(users) == len(set(users)) == len({row.split(",")[0] for row in rows})
     told = sorted(
@@ -161,7 +163,7 @@ def test_state_is_given_all_events_of_a_user_at_once_and_only_for_a_good_file(
     given_shares.clear()
     path.write_text(HEAD + "".join(rows) + "x\n" * 200)
     with pytest.raises(TooManyRejects):
-        score(bundle, path, on_events=given_shares.append, max_reject_share=0.2)
+        score(bundle, path, dependencies=stores, max_reject_share=0.2)
     assert given_shares == []
 
 
@@ -215,17 +217,17 @@ def test_what_is_shared_out_comes_back_whole(tmp_path: Path, pieces: list[list[d
     """In pieces through disk, or all at once in memory: the same events, ids and baskets of each user."""
     seen = SeenIds()
     found: dict[str, list[Any]] = {}
-    with EventPartitions(tmp_path, count) as spill:
+    with EventPartitions(tmp_path, count) as partitions:
         for piece in pieces:
-            spill.add(parsed_of(piece, seen))
+            partitions.add(parsed_of(piece, seen))
         for number in range(count):
-            share = spill.share(number)
-            told = told_by_user(share.events, share)
+            partition = partitions.take(number)
+            told = told_by_user(partition.events, partition)
             assert not told.keys() & found.keys()
             found |= told
     whole = parsed_of([row for piece in pieces for row in piece], SeenIds())
     assert found == told_by_user(whole.events, whole)
-    assert list(tmp_path.glob("share-*")) == []
+    assert list(tmp_path.glob("partition-*")) == []
 
 
 def test_the_number_of_shares_goes_by_the_size_of_the_file(tmp_path: Path):

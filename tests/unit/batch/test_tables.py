@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from personalization.batch.output import PartsOutput, StreamOutput
 from personalization.batch.row_counts import RowCounts, TooManyRejects
-from personalization.batch.score import score_file
+from personalization.batch.scoring import score_file
+from personalization.batch.task import ScoringTask
 from personalization.bundles.bundle import Bundle, load_bundle
 from personalization.core.errors import InvalidInput
 from tests.bundles import expected_probability, flat_bundle
@@ -30,13 +31,13 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 def score(bundle: Bundle, path: Path, **options: Any) -> tuple[list[dict[str, Any]], RowCounts]:
     stream = io.BytesIO()
-    row_counts = score_file(bundle, path, StreamOutput(stream), **options)
+    row_counts = score_file(bundle, ScoringTask(path, StreamOutput(stream), **options))
     return [json.loads(line) for line in stream.getvalue().splitlines()], row_counts
 
 
 def rejects(bundle: Bundle, path: Path, directory: Path) -> list[dict[str, Any]]:
     with PartsOutput(directory) as output:
-        score_file(bundle, path, output)
+        score_file(bundle, ScoringTask(path, output))
     return [json.loads(line) for line in (directory / "rejects.jsonl").read_bytes().splitlines()]
 
 
@@ -177,7 +178,7 @@ def test_no_row_is_ever_lost(bundle: Bundle, tmp_path: Path, data: st.DataObject
     path.write_bytes(HEAD.encode() + whole[:at] + noise + whole[until:])
     (tmp_path / "out").mkdir(exist_ok=True)
     with PartsOutput(tmp_path / "out") as output:
-        row_counts = score_file(bundle, path, output)
+        row_counts = score_file(bundle, ScoringTask(path, output))
     scored = [json.loads(line) for part in output.parts for line in (tmp_path / "out" / part.name).read_bytes().splitlines()]
     rejected = (tmp_path / "out" / "rejects.jsonl").read_bytes().splitlines()
     assert row_counts.rows_in == len(scored) + len(rejected) == row_counts.rows_used + row_counts.rejected

@@ -1,9 +1,9 @@
-"""A job's handler with its real clients, built once when the function starts."""
+"""The composition root of a batch function: its handler with real clients, built once when the function starts."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
@@ -16,11 +16,11 @@ from botocore.config import Config
 from personalization.ads.ad_catalog import AdCatalogueStore, write_catalogue
 from personalization.ads.budgets.counters import CounterTable
 from personalization.ads.budgets.exposure_store import ExposureStore
-from personalization.batch.handler import Answer, BatchHandler
+from personalization.batch.handler import BatchHandler
 from personalization.batch.partitions import Partition
 from personalization.batch.runner import Runner
+from personalization.batch.scratch import scratch_directory
 from personalization.batch.task import JobDependencies
-from personalization.batch.workspace import own_directory
 from personalization.bundles import ModelStore
 from personalization.bundles.bundle import Bundle
 from personalization.catalog import CatalogReader, CatalogWriter
@@ -32,7 +32,7 @@ from personalization.state.items import partition
 _WRITERS: Final = 16
 
 
-def batch_handler(job: str) -> Callable[[dict[str, Any], Any], Answer]:
+def batch_handler(job: str) -> Callable[[dict[str, Any], Any], Mapping[str, Any]]:
     """The Lambda handler of one job's queue. Raises `KeyError` for a missing environment variable."""
     settings = Settings.from_environment()
     logger, metrics = Logger(), Metrics()
@@ -66,8 +66,8 @@ def batch_handler(job: str) -> Callable[[dict[str, Any], Any], Answer]:
             on_failure=refresh_failed,
         )
 
-    def remember(bundle: Bundle, share: Partition) -> None:
-        state.write_windows(share.events, share.event_ids, share.order_ids, window_of(bundle).max_events)
+    def write_windows(bundle: Bundle, users: Partition) -> None:
+        state.write_windows(users.events, users.event_ids, users.order_ids, window_of(bundle).max_events)
 
     exposures = ExposureStore(CounterTable(dynamodb, settings.state_table), settings.state_ttl_days)
     runner = Runner(
@@ -75,11 +75,11 @@ def batch_handler(job: str) -> Callable[[dict[str, Any], Any], Answer]:
         settings.data_bucket,
         lambda name: models(name).get(),
         max_reject_share=settings.max_reject_share,
-        on_events=remember,
-        temp_dir=own_directory(cache_dir.parent),
+        temp_dir=scratch_directory(cache_dir.parent),
         dependencies=JobDependencies(
             read_catalog=CatalogReader(s3, settings.data_bucket, ttl=0.0).get,
             write_catalog=CatalogWriter(s3, settings.data_bucket).append,
+            write_windows=write_windows,
             read_events=lambda user_id: state.read(user_id).events,
             read_ads=AdCatalogueStore(s3, settings.data_bucket, ttl=0.0).get,
             read_exposures=lambda user_id, ads: exposures.read(partition("user", user_id), ads),
@@ -90,7 +90,7 @@ def batch_handler(job: str) -> Callable[[dict[str, Any], Any], Answer]:
 
     @logger.inject_lambda_context
     @metrics.log_metrics
-    def lambda_handler(event: dict[str, Any], context: Any) -> Answer:
+    def lambda_handler(event: dict[str, Any], context: Any) -> Mapping[str, Any]:
         return handler(event, context)
 
     return lambda_handler

@@ -1,4 +1,4 @@
-"""What a job says of itself. No clock and no duration is in it: the same input and model give the same bytes."""
+"""The manifest of a job. It holds no clock and no duration: the same input and model give the same bytes."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def manifest(
     row_counts: RowCounts,
     parts: Sequence[OutputPart] = (),
     *,
-    because: str | None = None,
+    reason: str | None = None,
 ) -> bytes:
-    """JSON of a job's manifest; `because` says why it failed, and then nothing counts as scored."""
-    used = row_counts.rows_used if because is None else 0
+    """The manifest as JSON. `reason` says why the job failed; then no row counts as scored."""
+    used = row_counts.rows_used if reason is None else 0
     content: dict[str, Any] = {
-        "status": "done" if because is None else "failed",
+        "status": "done" if reason is None else "failed",
         "name": job.name,
         "file": job.file,
         "kind": row_counts.kind or bundle.kind,
         "input_version": input_version(content_sha256, bundle.version),
         "content_sha256": content_sha256,
         "model": {"name": bundle.name, "version": bundle.version},
-        "as_of": None if row_counts.as_of is None else moment(row_counts.as_of),
+        "as_of": None if row_counts.as_of is None else timestamp(row_counts.as_of),
         "rows_in": row_counts.rows_in,
         "rows_used": used,
         "scored": used,
@@ -51,11 +51,11 @@ def manifest(
         content["catalogue"] = {"version": row_counts.catalogue}
     if row_counts.missing_columns:
         content["missing_columns"] = row_counts.missing_columns
-    if because is not None:
-        content["because"] = because
+    if reason is not None:
+        content["because"] = reason
     return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
-def moment(milliseconds: int) -> str:
+def timestamp(milliseconds: int) -> str:
     """RFC 3339 in UTC."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

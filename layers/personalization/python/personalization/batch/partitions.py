@@ -1,6 +1,7 @@
-"""Events by user, on disk: a file comes in any order, a profile needs all of one user's events at once.
+"""Events by user, in memory that does not grow with the file.
 
-The users' hashes share them out over a few files, each small enough to be worked on in memory.
+A file holds its events in any order, and a user's answer needs all of the user's events. So there are two passes: the first
+writes the events into partitions on disk, by a hash of the user id; the second reads one partition after the other.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from personalization.core.dictionary import MISSING, compacted
 from personalization.core.events import EVENT_COLUMNS, WORD_LISTS, Events, Interner, concatenate, empty_events
 from personalization.data.interactions import ParsedEvents, basket_codes
 
-ROWS_PER_SHARE: Final = 100_000
-MAX_SHARES: Final = 256
+ROWS_PER_PARTITION: Final = 100_000
+MAX_PARTITIONS: Final = 256
 
 _EMPTY: Final = empty_events()
 _DTYPES: Final = {name: getattr(_EMPTY, name).dtype for name in EVENT_COLUMNS}
@@ -30,7 +31,8 @@ _LENGTH_BYTES: Final = 8
 class Partition:
     """All events of some users, in the order of the file.
 
-    event_ids, order_ids   one word for each event, `None` where it has none
+    events                 E events
+    event_ids, order_ids   one id for each event, `None` where it has none
     """
 
     events: Events
@@ -39,11 +41,11 @@ class Partition:
 
 
 class EventPartitions(AbstractContextManager["EventPartitions"]):
-    """Takes parsed events, gives back shares; `count` files in `directory`, closed when left."""
+    """`count` files in `directory`, one for each partition of the users; closed on exit."""
 
     def __init__(self, directory: Path, count: int) -> None:
         self.count = count
-        self._paths = [directory / f"share-{number:05d}" for number in range(count)]
+        self._paths = [directory / f"partition-{number:05d}" for number in range(count)]
         self._open = ExitStack()
         self._files = [self._open.enter_context(path.open("wb")) for path in self._paths]
 
@@ -51,19 +53,20 @@ class EventPartitions(AbstractContextManager["EventPartitions"]):
         self._open.close()
 
     def add(self, parsed: ParsedEvents) -> None:
+        """Append events to the partitions of their users."""
         events = parsed.events
         if not len(events):
             return
-        share_of_user = np.array([_share(user, self.count) for user in events.users], dtype=np.int64)
-        share = share_of_user[events.user]
-        by_share = np.argsort(share, kind="stable")
-        bounds = np.searchsorted(share[by_share], np.arange(self.count + 1))
-        for number in np.unique(share).tolist():
-            rows = by_share[bounds[number] : bounds[number + 1]]
+        partition_of_user = np.array([zlib.crc32(user.encode()) % self.count for user in events.users], dtype=np.int64)
+        partition = partition_of_user[events.user]
+        order = np.argsort(partition, kind="stable")
+        bounds = np.searchsorted(partition[order], np.arange(self.count + 1))
+        for number in np.unique(partition).tolist():
+            rows = order[bounds[number] : bounds[number + 1]]
             self._files[number].write(_packed(events.take(rows), parsed, rows.tolist()))
 
-    def share(self, number: int) -> Partition:
-        """The events of one share, whose file is gone afterwards."""
+    def take(self, number: int) -> Partition:
+        """Read one partition and delete its file."""
         path = self._paths[number]
         self._files[number].close()
         raw = memoryview(path.read_bytes())
@@ -76,24 +79,20 @@ class EventPartitions(AbstractContextManager["EventPartitions"]):
             event_ids += ids
             order_ids += orders
         events = concatenate(parts) if parts else _EMPTY
-        # A basket may have come in several pieces.
+        # The events of one basket may come from several chunks of the file.
         order = basket_codes(events.user, Interner().codes(order_ids), events.timestamp)
         return Partition(replace(events, order=order), event_ids, order_ids)
 
 
 def partition_count(path: Path, compression: int = 6, bytes_per_row: int = 40) -> int:
-    """How many shares a file needs, by its size alone."""
+    """Number of partitions for a file, by its size alone."""
     with path.open("rb") as stream:
         unzipped = path.stat().st_size * (compression if stream.read(2) == b"\x1f\x8b" else 1)
-    return min(MAX_SHARES, 1 + unzipped // (bytes_per_row * ROWS_PER_SHARE))
-
-
-def _share(user: str, count: int) -> int:
-    return zlib.crc32(user.encode()) % count
+    return min(MAX_PARTITIONS, 1 + unzipped // (bytes_per_row * ROWS_PER_PARTITION))
 
 
 def _packed(events: Events, parsed: ParsedEvents, rows: list[int]) -> bytes:
-    """A length, a JSON header with the words, and the columns that are not empty one after the other."""
+    """A length, a JSON header with the texts, and the columns that are not empty."""
     events = compacted(events)
     columns = {name: getattr(events, name) for name in EVENT_COLUMNS if name != "order"}
     if np.array_equal(events.received_at, events.timestamp):

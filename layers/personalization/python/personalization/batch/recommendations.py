@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from personalization.batch.profiles import score_users
 from personalization.batch.task import ScoringTask
+from personalization.batch.user_events import events_by_user
 from personalization.bundles.bundle import Bundle
 from personalization.catalog import parse_items
 from personalization.catalog.contents import empty
@@ -45,7 +45,8 @@ def score(bundle: Bundle, task: ScoringTask) -> None:
     if kind == USERS.kind:
         _users(here, task)
     else:
-        score_users(bundle, task, lambda events, as_of: _of_events(here, events, as_of, task.k))
+        for events in events_by_user(bundle, task):
+            task.write(_of_events(here, events, task.row_counts.as_of or 0, task.k))
 
 
 def _of_events(here: ServingCatalog, events: Events, as_of: int, k: int) -> list[dict[str, Any]]:
@@ -72,7 +73,7 @@ def _users(here: ServingCatalog, task: ScoringTask) -> None:
         keep = [row for row in range(len(chunk)) if task.on_bad_row == "missing" or row not in bad]
         found = _of_rows(here, task, [ids[row] for row in keep], [told[row] for row in keep])
         lines = [{"user_id": ids[row], "items": items} for row, items in zip(keep, found, strict=True)]
-        task.output.lines(b"".join(orjson.dumps(line, option=_LINE) for line in lines), len(lines))
+        task.write(lines)
         rejects = [chunk.reject(row, *bad[row]) for row in bad if row not in set(keep)]
         task.reject(chunk.rejects + rejects)
         row_counts.bad_cells += len(bad) - len(rejects)

@@ -54,7 +54,7 @@ class SegmentExports(AbstractContextManager["SegmentExports"]):
         self._stack = ExitStack()
 
     @classmethod
-    def of(cls, directory: Path, bundle: Bundle) -> SegmentExports | None:
+    def for_bundle(cls, directory: Path, bundle: Bundle) -> SegmentExports | None:
         """`None` for a bundle that puts nobody into a segment."""
         if job_of(bundle.name) != "profiles" or bundle.kind != INTERACTIONS.kind:
             return None
@@ -82,7 +82,7 @@ class SegmentExports(AbstractContextManager["SegmentExports"]):
         """Names of the exports; a segment without users has none."""
         return [export_name(segment) for segment in SEGMENTS if segment.name in self._files]
 
-    def told(self, job: Mapping[str, Any], prefix: str) -> bytes:
+    def summary(self, source: Mapping[str, Any], prefix: str) -> bytes:
         """JSON of all segments. No id, no clock and no duration is in it.
 
         job      what it is of: model, file, moment
@@ -91,7 +91,7 @@ class SegmentExports(AbstractContextManager["SegmentExports"]):
         everybody = {"users": self._all.users} | self._all.means()
         segments = [self._segment(segment, everybody, prefix) for segment in SEGMENTS]
         spreading = spread({name: sums.users for name, sums in self._sums.items()})
-        content = {**job, **everybody, **spreading, "segments": segments, "rfm": self._by_rfm()}
+        content = {**source, **everybody, **spreading, "segments": segments, "rfm": self._by_rfm()}
         return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
     def _by_rfm(self) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""One file to score: how it is read, and where its lines go."""
+"""What a batch job works with: one file, the stores it may use, and where its lines go."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from personalization.ads.ad_catalog import AdCatalogue
@@ -16,6 +17,8 @@ from personalization.ads.exposure import Exposure
 from personalization.batch.output import Output
 from personalization.batch.partitions import Partition
 from personalization.batch.row_counts import RowCounts
+from personalization.batch.segment_exports import SegmentExports
+from personalization.bundles.bundle import Bundle
 from personalization.catalog import CatalogPart, ItemCatalog
 from personalization.core.events import Events
 from personalization.data import Reject
@@ -26,43 +29,44 @@ OnBadRow = Literal["reject", "missing"]
 
 @dataclass(frozen=True)
 class JobDependencies:
-    """What a job can reach beside its file; nothing where it is run from a shell.
+    """The stores that a job may use beside its file. All of them are absent where a file is scored from a shell.
 
-    catalogue   the items as they are now
-    write_catalog    is given the change that a file of items makes to the catalogue
-    read_events   events of a user of whom a file tells nothing but the id
-    ads         the ads as they are now
-    read_exposures   what a user had to do with some ads until now
-    exposures_before   what N users had to do with N ads before N moments, where a log tells
-    write_ads      is given the ads of a file, which are all that the shop runs from now on, and when it was dropped
+    read_catalog      the newest items, `None` where there are none
+    write_catalog     stores the change that a file of items makes
+    read_events       (user id) the events of a user
+    write_windows     (bundle, partition) stores the events of some users
+    read_ads          the newest ads, `None` where there are none
+    write_ads         (ads, milliseconds of the drop) replaces the catalog of ads
+    read_exposures    (user id, A ad ids) counts of the user's impressions, clicks and conversions until now, A rows
+    exposures_before  (N user ids, N ad ids, N moments in milliseconds) the same counts before each moment, N rows
     """
 
     read_catalog: Callable[[], ItemCatalog | None] = lambda: None
     write_catalog: Callable[[CatalogPart], object] | None = None
     read_events: Callable[[str], Events] | None = None
+    write_windows: Callable[[Bundle, Partition], object] | None = None
     read_ads: Callable[[], AdCatalogue | None] = lambda: None
+    write_ads: Callable[[Sequence[Mapping[str, Any]], int], object] | None = None
     read_exposures: Callable[[str, Sequence[str]], Exposure] | None = None
     exposures_before: Callable[[Words, Words, NDArray[np.int64]], Exposure] | None = None
-    write_ads: Callable[[Sequence[Mapping[str, Any]], int], object] | None = None
 
 
 @dataclass(frozen=True)
 class ScoringTask:
-    """What a scorer is given.
+    """One file to score.
 
-    path               the file, on local disk
-    output             takes the lines
-    row_counts              is filled in on the way
-    mapping            our name → their column, or ``=constant``
-    on_bad_row         reject a row with a bad cell, or count the cell as missing
-    as_of              milliseconds; the newest timestamp of the file where `None`
+    path               the file on local disk
+    output             takes the lines of the results and of rejects.jsonl
+    row_counts         filled in while the file is read; the caller has it also when an error is raised
+    mapping            our name → the file's name, or ``=constant``
+    on_bad_row         ``reject`` a row with a bad cell, or count the cell as ``missing``
+    as_of              milliseconds; `None` takes the newest timestamp of the file
     dropped_at         milliseconds, `None` where the file was not dropped
-    max_reject_share   above which nothing is scored, or what was scored does not count
-    on_events          is given all events of some users at a time, once they are scored
-    on_profiles        is given the profiles of some users at a time, as they are answered
-    temp_dir           for events by user; the system's where `None`
-    kind               of table that somebody says this is, `None` where the columns tell
-    k                  items for each user, where items are answered
+    max_reject_share   the file fails where a larger share of its rows is rejected
+    kind               the kind of table that the file is; `None` where its columns decide
+    k                  recommended items for each user
+    temp_dir           for partitions of the file; `None` takes the system's directory
+    segments           receives the profiles, `None` where segments are not exported
     dependencies       the stores that the job may use
     """
 
@@ -74,15 +78,19 @@ class ScoringTask:
     as_of: int | None = None
     dropped_at: int | None = None
     max_reject_share: float = 1.0
-    on_events: Callable[[Partition], None] | None = None
-    on_profiles: Callable[[list[dict[str, Any]]], None] | None = None
-    temp_dir: Path | None = None
     kind: str | None = None
     k: int = 20
+    temp_dir: Path | None = None
+    segments: SegmentExports | None = None
     dependencies: JobDependencies = field(default_factory=JobDependencies)
 
+    def write(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Write one JSON line for each mapping."""
+        option = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
+        self.output.lines(b"".join(orjson.dumps(line, option=option) for line in lines), len(lines))
+
     def reject(self, rejects: Sequence[Reject]) -> None:
-        """Account for rejected rows, by line."""
+        """Write and count rejected rows, ordered by line."""
         ordered = sorted(rejects, key=attrgetter("line"))
         self.output.rejects(ordered)
         self.row_counts.reject(ordered)
