@@ -55,6 +55,13 @@ def test_the_order_is_that_of_the_recommender(tmp_path: Path, repeat: bool) -> N
         assert set(names(here, found[-2:])) == {"teapot", "spade"}
 
 
+def test_weights_of_older_bundles_load(tmp_path: Path) -> None:
+    """They also held a scale and a margin of items that came after training."""
+    older = serving_catalog(hand_bundle(tmp_path / "older", mix={"newcomer": 0.7, "margin": 0.25}))
+    newer = serving_catalog(hand_bundle(tmp_path / "newer"))
+    assert older.recommender.mix == newer.recommender.mix
+
+
 def test_somebody_new_gets_what_many_take(here: ServingCatalog) -> None:
     scoring = personal(here, history(here))
     found = rank_items(here, scoring, RankingOptions(k=3, filters=Filters(exclude_ids=("mug-red",))))

@@ -20,7 +20,6 @@ from training.export import open_session
 from training.networks.sequence import SequenceConfig, SequenceNetwork, build_sequence
 from training.tasks.recommendations import blending, counts, ranking_examples
 from training.tasks.recommendations.catalogue import TrainingItems, rarity
-from training.tasks.recommendations.cold_start_items import newness
 from training.tasks.recommendations.evaluator import RankingEvaluator
 from training.tasks.recommendations.fitting import SequenceFitOptions, SequenceFitReport, fit
 from training.tasks.recommendations.interaction_log import InteractionLog
@@ -79,8 +78,6 @@ def learn(
     report = _fit(recommender, network, table, log, train, split, count, options)
     recommender = replace(recommender, vectors=table.vectors())
     recommender = _mixed(recommender, log, train, split, count)
-    found = newness(recommender, table, log, split.mix, count, options.seed)
-    recommender = replace(recommender, mix=replace(recommender.mix, newcomer=found.length, margin=found.margin))
     return Trained(recommender, network, table, report, config)
 
 

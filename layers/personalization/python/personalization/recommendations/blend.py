@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,6 @@ class BlendWeights:
     cold       the same for users without one: nothing else speaks for them
     matrices   for each neighbour matrix: weight by the rank of the history item's basket, 0 the newest
     repeat     of each of `components.REPEAT_FEATURES`; empty where the training data shows no repeat buying
-    newcomer   factor of the vectors of items that nobody had in training
-    margin     how far below the score of a place at the end of a list they may be to take it (`newness`); None: they are
-               ranked among all others
     slope, intercept
                of `relevance`
     """
@@ -31,8 +28,6 @@ class BlendWeights:
     cold: Mapping[str, float] = field(default_factory=dict)
     matrices: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     repeat: Mapping[str, float] = field(default_factory=dict)
-    newcomer: float = 1.0
-    margin: float | None = None
     slope: float = 1.0
     intercept: float = 0.0
 
@@ -42,7 +37,9 @@ class BlendWeights:
     @staticmethod
     def from_json(content: Mapping[str, Any]) -> BlendWeights:
         matrices = {name: tuple(weights) for name, weights in content["matrices"].items()}
-        return BlendWeights(**{**content, "matrices": matrices})
+        # Bundles of before November 2026 have `newcomer` and `margin` too, which placed cold items apart from the others.
+        known = {field.name: content[field.name] for field in fields(BlendWeights) if field.name in content}
+        return BlendWeights(**{**known, "matrices": matrices})
 
     def rank_weights(self, matrix: str) -> NDArray[np.float32]:
         """By the rank of the history item's basket; nothing for a matrix that the mix does without."""

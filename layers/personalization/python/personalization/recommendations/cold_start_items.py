@@ -1,4 +1,10 @@
-"""Items that came after the training: the bundle computes their vectors and neighbours from what the catalogue says of them."""
+"""Items that came after training: their embeddings and neighbours are computed from their content columns.
+
+In training an item's embedding is its own vector plus the vectors of its content features, and own vectors are left out at
+random, so that the content part is trained to score items by itself. A new item has no own vector; own vectors are centred on
+zero, so its content embedding is the expected value of its full one. It is used as it is, and new items compete with all
+others by score.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +47,7 @@ def cold_start_items(bundle: Bundle, recommender: Recommender, catalogue: ItemCa
     places = np.array(rows, np.int64)
     table = {c.name: catalogue.columns[c.name].take(places).cells() for c in columns if c.name in catalogue.columns}
     features = item_features(columns, table, len(rows))
-    vectors = content_vectors(features, _array(bundle, "content_table.npy")) * np.float32(recommender.mix.newcomer)
+    vectors = content_vectors(features, _array(bundle, "content_table.npy"))
     others = NeighborMatrix(*(_array(bundle, f"content_{part}.npy") for part in ("indptr", "indices", "values")))
     every = _stacked(others, features)
     place, item, value = alike(features, every, _array(bundle, "content_rarity.npy"), _NEIGHBOURS + 1)

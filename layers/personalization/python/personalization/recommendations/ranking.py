@@ -1,6 +1,6 @@
 """From scores to a list, in one fixed order:
 
-    eligibility → score → places of new items → relevance cut → one variant a parent → diversity → promotion → k
+    eligibility → score → relevance cut → one variant a parent → diversity → promotion → k
 
 Filters are a mask before anything is cut, so a filtered list is as full as the catalogue allows. Nothing is filled up: a list
 is shorter than `k` where fewer items are eligible, or relevant enough.
@@ -15,7 +15,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.recommendations.cold_start_places import new_places
 from personalization.recommendations.diversity import diversify
 from personalization.recommendations.filters import Filters
 from personalization.recommendations.promotion import promote
@@ -30,7 +29,6 @@ Codes = NDArray[np.integer[Any]]
 _POOL: Final = 4
 _SMALLEST_POOL: Final = 100
 _BLOCK: Final = 256
-_ALL: Final = slice(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,7 @@ def rank_items(assortment: ServingCatalog, scoring: ItemScores, wishes: RankingO
     """The list that a scoring and a caller's wishes give."""
     purchased = purchased_items(scoring.history) if wishes.filters.not_purchased else None
     eligible = eligibility(assortment, scoring, wishes.filters, purchased)
-    places = _with_new_items(assortment, scoring, _placed(scoring), eligible, wishes.k)
+    places = _placed(scoring)
     wanted = None
     if wishes.promotion is not None:
         other = purchased_items(scoring.history) if wishes.promotion.filters.not_purchased else None
@@ -118,27 +116,6 @@ def _placed(scoring: ItemScores) -> NDArray[np.float32]:
     return places
 
 
-def _with_new_items(
-    assortment: ServingCatalog, scoring: ItemScores, places: NDArray[np.float32], eligible: NDArray[np.bool_] | None, k: int
-) -> NDArray[np.float32]:
-    """The places, with those of items that the model does not know at the end of the list, where they earn one."""
-    margin, known = assortment.recommender.mix.margin, len(assortment.recommender.items)
-    if margin is None or known == len(assortment) or scoring.scenario != "personal" or scoring.query is None:
-        return places
-    families = assortment.attributes.families
-    new = _best(scoring, places, eligible, k, families, None, slice(known, None))
-    if not len(new):
-        return places
-    old = _best(scoring, places, eligible, k, families, None, slice(0, known))
-    values = np.full((1, k), -np.inf, np.float32)
-    values[0, : len(old)] = places[old]
-    found, limit = new_places(values, places[new][None, :], margin)
-    moved = places.copy() if places is scoring.values else places
-    np.minimum(moved[known:], limit[0], out=moved[known:])
-    moved[new] = found[0]
-    return moved
-
-
 @dataclass(frozen=True, slots=True)
 class _Cut:
     """Items below `least` are left out; `in_order`: behind one of these come only such."""
@@ -178,13 +155,11 @@ def _best(
     count: int,
     families: NDArray[np.int32] | None,
     cut: _Cut | None,
-    among: slice = _ALL,
 ) -> NDArray[np.int64]:
-    """At most `count` codes of a range under the mask, best first, of equal ones the lower code; one a family, none that is
-    cut."""
+    """At most `count` codes under the mask, best first, of equal ones the lower code; one a family, none that is cut."""
     size = count
     while True:
-        codes = _exact_top(scoring, places, mask, size, among)
+        codes = _exact_top(scoring, places, mask, size)
         relevant = codes if cut is None else codes[cut.relevance(codes) >= cut.least]
         kept = _one_a_family(relevant, families)
         through = cut is not None and cut.in_order and len(relevant) < len(codes)
@@ -194,16 +169,12 @@ def _best(
 
 
 def _exact_top(
-    scoring: ItemScores, places: NDArray[np.float32], mask: NDArray[np.bool_] | None, count: int, among: slice
+    scoring: ItemScores, places: NDArray[np.float32], mask: NDArray[np.bool_] | None, count: int
 ) -> NDArray[np.int64]:
-    """`top` of a range, where values that are near ones are made exact first: of the best, more of them than are asked for."""
-
-    def best(size: int) -> NDArray[np.int64]:
-        return top(places[among], None if mask is None else mask[among], size) + (among.start or 0)
-
+    """`top`, where values that are near ones are made exact first: of the best, more of them than are asked for."""
     if scoring.products is None:
-        return best(count)
-    codes = np.sort(best(max(2 * count, RESCORED)))  # in the order in which they lie on disk
+        return top(places, mask, count)
+    codes = np.sort(top(places, mask, max(2 * count, RESCORED)))  # in the order in which they lie on disk
     change = scoring.refined(codes)
     if places is not scoring.values and change is not None:
         places[codes] += change

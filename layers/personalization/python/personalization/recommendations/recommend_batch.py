@@ -7,7 +7,6 @@ from typing import Any, Final
 import numpy as np
 
 from personalization.recommendations import InteractionHistory, demote_seen
-from personalization.recommendations.cold_start_places import insert_cold_items
 from personalization.recommendations.components import REPEAT_FEATURES, neighbour_additions, repeat_features
 from personalization.recommendations.recommend import top
 from personalization.recommendations.recommender import STATIC
@@ -52,12 +51,6 @@ def _block(here: ServingCatalog, histories: InteractionHistory, k: int) -> list[
     places = scores if recommender.repeat_buying else demote_seen(scores, histories)
     if here.available is not None:
         places = np.where(here.available, places, np.float32(-np.inf))
-    told = np.flatnonzero(warm)
-    if mix.margin is not None and len(here.new.vectors) and len(told):
-        moved = places[told]
-        insert_cold_items(moved, known, k, mix.margin)
-        places = places.copy() if places is scores else places  # the answers tell the scores
-        places[told] = moved
     return [
         [{"item_id": here.items[code], "score": round(float(row[code]), 6)} for code in codes]
         for codes, row in zip(top(places, k).tolist(), scores, strict=True)

@@ -30,16 +30,12 @@ class HistoryContributions:
 
 
 def user_embedding(assortment: ServingCatalog, histories: InteractionHistory) -> NDArray[np.float32]:
-    """(N, D) weighted user vectors; items that came after the training are part of a history like all others.
-
-    They are heard at the length that content has beside an item's own vector; `Mix.newcomer` is for showing them.
-    """
+    """(N, D) weighted user vectors; items that came after the training are part of a history like all others."""
     # The encoder looks vectors up in a table: a small one of the items that are there serves models of any size.
     codes, place = np.unique(histories.item, return_inverse=True)
     if not len(codes):
         return np.zeros((len(histories), assortment.recommender.vectors.shape[1]), np.float32)
     known = assortment.vectors(codes)
-    known[codes >= len(assortment.recommender.items)] /= np.float32(assortment.recommender.mix.newcomer)
     local = replace(assortment.recommender, vectors=known)
     vectors = local.user_vectors(replace(histories, item=place.astype(np.int32)))
     return (assortment.recommender.mix.sequence * vectors).astype(np.float32)
