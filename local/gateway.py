@@ -42,15 +42,15 @@ class Gateway:
         self._pools = pools
         self._api_key = api_key
 
-    def answer(self, request: Request) -> Response:
+    def respond(self, request: Request) -> Response:
         """The response to a request; a failure of any kind is an answer too."""
         found = match(self.api.routes, request.method, request.path)
         if not found:
-            return self.own("MISSING_AUTHENTICATION_TOKEN", request)
+            return self.own_response("MISSING_AUTHENTICATION_TOKEN", request)
         route, parameters = found
         started = time.monotonic()
         if route.key_required and self._api_key and not _same(request.header("x-api-key"), self._api_key):
-            response = self.own("INVALID_API_KEY", request)
+            response = self.own_response("INVALID_API_KEY", request)
         else:
             response = self._from_function(route, parameters, request)
         milliseconds = (time.monotonic() - started) * 1000
@@ -66,12 +66,12 @@ class Gateway:
         except InvocationFailed as failure:
             logger.error("%s: %s", route.function, failure)
             kinds = {"RequestTooLarge": "REQUEST_TOO_LARGE", "Throttled": "INTEGRATION_TIMEOUT"}
-            return self.own(kinds.get(failure.kind, "DEFAULT_5XX"), request)
+            return self.own_response(kinds.get(failure.kind, "DEFAULT_5XX"), request)
         except MalformedResponse as malformed:
             logger.error("%s: %s", route.function, malformed)
-            return self.own("DEFAULT_5XX", request)
+            return self.own_response("DEFAULT_5XX", request)
 
-    def own(self, kind: str, request: Request) -> Response:
+    def own_response(self, kind: str, request: Request) -> Response:
         """An answer of the gateway itself, as the template words it, else as API Gateway does."""
         status, message = _DEFAULTS[kind]
         family = "DEFAULT_4XX" if status < 500 else "DEFAULT_5XX"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,21 +148,9 @@ def test_paths_are_not_logged(stack: Stack) -> None:
     assert "4711" not in log
 
 
-def test_a_connection_is_kept_for_further_requests(stack: Stack) -> None:
-    address = urlsplit(stack.url)
-    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=60)
-    connection.connect()
-    first = connection.sock
-    for number, expected in ((1, 201), (2, 201)):
-        connection.request("GET", f"/v1/things/{number}")
-        answer = connection.getresponse()
-        assert (answer.status, answer.version) == (expected, 11)
-        answer.read()
-    connection.request("HEAD", "/v1/rest/x")
-    answer = connection.getresponse()
-    assert (answer.status, answer.read()) == (201, b"")
-    assert connection.sock is first
-    connection.close()
+def test_a_head_request_has_the_status_and_no_body(stack: Stack) -> None:
+    status, _, body = call(stack.url, "HEAD", "/v1/rest/x")
+    assert (status, body) == (201, b"")
 
 
 def test_two_requests_run_at_the_same_time(stack: Stack, tmp_path: Path) -> None:
@@ -195,7 +184,13 @@ def test_an_address_that_others_reach_needs_a_key(tmp_path: Path) -> None:
         Stack(TEMPLATE, home=tmp_path, host="192.0.2.1")
 
 
-def test_what_is_no_http_is_refused_politely(stack: Stack) -> None:
-    status, headers, body = call(stack.url, "BREW", "/v1/things")
-    assert (status, headers["Content-Type"]) == (501, "application/problem+json")
-    assert json.loads(body)["status"] == 501
+def test_an_unknown_method_is_refused_as_a_missing_route(stack: Stack) -> None:
+    assert call(stack.url, "BREW", "/v1/things")[0] == 404
+
+
+def test_a_request_line_that_is_not_http_is_refused(stack: Stack) -> None:
+    address = urlsplit(stack.url)
+    with socket.create_connection((str(address.hostname), address.port), timeout=60) as connection:
+        connection.sendall(b"no http at all\r\n\r\n")
+        assert b"400" in connection.recv(1 << 16)
+    assert call(stack.url, "GET", "/v1/health")[0] == 201
