@@ -31,7 +31,6 @@ class GatewayServer:
             self._server = make_server(host, port, self._application, threaded=True, request_handler=_ConnectionHandler)
         except SystemExit:  # werkzeug prints advice and exits
             raise OSError(f"port {port} of {host} is in use") from None
-        self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
         self.url = f"http://{host}:{self._server.server_port}"
 
