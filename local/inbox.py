@@ -117,7 +117,7 @@ class Inbox:
 
     def _cause(self, drop: Drop) -> str:
         manifest = json.loads(self._read(self._data, drop.results + MANIFEST) or b"{}")
-        return str(manifest.get("because", "its manifest gives no cause"))
+        return str(manifest.get("reason", "its manifest gives no cause"))
 
     def _given_up(self, drop: Drop) -> str | None:
         """The function whose dead letters hold this drop."""

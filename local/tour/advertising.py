@@ -31,7 +31,7 @@ def coupons(tour: Tour) -> None:
         for ad in [*told, *answer["losers"]]
     ]
     tour.show.table([["campaign", "redeems", "expected value", ""], *rows])
-    tour.show.value(pick(answer, ("decision_id", "basis", "exploration", "degraded", "because")))
+    tour.show.value(pick(answer, ("decision_id", "basis", "exploration", "degraded", "degraded_reason")))
 
 
 def budget(tour: Tour) -> None:

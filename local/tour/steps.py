@@ -119,7 +119,7 @@ def forget_a_customer(tour: Tour) -> None:
 def what_answers(tour: Tour) -> None:
     models = tour.ask("GET", "/v1/models")["models"]
     tour.show.table([[model["name"], model["state"], model.get("version", "")] for model in models])
-    tour.show.value(pick(tour.ask("GET", "/v1/health"), ("status", "degraded", "because")))
+    tour.show.value(pick(tour.ask("GET", "/v1/health"), ("status", "degraded", "degraded_reason")))
 
 
 STEPS: Final[list[tuple[str, Callable[[Tour], None]]]] = [
@@ -163,7 +163,7 @@ def _profile(answer: dict[str, Any]) -> dict[str, Any]:
         "user_id", "as_of", "segment", "recency", "frequency", "value", "preferred_categories", "propensity", "churn_risk",
         "expected_orders", "expected_spend", "next_categories",
     )  # fmt: skip
-    return pick(answer["profiles"][0], shown) | pick(answer, ("model", "degraded", "because"))
+    return pick(answer["profiles"][0], shown) | pick(answer, ("model", "degraded", "degraded_reason"))
 
 
 def _moved(*answers: dict[str, Any]) -> dict[str, list[str]]:

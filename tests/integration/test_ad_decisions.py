@@ -165,17 +165,17 @@ def test_a_winner_explains_itself(tmp_path: Path, house: AdStores, bundle: Bundl
     ads_bundle(tmp_path / "explained", background=True)
     explaining = load_bundle(tmp_path / "explained")
     found = ask(explaining, house, candidates=[BIG | {"creative": "blue"}], channel="app", explain=True)
-    because = found.content["slots"][0]["winner"]["because"]
+    explanation = found.content["slots"][0]["winner"]["explanation"]
     # the model is a sum, so each column adds what it adds, whatever the order
-    told = {one["feature"]: one["contribution"] for one in because["contributions"]}
+    told = {one["feature"]: one["contribution"] for one in explanation["contributions"]}
     assert told == pytest.approx({"ad.size": 1.0, "hour": 1.2, "channel": 0.7, "ad.creative": 0.4}, abs=1e-5)
-    assert (because["target"], because["base"], because["others"]) == ("click", -2.0, 0.0)
-    assert {one["feature"]: one["value"] for one in because["contributions"]}["ad.creative"] == "blue"
-    assert because["logit"] == pytest.approx(-2.0 + 3.3, abs=1e-5)
-    assert because["contributions"][0]["name"] == "hour of the day, in the shop's zone"
+    assert (explanation["target"], explanation["base"], explanation["others"]) == ("click", -2.0, 0.0)
+    assert {one["feature"]: one["value"] for one in explanation["contributions"]}["ad.creative"] == "blue"
+    assert explanation["logit"] == pytest.approx(-2.0 + 3.3, abs=1e-5)
+    assert explanation["contributions"][0]["name"] == "hour of the day, in the shop's zone"
     assert found.warnings == ()
     silent = ask(bundle, house, candidates=[BIG], explain=True)
-    assert "because" not in silent.content["slots"][0]["winner"]
+    assert "explanation" not in silent.content["slots"][0]["winner"]
     assert any("explain" in warning for warning in silent.warnings)
 
 
@@ -197,8 +197,8 @@ def test_without_the_table_what_is_counted_stays_out(bundle: Bundle, house: AdSt
     dynamodb.delete_table(TableName=TABLE)
     found = ask(bundle, house, candidates=[SMALL, BIG | {"budget": 10.0}], user_id="u")
     assert found.content["slots"][0]["winner"]["ad_id"] == "small"
-    assert "somebody new" in found.because
-    assert "nothing that is counted takes part" in found.because
+    assert "somebody new" in found.degraded_reason
+    assert "nothing that is counted takes part" in found.degraded_reason
 
 
 def test_faults_point_at_what_was_sent(bundle: Bundle, house: AdStores) -> None:

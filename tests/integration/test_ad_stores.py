@@ -132,7 +132,7 @@ def test_outcomes_are_settled_and_remembered_once(dynamodb: DynamoDBClient) -> N
     told = ad_outcomes(["d#tea", "free#cup"], [EVENT_CODE["view_item"]] * 2)
     partitions, now = ["user#u", "user#v"], int(clock.now * 1000)
     first = settle(told, partitions, now, budgets, exposures)
-    assert sorted((one.billed, one.because) for one in first) == [(0, "unknown"), (30, "")]
+    assert sorted((one.billed, one.unbilled_reason) for one in first) == [(0, "unknown"), (30, "")]
     assert settle(told[:1], partitions, now, budgets, exposures)[0].repeated
     assert exposures.read("user#u", ["tea"]).clicked.tolist() == [1]
     assert exposures.read("user#v", ["cup"]).clicked.tolist() == [1]

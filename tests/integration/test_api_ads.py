@@ -160,7 +160,7 @@ def test_where_nothing_can_be_counted_what_counts_takes_no_part(shop: Shop) -> N
     shop.dynamodb.delete_table(TableName="test-state")
     reply = score(shop, user_id="u", candidates=[DEAR, CHEAP])
     assert (winner(reply)["ad_id"], reply.body["degraded"]) == ("cheap", True)
-    assert "somebody new" in reply.body["because"]
+    assert "somebody new" in reply.body["degraded_reason"]
     assert (reply.body["losers"][0]["reason"], reply.body["losers"][0]["ad_id"]) == ("ineligible", "dear")
     told = score(shop, candidates=[CHEAP], events=[])
     assert (winner(told)["ad_id"], told.body["degraded"]) == ("cheap", False)  # nothing had to be read or counted

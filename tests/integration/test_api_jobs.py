@@ -103,7 +103,7 @@ def test_recommendations_without_state_suit_somebody_new_and_say_so(shop: Shop, 
     items, body = recommended(shop, {"user_id": "u"})
     assert items == ["d", "b", "a", "c"]
     assert body["degraded"] is True
-    assert "somebody new" in body["because"]
+    assert "somebody new" in body["degraded_reason"]
 
 
 def test_recommendations_without_a_model_are_none(shop: Shop) -> None:

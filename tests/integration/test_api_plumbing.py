@@ -80,7 +80,7 @@ def test_every_answer_says_what_it_is(shop: Shop, tmp_path: Path) -> None:
     assert reply.body["model"] == {"name": "ads-table", "version": version}
     assert (reply.body["variant"], reply.body["degraded"]) == ("champion", False)
     assert reply.body["generated_at"] == "2026-09-21T14:13:20.000Z"
-    assert "because" not in reply.body
+    assert "degraded_reason" not in reply.body
 
 
 def test_a_repeated_key_gives_the_same_ids(shop: Shop) -> None:
@@ -155,7 +155,7 @@ def test_a_degraded_answer_is_counted_and_says_why(shop: Shop, capsys: pytest.Ca
     reply = shop.call("ads", "POST", "/v1/ads/score", {"candidates": [{"ad_id": "a"}]})
     seen, metrics = lines(capsys)[-2:]
     assert reply.body["degraded"] is True
-    assert reply.body["because"] == seen["because"] == "no model 'ads' can be had: none was promoted"
+    assert reply.body["degraded_reason"] == seen["degraded_reason"] == "no model 'ads' can be had: none was promoted"
     assert (metrics["DegradedAnswers"], metrics["ModelRefreshFailures"]) == ([1.0], [1.0])
 
 
@@ -169,7 +169,7 @@ def test_the_last_good_model_goes_on_answering_and_says_so(shop: Shop, tmp_path:
     kept = shop.call("ads", "POST", "/v1/tables/ads-table", rows).body
     assert (kept["model"]["version"], kept["results"]) == (version, good["results"])
     assert kept["degraded"] is True
-    assert "could not be refreshed" in kept["because"]
+    assert "could not be refreshed" in kept["degraded_reason"]
 
 
 def row(user_id: str | None = "u-1", **changes: Any) -> dict[str, Any]:

@@ -240,7 +240,7 @@ def test_mappings_lie_beside_the_file_or_in_its_folder_and_are_part_of_the_input
 
 
 @pytest.mark.parametrize(
-    ("key", "content", "because"),
+    ("key", "content", "reason"),
     [
         ("profiles/empty.csv", b"", "expected a table, received an empty file"),
         ("profiles/flat.csv", FLAT, "missing: item_id, event_type, timestamp"),
@@ -256,7 +256,7 @@ def test_mappings_lie_beside_the_file_or_in_its_folder_and_are_part_of_the_input
 def test_a_file_that_cannot_be_scored_fails_loudly_and_only_once(
     key: str,
     content: bytes,
-    because: str,
+    reason: str,
     s3: S3Client,
     profiles: Handler,
     caplog: pytest.LogCaptureFixture,
@@ -268,9 +268,9 @@ def test_a_file_that_cannot_be_scored_fails_loudly_and_only_once(
     assert set(found) == {"rejects.jsonl", "manifest.json", "_FAILED"}
     manifest = json.loads(found["manifest.json"])
     assert (manifest["status"], manifest["scored"], manifest["parts"]) == ("failed", 0, [])
-    assert because in manifest["because"]
+    assert reason in manifest["reason"]
     assert manifest["rejected"] == len(found["rejects.jsonl"].splitlines())
-    assert [told(record)["cause"] for record in caplog.records if record.levelname == "ERROR"] == [manifest["because"]]
+    assert [told(record)["cause"] for record in caplog.records if record.levelname == "ERROR"] == [manifest["reason"]]
     metrics = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "_aws" in line]
     assert [(line["service"], line["FailedJobs"]) for line in metrics] == [("test", [0.0, 1.0])]
 

@@ -146,7 +146,7 @@ def test_clicks_are_not_billed_beyond_the_budget(make: Make, kind: str) -> None:
     assert spend(budgets, [charge(1, 25, CPC, 10)] * 20) == [True] * 20
     settled = [budgets.settle(f"d{n}", "ad", CPC) for n in range(4)]
     assert [one.billed for one in settled] == [10, 10, 0, 0]  # what others reserved does not keep a click from being billed
-    assert settled[2].because == "no_money"
+    assert settled[2].unbilled_reason == "no_money"
     assert spend(budgets, [charge(1, 25, CPC, 10)], start=20) == [False]  # 20 settled and 18 reserved
 
 

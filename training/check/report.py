@@ -41,7 +41,7 @@ def _file(facts: Facts) -> list[str]:
 def _verdict(verdict: Verdict) -> list[str]:
     mark = "yes" if verdict.possible else "no "
     lines = [f"  {mark} {verdict.training}"]
-    lines += [f"        {reason}" for reason in verdict.because]
+    lines += [f"        {reason}" for reason in verdict.reasons]
     if verdict.command:
         lines.append(f"        python -m training {verdict.command}")
     return lines

@@ -19,13 +19,13 @@ _LEAST_LABELS: Final = 20
 class Verdict:
     """training   what would be trained
     possible   whether these files are enough
-    because    sentences: what is missing where it is not possible, else what it will lack
+    reasons    sentences: what is missing where it is not possible, else what it will lack
     command    how to, where it is possible
     """
 
     training: str
     possible: bool
-    because: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
     command: str = ""
 
 

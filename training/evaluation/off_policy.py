@@ -88,11 +88,11 @@ def _verdict(logged: LoggedActions, target: TargetPolicy, estimates: dict[str, E
     unsupported = abs(float(w.mean()) - 1) > FARTHEST_MEAN * error and abs(float(w.mean()) - 1) > 1e-6
     if failed:
         needed = math.ceil(len(logged) * max(check.factor for check in failed))
-        because = [f"{check.name} is {check.found:.4g}, {_bound(check)} {check.needed:g} is needed" for check in failed]
-        return {"answer": "refused", "because": because} | _more(needed, len(logged))
+        reasons = [f"{check.name} is {check.found:.4g}, {_bound(check)} {check.needed:g} is needed" for check in failed]
+        return {"answer": "refused", "reasons": reasons} | _more(needed, len(logged))
     if unsupported:
-        because = [f"the mean weight is {w.mean():.4g}, not 1: the log lacks choices that the policy would make"]
-        return {"answer": "refused", "because": because}
+        reasons = [f"the mean weight is {w.mean():.4g}, not 1: the log lacks choices that the policy would make"]
+        return {"answer": "refused", "reasons": reasons}
     name = "dr" if "dr" in estimates else "snips"
     difference = estimates[name].value - base.value
     deviation = standard_error(estimates[name].influence - base.influence, logged.cluster)

@@ -46,10 +46,10 @@ def test_a_segment_is_averaged_with_its_spread() -> None:
     best = best_cells(GRID, values, 1)[0]
     assert best["expected_value"] == 30.0
     assert best["evidence"]["standard_error"] == pytest.approx(15.0)  # 15 and 45: deviation 21.21, over the root of 2
-    assert best["evidence"]["better_for"] == 1.0
+    assert best["evidence"]["share_of_users"] == 1.0
 
 
-def test_better_for_those_for_whom_it_is() -> None:
+def test_share_of_users_counts_users_above_the_mean() -> None:
     keen = np.array([5.0, -1.0, 0.5, -1.0])
 
     def opposite(asked: PlanQuery) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -59,7 +59,7 @@ def test_better_for_those_for_whom_it_is() -> None:
     values = evaluate(grid, 4, opposite)
     best = best_cells(grid, values, 1)[0]
     assert best["hour"].endswith("10:00Z")
-    assert best["evidence"]["better_for"] == 0.5
+    assert best["evidence"]["share_of_users"] == 0.5
     assert "channel" not in best
 
 

@@ -33,9 +33,9 @@ def test_interactions_train_profiles_and_recommendations(tmp_path: Path) -> None
     profiles = verdict("profiles", file)
     assert profiles.possible
     assert profiles.command == f"train profiles --interactions {file} --out DIR"
-    assert any("no expected spend" in reason for reason in profiles.because)
+    assert any("no expected spend" in reason for reason in profiles.reasons)
     assert verdict("recommendations", file).possible
-    assert verdict("ads", file).because == ("no impressions: user_id, ad_id, timestamp, with click or conversion",)
+    assert verdict("ads", file).reasons == ("no impressions: user_id, ad_id, timestamp, with click or conversion",)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_interactions_train_profiles_and_recommendations(tmp_path: Path) -> None
 def test_what_profiles_lack(tmp_path: Path, options: dict[str, int], reason: str) -> None:
     found = verdict("profiles", events(tmp_path / "e.csv", **options))  # type: ignore[arg-type]
     assert not found.possible
-    assert any(reason in because for because in found.because)
+    assert any(reason in sentence for sentence in found.reasons)
 
 
 def test_tables_of_items_and_users_are_told_from_others_with_such_ids(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_flat_table_is_found_by_its_label(tmp_path: Path) -> None:
     assert found.command == f"train JOB --table {file} --label label --out DIR"
     plain = tmp_path / "plain.csv"
     plain.write_text("a,b\n1,2\n2,3\n3,4\n")
-    assert verdict("a flat table", plain).because == ("no column with two different values, which could be a label",)
+    assert verdict("a flat table", plain).reasons == ("no column with two different values, which could be a label",)
 
 
 def test_impressions_in_parquet(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_impressions_in_parquet(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "i.parquet")
     found = verdict("ads", tmp_path / "i.parquet")
     assert found.possible
-    assert any("no propensity" in reason for reason in found.because)
+    assert any("no propensity" in reason for reason in found.reasons)
 
 
 def test_a_mapping_is_suggested_where_a_column_or_two_are_missing(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_no_verdict_from_one_row_that_counts_for_all(tmp_path: Path) -> None:
     assert found["effective_sample_size"] == pytest.approx(w.sum() ** 2 / (w**2).sum(), rel=1e-6) == pytest.approx(2, abs=0.5)
     verdict = found["verdict"]
     assert verdict["answer"] == "refused"
-    assert any("effective_rows is" in reason for reason in verdict["because"])
+    assert any("effective_rows is" in reason for reason in verdict["reasons"])
     # a hundred effective rows from 2.1 of ten thousand
     assert verdict["rows_needed"] >= 10_000 * 100 / found["effective_sample_size"] - 1
     assert verdict["rows_more"] == verdict["rows_needed"] - 10_000
@@ -221,7 +221,7 @@ def test_undecided_says_how_many_rows_would_decide() -> None:
 def test_a_log_that_lacks_what_the_policy_would_choose_is_refused() -> None:
     found = verdict([1, 0, 1, 0], [0.25] * 4, 200)
     assert found["answer"] == "refused"
-    assert "mean weight is 0.5" in found["because"][0]
+    assert "mean weight is 0.5" in found["reasons"][0]
 
 
 def test_the_conditions_on_a_sample() -> None:

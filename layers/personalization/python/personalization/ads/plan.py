@@ -120,7 +120,7 @@ def best_cells(
         if users > 1:
             deviation = values.expected[index].std(ddof=1) / np.sqrt(users)
             evidence["standard_error"] = _money(deviation)
-            evidence["better_for"] = round(float((values.expected[index] >= usual).mean()), 4)
+            evidence["share_of_users"] = round(float((values.expected[index] >= usual).mean()), 4)
         cell = grid.cell(int(index))
         learnt = _support(cell, support or {})
         if learnt:

@@ -117,7 +117,7 @@ class _Application:
                 request.status,
                 milliseconds,
                 request.id,
-                because=answer.because if answer else "",
+                degraded_reason=answer.degraded_reason if answer else "",
                 model=f"{model['name']}/{model['version']}" if model else "",
                 model_age_days=answer.age_days(request.now) if answer else None,
             )

@@ -56,7 +56,7 @@ def routes(services: Services) -> list[Route]:
         # Of duplicates too: a call is repeated where it broke off, and each outcome is charged once.
         settled = [one for kind, _, parsed, own in groups for one in _settled(house, kind, parsed, own, call.now_ms)]
         if settled:
-            content["settled"] = sum(not one.because and not one.repeated for one in settled)
+            content["settled"] = sum(not one.unbilled_reason and not one.repeated for one in settled)
         return ApiResponse(content)
 
     return [Route("POST", "/v1/events", append)]

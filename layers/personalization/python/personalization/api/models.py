@@ -63,8 +63,8 @@ def routes(services: Services, clock: Callable[[], float] = time.monotonic) -> l
     def health(_call: Call) -> ApiResponse:
         states = {name: state for name, (state, _) in pointers.all().items()}
         broken = sorted(name for name, state in states.items() if state in (INVALID, UNREACHABLE))
-        because = f"no usable pointer of {', '.join(broken)}" if broken else ""
-        return ApiResponse({"status": "degraded" if broken else "ok", "models": states}, because=because)
+        degraded_reason = f"no usable pointer of {', '.join(broken)}" if broken else ""
+        return ApiResponse({"status": "degraded" if broken else "ok", "models": states}, degraded_reason=degraded_reason)
 
     return [Route("GET", "/v1/models", models), Route("GET", "/v1/health", health)]
 

@@ -16,17 +16,17 @@ from personalization.bundles.bundle import Bundle
 class ApiResponse:
     """What a route answers.
 
-    content    its own part of the body
-    bundle     that answered, `None` where none was needed or none could be had
-    variant    ``champion`` or ``challenger``, `None` without a bundle
-    because    why the answer is less than it should be, empty where it is not
-    warnings   what the caller may want to know
+    content          its own part of the body
+    bundle           that answered, `None` where none was needed or none could be had
+    variant          ``champion`` or ``challenger``, `None` without a bundle
+    degraded_reason  why the answer is less than it should be, empty where it is not
+    warnings         what the caller may want to know
     """
 
     content: dict[str, Any]
     bundle: Bundle | None = None
     variant: str | None = None
-    because: str = ""
+    degraded_reason: str = ""
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -50,10 +50,10 @@ def body(answer: ApiResponse, call: Call) -> str:
         "request_id": call.request_id,
         "model": answer.model,
         "variant": answer.variant,
-        "degraded": bool(answer.because),
+        "degraded": bool(answer.degraded_reason),
     }
-    if answer.because:
-        envelope["because"] = answer.because
+    if answer.degraded_reason:
+        envelope["degraded_reason"] = answer.degraded_reason
     envelope["generated_at"] = rfc3339(call.now)
     if answer.warnings:
         envelope["warnings"] = answer.warnings

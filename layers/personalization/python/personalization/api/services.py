@@ -94,16 +94,16 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What there is to answer with; `because` says what is wrong with it, if anything."""
+    """What there is to answer with; `degraded_reason` says what is wrong with it, if anything."""
 
     bundle: Bundle | None
     variant: str | None
-    because: str
+    degraded_reason: str
 
     def required(self) -> Bundle:
         """Raises `ModelUnavailable`, for routes that can say nothing without a model."""
         if self.bundle is None:
-            raise ModelUnavailable(self.because)
+            raise ModelUnavailable(self.degraded_reason)
         return self.bundle
 
 

@@ -52,7 +52,7 @@ def table_routes(services: Services, job: str) -> list[Route]:
             for result in results:
                 result["explanation"] = explainer.told(inputs, result["row"], columns)
         warnings = _warnings(bundle, set(columns)) + unexplained
-        return ApiResponse({"results": results}, bundle, served.variant, served.because, warnings)
+        return ApiResponse({"results": results}, bundle, served.variant, served.degraded_reason, warnings)
 
     return [Route("POST", f"/v1/tables/{name}", answer)]
 

@@ -52,7 +52,7 @@ def manifest(
     if row_counts.missing_columns:
         content["missing_columns"] = row_counts.missing_columns
     if reason is not None:
-        content["because"] = reason
+        content["reason"] = reason
     return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 

@@ -20,7 +20,7 @@ class Observed:
     """One answered request.
 
     route           template, such as ``GET /v1/users/{user_id}``
-    because         why the answer is degraded, empty where it is not
+    degraded_reason why the answer is degraded, empty where it is not
     model_age_days  of the bundle that answered, `None` where none did
     """
 
@@ -28,7 +28,7 @@ class Observed:
     status: int
     milliseconds: float
     request_id: str
-    because: str = ""
+    degraded_reason: str = ""
     model: str = ""
     model_age_days: float | None = None
 
@@ -46,7 +46,7 @@ class Monitor:
 
     def answered(self, what: Observed) -> None:
         """One log line and one metrics line."""
-        degraded = {"because": what.because} if what.because else {}
+        degraded = {"degraded_reason": what.degraded_reason} if what.degraded_reason else {}
         self.logger.info(
             "request",
             extra={
@@ -59,7 +59,7 @@ class Monitor:
             },
         )
         self._count("Answers", 1)
-        self._count("DegradedAnswers", 1 if what.because else 0)
+        self._count("DegradedAnswers", 1 if what.degraded_reason else 0)
         self._count("RefusedRequests", 1 if 400 <= what.status < 500 else 0)
         self._count("FailedRequests", 1 if what.status >= 500 else 0)
         self._metrics.add_metric(name="Latency", unit=MetricUnit.Milliseconds, value=what.milliseconds)

@@ -284,10 +284,10 @@ def _answers_of(bundle: Bundle, files: dict[str, Path], directory: Path) -> None
     assert {winner["ad_id"] for winner in winners} == {"a0", "a1"}  # those for tea
     assert winners[0]["expected_value"] >= winners[1]["expected_value"]
     assert winners[1]["seen"] == pytest.approx(0.5, abs=0.15)
-    because = winners[0]["because"]
-    whole = because["base"] + sum(one["contribution"] for one in because["contributions"]) + because["others"]
-    assert whole == pytest.approx(because["logit"], abs=1e-4)
-    assert 1 / (1 + np.exp(-because["logit"])) == pytest.approx(winners[0]["pctr"], abs=1e-5)
+    explanation = winners[0]["explanation"]
+    whole = explanation["base"] + sum(one["contribution"] for one in explanation["contributions"]) + explanation["others"]
+    assert whole == pytest.approx(explanation["logit"], abs=1e-4)
+    assert 1 / (1 + np.exp(-explanation["logit"])) == pytest.approx(winners[0]["pctr"], abs=1e-5)
 
 
 def test_base_rates_as_a_bundle(tmp_path: Path) -> None:

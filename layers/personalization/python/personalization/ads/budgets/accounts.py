@@ -30,7 +30,7 @@ EXPIRY_BUCKETS: Final = 6
 # A campaign that was found without money is not tried again for as long: reservations may have become free by then.
 SPENT_FOR_MS: Final = MINUTE_MS
 
-Because = Literal["", "late", "no_money", "unknown", "other_billing"]
+UnbilledReason = Literal["", "late", "no_money", "unknown", "other_billing"]
 
 
 def to_nanos(money: float) -> int:
@@ -136,12 +136,12 @@ class Repeated:
 @dataclass(frozen=True, slots=True)
 class Settlement:
     """billed    nanos charged for a click or conversion; 0 where it is not billed
-    because   why it is not billed
+    unbilled_reason   why it is not billed
     repeated  whether this was told before
     """
 
     billed: int
-    because: Because = ""
+    unbilled_reason: UnbilledReason = ""
     repeated: bool = False
 
 

@@ -121,7 +121,7 @@ class MemoryBudgets:
             return Settlement(0, "other_billing")
         if ad_id in record.settled:
             before = record.settled[ad_id]
-            return Settlement(before.billed, before.because, repeated=True)
+            return Settlement(before.billed, before.unbilled_reason, repeated=True)
         now = self._now()
         counter = self._counters[charge.account.key]
         counter.release(now)

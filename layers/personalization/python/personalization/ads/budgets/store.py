@@ -146,10 +146,10 @@ class Budgets:
         if charge["billing"]["S"] != billing:
             return Settlement(0, "other_billing")
         if not marked.held:
-            because: Any = charge.get("because", {"S": ""})["S"]
-            return Settlement(number(charge, "billed"), because, repeated=True)
+            unbilled_reason: Any = charge.get("because", {"S": ""})["S"]
+            return Settlement(number(charge, "billed"), unbilled_reason, repeated=True)
         settlement = self._settled(charge, now)
-        values: dict[str, int | str | bytes | frozenset[str]] = {":n": settlement.billed, ":why": settlement.because}
+        values: dict[str, int | str | bytes | frozenset[str]] = {":n": settlement.billed, ":why": settlement.unbilled_reason}
         self._table.update(Update(pk, sk, "SET #c.#ad.billed = :n, #c.#ad.because = :why", "", values, names))
         return settlement
 

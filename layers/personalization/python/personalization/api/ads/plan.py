@@ -48,7 +48,7 @@ def plan(request: PlanRequest, bundle: Bundle, now_ms: int, house: AdStores) -> 
         limits = f"{MAX_PLAN_CELLS} cells, and {MAX_PLAN_ROWS} of cells times users"
         raise TooLarge(f"expected at most {limits}; received {len(grid)} cells and {len(people)} users")
     known = [load_user_context(person, bundle, [str(ad["ad_id"])], now_ms, house.users, house.exposures) for person in people]
-    because = next((one.because for one in known if one.because), "")
+    degraded_reason = next((one.degraded_reason for one in known if one.degraded_reason), "")
     values = evaluate(grid, len(people), _Scoring(request, bundle, grid, ad, [(one.views, one.exposure) for one in known]))
     basis = "uplift" if UNTREATED in tasks_of(bundle) else "response"
     best = best_cells(grid, values, request.k, bundle.manifest.get("support"))
@@ -61,7 +61,7 @@ def plan(request: PlanRequest, bundle: Bundle, now_ms: int, house: AdStores) -> 
         "mean_expected_value": round(float(values.mean.mean()), 6),
         "best": best,
     }
-    return ScoredAds(content, because)
+    return ScoredAds(content, degraded_reason)
 
 
 def _ad(request: PlanRequest, house: AdStores) -> dict[str, Any]:

@@ -36,16 +36,16 @@ class Telling:
         question, decision = self.question, made.decision
         policy = question.exploration
         winners = {win.slot: win for win in decision.wins}
-        because: dict[int, dict[str, Any]] = {}
+        explanations: dict[int, dict[str, Any]] = {}
         if self.request.explain:
-            because = explained(self.bundle, self.columns, [win.candidate for win in decision.wins])
+            explanations = explained(self.bundle, self.columns, [win.candidate for win in decision.wins])
         slots = []
         for index, slot in enumerate(question.slots):
             told_: dict[str, Any] = {"slot_id": slot.slot_id, "winner": None}
             if index in winners:
                 told_["winner"] = self._winner(winners[index], made)
-                if winners[index].candidate in because:
-                    told_["winner"]["because"] = because[winners[index].candidate]
+                if winners[index].candidate in explanations:
+                    told_["winner"]["explanation"] = explanations[winners[index].candidate]
             if self.request.explain:
                 chances = decision.chances.get(index, np.zeros(0))
                 told_["propensities"] = {

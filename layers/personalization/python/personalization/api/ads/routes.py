@@ -23,7 +23,7 @@ def routes(services: Services) -> list[Route]:
         moment = moment_ms(request.as_of, call.now_ms)
         served = services.model(NAME, request.user_id)
         if served.bundle is None:
-            return ApiResponse(scores.without_model(request, call.request_id), because=served.because)
+            return ApiResponse(scores.without_model(request, call.request_id), degraded_reason=served.degraded_reason)
         repeatable = bool(header(call.event, "idempotency-key").strip())
         scored = scores.score(request, served.bundle, call.request_id, moment, house, repeatable=repeatable)
         services.monitor.decided(scored.content)
@@ -39,5 +39,5 @@ def routes(services: Services) -> list[Route]:
 
 
 def _answered(scored: ScoredAds, served: Served) -> ApiResponse:
-    because = "; ".join(reason for reason in (served.because, scored.because) if reason)
-    return ApiResponse(scored.content, served.bundle, served.variant, because, list(scored.warnings))
+    degraded_reason = "; ".join(reason for reason in (served.degraded_reason, scored.degraded_reason) if reason)
+    return ApiResponse(scored.content, served.bundle, served.variant, degraded_reason, list(scored.warnings))

@@ -61,7 +61,7 @@ class ScoredAds:
     """An answer's own part of the body, why it is less than it should be, and what the caller may want to know."""
 
     content: dict[str, Any]
-    because: str = ""
+    degraded_reason: str = ""
     warnings: tuple[str, ...] = ()
 
 
@@ -98,7 +98,7 @@ def score(
         preview=request.preview,
     )
     telling = Telling(request, bundle, question, chances, columns)
-    because = [part for part in (failure, known.because) if part]
+    degraded_reason = [part for part in (failure, known.degraded_reason) if part]
     contents: dict[int, dict[str, Any]] = {}  # by what was decided; a decision that is refused is made anew
 
     def record(one: Decided) -> bytes:
@@ -108,13 +108,13 @@ def score(
     try:
         made = run_auction(question, house.budgets, record)
     except StateUnavailable as error:
-        because.append(f"nothing that is counted takes part: {error.detail}")
+        degraded_reason.append(f"nothing that is counted takes part: {error.detail}")
         made = run_auction(question, None)
     if isinstance(made, Repeated):
-        return ScoredAds(_repeated(made), "; ".join(because), (_REPEATED,))
+        return ScoredAds(_repeated(made), "; ".join(degraded_reason), (_REPEATED,))
     _count(request, made, question, house, now_ms)
     content = contents.get(id(made.decision)) or telling.content(made)
-    return ScoredAds(content, "; ".join(because), tuple(_warnings(sent, bad, telling)))
+    return ScoredAds(content, "; ".join(degraded_reason), tuple(_warnings(sent, bad, telling)))
 
 
 def without_model(request: ScoreRequest, decision_id: str) -> dict[str, Any]:

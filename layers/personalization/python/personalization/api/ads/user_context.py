@@ -27,18 +27,18 @@ from personalization.state.items import Kind, partition
 
 @dataclass(frozen=True)
 class UserContext:
-    """views       of one viewer
-    exposure    what they had to do with each of the ads
-    partition   key of their state, `None`: nobody is known
-    because     why it is not what it should be
-    source      events, features, state or none
+    """views            of one viewer
+    exposure         what they had to do with each of the ads
+    partition        key of their state, `None`: nobody is known
+    degraded_reason  why it is not what it should be
+    source           events, features, state or none
     """
 
     views: RequestContext
     exposure: Exposure
     partition: str | None
     source: str
-    because: str = ""
+    degraded_reason: str = ""
     warnings: list[str] = field(default_factory=list)
 
 
@@ -49,7 +49,7 @@ def load_user_context(
     kind, who = _identity(viewer)
     asks = viewer.personalization == "on" and who is not None
     place = partition(kind, who) if asks and who is not None else None
-    exposure, because = Exposure.none(len(ads)), ""
+    exposure, degraded_reason = Exposure.none(len(ads)), ""
     try:
         if place is not None and exposures is not None:
             exposure = exposures.read(place, ads)
@@ -57,13 +57,13 @@ def load_user_context(
             state = users.read(str(who), kind)
             return UserContext(_views(bundle, state.events, now_ms, viewer, state.evicted), exposure, place, "state")
     except StateUnavailable as error:
-        because = f"answered as for somebody new: {error.detail}"
+        degraded_reason = f"answered as for somebody new: {error.detail}"
     if viewer.features is not None:
-        return UserContext(_ready(bundle, viewer, now_ms), exposure, place, "features", because)
+        return UserContext(_ready(bundle, viewer, now_ms), exposure, place, "features", degraded_reason)
     if viewer.events is not None:
         events = _parsed(viewer.events, bundle, who)
-        return UserContext(_views(bundle, events, now_ms, viewer), exposure, place, "events", because)
-    return UserContext(_views(bundle, empty_events([who or ""]), now_ms, viewer), exposure, place, "none", because)
+        return UserContext(_views(bundle, events, now_ms, viewer), exposure, place, "events", degraded_reason)
+    return UserContext(_views(bundle, empty_events([who or ""]), now_ms, viewer), exposure, place, "none", degraded_reason)
 
 
 def _identity(viewer: AdUser) -> tuple[Kind, str | None]:

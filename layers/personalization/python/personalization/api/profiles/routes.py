@@ -71,7 +71,9 @@ def routes(services: Services) -> list[Route]:
         read = services.users.read if request.personalization == "on" else None
         explainer, unexplained = request.explainer(served.bundle, len(asked))
         profiles, warnings = describe_all(served.bundle, asked, as_of_ms, read, explainer)
-        return ApiResponse({"profiles": profiles}, served.bundle, served.variant, served.because, warnings + unexplained)
+        return ApiResponse(
+            {"profiles": profiles}, served.bundle, served.variant, served.degraded_reason, warnings + unexplained
+        )
 
     def get(call: Call) -> ApiResponse:
         user_id = call.path_id("user_id")
@@ -84,7 +86,7 @@ def routes(services: Services) -> list[Route]:
         explainer, unexplained = asked.explainer(served.bundle, 1)
         profile = describe(served.bundle, state.events, as_of_ms, state.evicted, explainer=explainer)[0]
         return ApiResponse(
-            {"profiles": [profile | {"source": "state"}]}, served.bundle, served.variant, served.because, unexplained
+            {"profiles": [profile | {"source": "state"}]}, served.bundle, served.variant, served.degraded_reason, unexplained
         )
 
     return [

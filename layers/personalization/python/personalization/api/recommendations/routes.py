@@ -34,7 +34,7 @@ def routes(services: Services) -> list[Route]:
         request = call.body(RecommendationsRequest)
         served = services.model(NAME, request.user_id)
         if served.bundle is None:
-            return ApiResponse({"recommendation_id": call.request_id, "items": []}, because=served.because)
+            return ApiResponse({"recommendation_id": call.request_id, "items": []}, degraded_reason=served.degraded_reason)
         wishes = request.wishes(served.bundle.encoder.zone)
         here, failure = _assortment(services, served)
         shopper = load_history(services, here, request, call.now_ms)
@@ -50,7 +50,9 @@ def routes(services: Services) -> list[Route]:
             "catalogue": _catalogue(here),
             "items": items,
         }
-        return ApiResponse(content, served.bundle, served.variant, _because(served, shopper.because, failure), warnings)
+        return ApiResponse(
+            content, served.bundle, served.variant, _degraded_reason(served, shopper.degraded_reason, failure), warnings
+        )
 
     def rank(call: Call) -> ApiResponse:
         request = call.body(RankingsRequest)
@@ -58,7 +60,7 @@ def routes(services: Services) -> list[Route]:
         served = services.model(NAME, request.user_id)
         if served.bundle is None:
             items = [{"item_id": item, "rank": n, "score": None} for n, item in enumerate(asked, 1)]
-            return ApiResponse({"recommendation_id": call.request_id, "items": items}, because=served.because)
+            return ApiResponse({"recommendation_id": call.request_id, "items": items}, degraded_reason=served.degraded_reason)
         here, failure = _assortment(services, served)
         shopper = load_history(services, here, request, call.now_ms)
         scoring = personal(here, shopper.history, request.context.category)
@@ -78,13 +80,15 @@ def routes(services: Services) -> list[Route]:
             "catalogue": _catalogue(here),
             "items": items,
         }
-        return ApiResponse(content, served.bundle, served.variant, _because(served, shopper.because, failure), warnings)
+        return ApiResponse(
+            content, served.bundle, served.variant, _degraded_reason(served, shopper.degraded_reason, failure), warnings
+        )
 
     def alike(call: Call) -> ApiResponse:
         item_id, k = call.path_id("item_id"), _k(call)
         served = services.model(NAME)
         if served.bundle is None:
-            return ApiResponse({"item_id": item_id, "items": []}, because=served.because)
+            return ApiResponse({"item_id": item_id, "items": []}, degraded_reason=served.degraded_reason)
         here, failure = _assortment(services, served)
         if item_id not in here.code_of_item:
             raise NotFound("no item of this id is known")
@@ -92,7 +96,7 @@ def routes(services: Services) -> list[Route]:
         scoring = similar(here, nobody.history, here.code_of_item[item_id])
         listed = rank_items(here, scoring, RankingOptions(k))
         content = {"item_id": item_id, "catalogue": _catalogue(here), "items": _items(here, scoring, listed, nobody)}
-        return ApiResponse(content, served.bundle, served.variant, _because(served, "", failure))
+        return ApiResponse(content, served.bundle, served.variant, _degraded_reason(served, "", failure))
 
     return [
         Route("POST", "/v1/recommendations", recommend),
@@ -179,8 +183,8 @@ def _warnings(here: ServingCatalog, wishes: RankingOptions, listed: Ranked) -> l
     return warnings
 
 
-def _because(served: Served, *more: str) -> str:
-    return "; ".join(reason for reason in (served.because, *more) if reason)
+def _degraded_reason(served: Served, *more: str) -> str:
+    return "; ".join(reason for reason in (served.degraded_reason, *more) if reason)
 
 
 def _catalogue(here: ServingCatalog) -> dict[str, Any] | None:

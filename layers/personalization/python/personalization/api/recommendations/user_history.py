@@ -18,21 +18,21 @@ from personalization.recommendations.serving_catalog import ServingCatalog
 
 @dataclass(frozen=True)
 class UserHistory:
-    """history    of one user
-    timed      whether it holds real times
-    because    why it is not what it should be
+    """history          of one user
+    timed            whether it holds real times
+    degraded_reason  why it is not what it should be
     """
 
     history: InteractionHistory
     timed: bool
-    because: str = ""
+    degraded_reason: str = ""
     warnings: list[str] = field(default_factory=list)
 
 
 def load_history(services: Services, here: ServingCatalog, request: BaseRequest, now_ms: int) -> UserHistory:
     """Read what is known of the one who is asked for; ids that nobody knows are left out, and said."""
     recommender = here.recommender
-    because, timed, warnings = "", False, []
+    degraded_reason, timed, warnings = "", False, []
     if request.history is not None:
         codes, unknown = here.codes(request.history)
         if unknown:
@@ -51,12 +51,12 @@ def load_history(services: Services, here: ServingCatalog, request: BaseRequest,
             history, timed = from_events(events, known, now_ms, recommender.window), True
         except StateUnavailable as error:
             history = from_items([[]], recommender.pace, 1)
-            because = f"answered as for somebody new: {error.detail}"
+            degraded_reason = f"answered as for somebody new: {error.detail}"
     context = request.context
     now, unknown = here.codes([*context.cart, *([context.item_id] if context.item_id else [])])
     if unknown:
         warnings.append(f"{len(unknown)} items of the context are not known and were skipped")
-    return UserHistory(_with_now(history, now) if now else history, timed, because, warnings)
+    return UserHistory(_with_now(history, now) if now else history, timed, degraded_reason, warnings)
 
 
 def _with_now(history: InteractionHistory, codes: Sequence[int]) -> InteractionHistory:
