@@ -50,10 +50,11 @@ serve: $(READY) ## the stack on 127.0.0.1:3000 (PORT=…) until Ctrl-C
 test: $(READY) ## every test, the built artefacts under the emulator included (ARGS=… goes to pytest)
 	$(BIN)/python -m pytest $(ARGS)
 
-check: $(READY) validate ## lint, format, types, template
+check: $(READY) validate ## lint, format, types, imports, template
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: $(VENV)/.bench ## measure, each thing beside its alternative (ARGS='NAME …': some of them; BEAUTY_DATA=DIR)
 	$(BIN)/python -m benchmarks $(ARGS)

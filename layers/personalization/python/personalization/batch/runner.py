@@ -22,12 +22,13 @@ from personalization.batch.manifest import manifest, timestamp
 from personalization.batch.output import PartsOutput
 from personalization.batch.row_counts import RowCounts
 from personalization.batch.scoring import score_file
-from personalization.batch.segment_exports import CURRENT_SEGMENTS, SEGMENTS_JSON, SegmentExports
+from personalization.batch.segment_exports import SEGMENTS_JSON, SegmentExports
 from personalization.batch.task import JobDependencies, ScoringTask
 from personalization.bundles.bundle import Bundle
 from personalization.core.errors import InvalidInput
 from personalization.core.schema import ADS
 from personalization.data import parse_mapping
+from personalization.profiles.behaviour import CURRENT_SEGMENTS
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

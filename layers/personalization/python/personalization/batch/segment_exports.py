@@ -16,7 +16,6 @@ from personalization.profiles.behaviour import SEGMENTS, Segment, Thresholds
 from personalization.profiles.rfm import NAMES, spread
 
 SEGMENTS_JSON: Final = "segments.json"
-CURRENT_SEGMENTS: Final = "segments/current.json"  # of the newest job; of nobody by name
 # What is averaged over a segment, by its name in a profile.
 _MEANS: Final = {"probability": "probability", "churn_risk": "churn_risk", "expected_spend": "expected_spend"}
 

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 # Without what training would have measured: twice the odds of the shop's rate to buy, so much less likely to come again.
+# S3 key of the newest summary of all segments; it holds no user id.
+CURRENT_SEGMENTS: Final = "segments/current.json"
+
 _READY_ODDS: Final = 2.0
 _LAPSE_TIMES: Final = 0.5
 _COOLING_TIMES: Final = 0.8

@@ -11,8 +11,8 @@ from personalization.api.app import Route
 from personalization.api.requests import Call, rfc3339
 from personalization.api.responses import ApiResponse
 from personalization.api.services import Services
-from personalization.batch.segment_exports import CURRENT_SEGMENTS
 from personalization.core.errors import NotFound, ResultsUnavailable
+from personalization.profiles.behaviour import CURRENT_SEGMENTS
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
