@@ -43,7 +43,7 @@ from training.datasets.complete_journey import SHOP_TIMEZONE, open_source  # noq
 from training.evaluation.metrics import calibration_slope, row_log_loss  # noqa: E402
 from training.evaluation.smooth_ece import smooth_ece  # noqa: E402
 from training.fitting import Examples  # noqa: E402
-from training.io.sources import read_attributes, read_categories  # noqa: E402
+from training.io.tables import read_attributes, read_categories  # noqa: E402
 from training.tasks.ads.columns import decide  # noqa: E402
 from training.tasks.ads.heads import AdTasks  # noqa: E402
 from training.tasks.ads.impressions import Impressions, read_impressions  # noqa: E402

@@ -30,7 +30,7 @@ from personalization import features
 from personalization.ads import Candidates, PredictedRates, value_of_own
 from personalization.features import Window
 from training.evaluation.off_policy_estimators import LoggedActions, TargetPolicy, estimate
-from training.io.sources import read_interactions
+from training.io.interactions import read_interactions
 
 ARMS: Final = ("nothing", "coupon", "better coupon")
 SHARES: Final = np.array([0.4, 0.35, 0.25])  # of the arms in an experiment

@@ -15,7 +15,7 @@ from personalization.bundles.bundle import load_bundle
 from personalization.tabular.explanation import Explainer
 from training.cli import main
 from training.evaluation.metrics import binary_metrics
-from training.io.cuts import midnight
+from training.io.point_in_time import start_of_day
 
 pytestmark = pytest.mark.slow
 
@@ -211,7 +211,7 @@ def test_predict_says_what_was_judged(trained: tuple[Path, Path], tmp_path: Path
     assert main(["predict", str(directory), "--in", str(events), "--as-of", CUTOFF.isoformat(), "--out", str(out)]) == 0
     said = {line["user_id"]: line for line in map(json.loads, out.read_text().splitlines())}
     assert len(said) == USERS
-    cut = midnight(CUTOFF, UTC)
+    cut = start_of_day(CUTOFF, UTC)
     before, after = set(), set()
     for row in csv.DictReader(events.open()):
         moment = round(datetime.fromisoformat(row["timestamp"]).timestamp() * 1000)

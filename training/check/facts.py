@@ -28,7 +28,7 @@ from personalization.core.schema import (
 )
 from personalization.data import SeenIds, open_table, parse_events
 from training.io.parquet import is_parquet, open_parquet
-from training.io.sources import mapping_of
+from training.io.tables import mapping_for
 from training.tasks.tabular.columns import is_key
 
 SAMPLE_ROWS: Final = 200_000
@@ -57,7 +57,7 @@ class Facts:
 
 def look(path: Path, mapping: Mapping[str, str] | None = None, sample: int = SAMPLE_ROWS) -> Facts:
     """Look at the header and the first `sample` rows. Raises `InvalidInput` for what is no table."""
-    mapping = mapping_of(path, mapping)
+    mapping = mapping_for(path, mapping)
     columns, rows, whole, rejects = _sample(path, mapping, sample)
     kind = table_kind(set(columns)) or FLAT
     facts = Facts(path, kind, rows, whole, {"columns": list(columns), "rejected_lines": sum(rejects.values())})

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from personalization.core.schema import ADS, FLAT, IMPRESSIONS, INTERACTIONS, ITEMS, USERS
+from personalization.features.window import DAY_MS
 from training.check.facts import Facts
-from training.io.cuts import DAY_MS, MIN_HISTORY_DAYS
+from training.io.point_in_time import MIN_HISTORY_DAYS
 
 _LEAST_DAYS: Final = MIN_HISTORY_DAYS + 7
 _LEAST_USERS: Final = 30

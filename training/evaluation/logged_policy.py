@@ -17,7 +17,7 @@ from personalization.core.events import Interner
 from personalization.core.schema import AD_ID, USER_ID, canonical_column
 from training.evaluation.off_policy import Rates
 from training.evaluation.off_policy_estimators import LoggedActions, Numbers, TargetPolicy
-from training.io.sources import chunks
+from training.io.tables import read_chunks
 
 REWARDS: Final = ("click", "conversion", "conversion_value")
 
@@ -55,7 +55,7 @@ def read_log(
     parts: dict[str, list[Any]] = {name: [] for name in ("reward", "action", "propensity", "cluster", "eligible", "column")}
     left_out = 0
     wanted = [AD_ID, "propensity", *([column] if column else [])]
-    for columns, rows, _ in chunks(path, wanted, mapping=mapping, zone=zone):
+    for columns, rows, _ in read_chunks(path, wanted, mapping=mapping, zone=zone):
         reward = reward or next((name for name in REWARDS if name in columns), None)
         if reward is None or reward not in columns:
             raise InvalidInput(f"{path.name}: expected a reward ({reward or ', '.join(REWARDS)}), found none")

@@ -1,4 +1,4 @@
-"""Parquet tables in the columns that the readers of text give, so that one code understands the cells of both."""
+"""Parquet tables as columns of cells, in the form in which the readers of CSV and JSON Lines give them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from personalization.core.errors import InvalidInput
-from personalization.core.schema import FLAT, table_kind
 from personalization.data.column_mapping import Naming
 
 ROWS: Final = 65_536
@@ -22,43 +21,46 @@ _MAGIC: Final = b"PAR1"
 
 
 def is_parquet(path: Path) -> bool:
-    """By its content, whatever its name. Raises `InvalidInput` where it cannot be read."""
+    """Whether the content is Parquet, whatever the file's name. Raises `InvalidInput` where it cannot be read."""
     try:
         with path.open("rb") as stream:
-            return stream.read(4) == _MAGIC
+            return stream.read(len(_MAGIC)) == _MAGIC
     except OSError as error:
         raise InvalidInput(f"{path}: {error.strerror}") from None
 
 
 @dataclass(frozen=True)
 class ParquetReader:
-    """An opened table.
+    """An opened Parquet table.
 
-    kind      see `schema.TABLES`; `schema.FLAT` for any other
     header    the file's own column names
     columns   our names of the columns that are read, constants included
     rows      of the file
     """
 
-    kind: str
     header: tuple[str, ...]
     columns: tuple[str, ...]
     rows: int
     _file: pq.ParquetFile
-    _names: Mapping[str, int]
+    _indices: Mapping[str, int]
     _constants: Mapping[str, str]
-    _zone: tzinfo
+    _zone: tzinfo | None
 
     def chunks(self, rows: int = ROWS) -> Iterator[tuple[dict[str, Sequence[Any]], int]]:
-        """Columns by our name, and their number of rows, in the file's order."""
-        wanted = [self.header[index] for index in self._names.values()]
-        for batch in self._file.iter_batches(batch_size=rows, columns=wanted):
+        """Columns by our name, and their number of rows, in the file's order, at most `rows` at a time."""
+        for batch in self._file.iter_batches(batch_size=rows, columns=[self.header[i] for i in self._indices.values()]):
             columns: dict[str, Sequence[Any]] = {
                 name: _cells(batch.column(batch.schema.get_field_index(self.header[index])), self._zone)
-                for name, index in self._names.items()
+                for name, index in self._indices.items()
             }
             columns |= {name: [value] * batch.num_rows for name, value in self._constants.items()}
             yield columns, batch.num_rows
+
+    def read(self) -> dict[str, Sequence[Any]]:
+        """All rows at once, by our name."""
+        table = self._file.read(columns=[self.header[index] for index in self._indices.values()])
+        columns = {name: _cells(table[self.header[i]].combine_chunks(), self._zone) for name, i in self._indices.items()}
+        return columns | {name: [value] * self.rows for name, value in self._constants.items()}
 
 
 def open_parquet(
@@ -66,32 +68,33 @@ def open_parquet(
     *,
     mapping: Mapping[str, str] | None = None,
     only: Collection[str] | None = None,
-    zone: tzinfo = UTC,
+    canonical: bool = True,
+    zone: tzinfo | None = UTC,
 ) -> ParquetReader:
-    """Look at a file's schema; `mapping` and `only` as in `reading.open_table`, `zone` of times without one.
+    """Open a file and resolve its column names.
 
-    Raises `InvalidInput` where it is no readable Parquet file, or its names are ambiguous.
+    mapping, only, canonical   as in `personalization.data.open_table`
+    zone                       of times without one; None leaves all times `datetime` objects
+
+    Raises `InvalidInput` where the file is no readable Parquet file, or its column names are ambiguous.
     """
     try:
         file = pq.ParquetFile(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise InvalidInput(f"{path.name} is not a readable Parquet file: {error}") from None
     header = tuple(str(name) for name in file.schema_arrow.names)
-    naming = Naming(mapping=mapping or {})
-    names = naming.resolve(header)
-    every = [*names, *naming.constants]
-    read = {name: index for name, index in names.items() if only is None or name in only}
+    naming = Naming(canonical, mapping or {})
+    indices = {name: index for name, index in naming.resolve(header).items() if only is None or name in only}
     constants = {name: value for name, value in naming.constants.items() if only is None or name in only}
-    kind = table_kind(set(every)) or FLAT
-    return ParquetReader(kind, header, (*read, *constants), file.metadata.num_rows, file, read, constants, zone)
+    return ParquetReader(header, (*indices, *constants), file.metadata.num_rows, file, indices, constants, zone)
 
 
-def _cells(column: pa.Array, zone: tzinfo) -> Any:
-    """Cells as JSON would have them: text, numbers with `None` where missing, times as milliseconds of 1970 UTC."""
+def _cells(column: pa.Array, zone: tzinfo | None) -> Any:
+    """Cells as JSON has them: text, numbers with None where missing, times as milliseconds of 1970 UTC."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         column, kind = column.dictionary_decode(), kind.value_type
-    if pa.types.is_timestamp(kind):
+    if pa.types.is_timestamp(kind) and zone is not None:
         if kind.tz is None and zone is not UTC:
             column = pc.assume_timezone(column, str(zone), ambiguous="earliest", nonexistent="latest")
         column = column.cast(pa.timestamp("ms", "UTC"), safe=False).cast(pa.int64())

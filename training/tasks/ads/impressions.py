@@ -19,7 +19,7 @@ from personalization.core.cells import MISSING_TIME
 from personalization.core.errors import InvalidInput
 from personalization.core.events import Interner
 from personalization.core.schema import AD_ID, IMPRESSIONS, TIMESTAMP, USER_ID
-from training.io.sources import chunks
+from training.io.tables import read_chunks
 
 DAY_MS: Final = 86_400_000
 # Without a word on when clicks and conversions came: days after which they are taken to be all there.
@@ -92,7 +92,7 @@ def read_impressions(path: Path, mapping: Mapping[str, str] | None = None, zone:
     users, ads, rejected = Interner(), Interner(), Counter[str]()
     parts: list[dict[str, Any]] = []
     outcomes: set[str] = set()
-    for columns, rows, bad in chunks(path, IMPRESSIONS.required, mapping=mapping, only=_READ, zone=zone):
+    for columns, rows, bad in read_chunks(path, IMPRESSIONS.required, mapping=mapping, only=_READ, zone=zone):
         rejected.update(bad)
         outcomes |= {name for name in ("click", "conversion") if name in columns}
         outcomes |= {name for name, time in (("click", "clicked_at"), ("conversion", "converted_at")) if time in columns}

@@ -16,7 +16,8 @@ from personalization.core import cells
 from personalization.core.dictionary import compacted
 from personalization.core.events import Events, empty_events
 from personalization.core.schema import AD_ID
-from training.io.sources import chunks, read_interactions
+from training.io.interactions import read_interactions
+from training.io.tables import read_chunks
 from training.tasks.ads.impressions import read_impressions
 
 
@@ -48,7 +49,7 @@ def _exposures(path: Path, zone: tzinfo) -> Callable[[Words, Words, NDArray[np.i
 def _catalogue(path: Path, zone: tzinfo) -> AdCatalogue:
     rows = [
         {name: content[row] for name, content in columns.items() if not cells.is_missing(content[row])}
-        for columns, count, _ in chunks(path, (AD_ID,), zone=zone)
+        for columns, count, _ in read_chunks(path, (AD_ID,), zone=zone)
         for row in range(count)
     ]
     # the first row of an ad counts, as in training

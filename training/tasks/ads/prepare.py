@@ -20,7 +20,8 @@ from personalization.core.errors import InvalidInput
 from personalization.core.events import Events, empty_events
 from personalization.core.schema import AD_ID, ITEM_ID
 from training.bundle_writer import fingerprint
-from training.io.sources import chunks, read_attributes, read_interactions
+from training.io.interactions import read_interactions
+from training.io.tables import read_attributes, read_chunks
 from training.tasks.ads.columns import decide
 from training.tasks.ads.heads import AdTasks
 from training.tasks.ads.impressions import DAY_MS, Impressions, attribution_window, read_impressions
@@ -137,7 +138,7 @@ def read_ads(data: AdData) -> dict[str, dict[str, Any]]:
     """Cells of the ads table by ad id; the first row of an ad counts."""
     assert data.ads is not None
     found: dict[str, dict[str, Any]] = {}
-    for columns, rows, _ in chunks(data.ads, (AD_ID,), mapping=data.mapping, zone=data.zone):
+    for columns, rows, _ in read_chunks(data.ads, (AD_ID,), mapping=data.mapping, zone=data.zone):
         ids = cells.words(columns[AD_ID])
         for row in range(rows):
             ad_id = ids[row]

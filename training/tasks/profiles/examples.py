@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from personalization import features
 from personalization.core.events import Events
 from personalization.features import Window
-from training.io.cuts import Cut
+from training.io.point_in_time import Cut
 from training.tasks.profiles.labels import Labels, first_baskets, label, purchases_of
 
 Columns = dict[str, NDArray[Any]]
@@ -82,17 +82,17 @@ class Sampler:
         """One row for each user with an event that was known before the cut."""
         events, question = self._events, self._question
         known = np.zeros(len(events.users), dtype=bool)
-        known[events.user[(events.timestamp < cut.moment) & (events.received_at < cut.moment)]] = True
+        known[events.user[(events.timestamp < cut.time) & (events.received_at < cut.time)]] = True
         users = np.flatnonzero(known)
         # "Up to" in the features is "before" here: an event at midnight belongs to the day that it begins.
-        columns = features.compute(events, cut.moment - 1, question.window, question.zone)
+        columns = features.compute(events, cut.time - 1, question.window, question.zone)
         # The network sees float32 anyway, and many cuts of many users are many rows.
         columns = {name: c.astype(np.float32) if c.dtype.kind == "f" else c for name, c in columns.items()}
         columns |= question.attributes
         labels = label(self.purchases, len(events.users), cut, question.days, question.horizon)
         everyone = Sample(
             np.arange(len(events.users)),
-            np.full(len(events.users), cut.moment),
+            np.full(len(events.users), cut.time),
             columns,
             labels,
             first_baskets(self.purchases, labels, len(question.categories)),

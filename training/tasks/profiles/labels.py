@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from personalization.core.events import Codes, Events
 from personalization.features.lifetime import is_purchase, is_return, net_value
 from personalization.features.orders import orders_of
-from training.io.cuts import DAY_MS, Cut
+from personalization.features.window import DAY_MS
+from training.io.point_in_time import Cut
 
 Numbers = NDArray[np.float32]
 
@@ -106,30 +107,30 @@ def label(purchases: Purchases, users: int, cut: Cut, days: Sequence[int], horiz
     days      ends of the K intervals, ascending; the first begins at the cut
     horizon   days over which spend is counted
     """
-    known = (purchases.timestamp < cut.limit) & (purchases.received_at < cut.limit)
-    after = np.flatnonzero((purchases.timestamp >= cut.moment) & known)
+    known = (purchases.timestamp < cut.label_end) & (purchases.received_at < cut.label_end)
+    after = np.flatnonzero((purchases.timestamp >= cut.time) & known)
     bought = after[purchases.bought[after]]
     first = np.full(users, -1, dtype=np.int64)
     first[purchases.user[bought[::-1]]] = bought[::-1]  # sorted by time, so written last is first bought
     waited = np.full(users, np.inf)
     buyers = first >= 0
-    waited[buyers] = (purchases.timestamp[first[buyers]] - cut.moment) / DAY_MS
+    waited[buyers] = (purchases.timestamp[first[buyers]] - cut.time) / DAY_MS
     ends = np.asarray(days, dtype=np.float64)
     starts = np.concatenate([[0.0], ends[:-1]])
-    seen = np.clip((cut.window_days - starts) / (ends - starts), 0.0, 1.0)
-    seen[cut.window_days >= ends - _HOUR] = 1.0
+    seen = np.clip((cut.label_days - starts) / (ends - starts), 0.0, 1.0)
+    seen[cut.label_days >= ends - _HOUR] = 1.0
     exposure = np.where(waited[:, None] >= starts, seen, 0.0)
     event = (waited[:, None] >= starts) & (waited[:, None] < ends)
-    counted = after[purchases.timestamp[after] < cut.moment + horizon * DAY_MS]
+    counted = after[purchases.timestamp[after] < cut.time + horizon * DAY_MS]
     spend = np.bincount(purchases.user[counted], weights=purchases.value[counted], minlength=users)
-    made = (purchases.order_time >= cut.moment) & (purchases.order_time < cut.limit)
-    user, age = purchases.order_user[made], (purchases.order_time[made] - cut.moment) / DAY_MS
+    made = (purchases.order_time >= cut.time) & (purchases.order_time < cut.label_end)
+    user, age = purchases.order_user[made], (purchases.order_time[made] - cut.time) / DAY_MS
     orders = np.stack([np.bincount(user[age < end], minlength=users) for end in ends], axis=1)
     return Labels(
         exposure.astype(np.float32),
         event.astype(np.float32),
         spend.astype(np.float32),
-        np.full(users, cut.window_days, dtype=np.float32),
+        np.full(users, cut.label_days, dtype=np.float32),
         orders.astype(np.float32),
         first,
     )

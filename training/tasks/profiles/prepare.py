@@ -19,8 +19,9 @@ from personalization.core.events import Events
 from personalization.features.lifetime import is_purchase
 from personalization.profiles.predict import ATTRIBUTE_PREFIX
 from training.bundle_writer import fingerprint
-from training.io.cuts import Cut, Cuts, choose_cuts
-from training.io.sources import read_attributes, read_categories, read_id_map, read_interactions
+from training.io.interactions import read_interactions
+from training.io.point_in_time import Cut, TemporalSplit, temporal_split
+from training.io.tables import read_attributes, read_categories, read_id_map
 from training.tasks.profiles.columns import decide_features
 from training.tasks.profiles.examples import LabelSpec, Sample, Sampler, stack
 from training.tasks.profiles.labels import frequent_categories
@@ -45,7 +46,7 @@ class PreparedProfiles:
     """
 
     question: LabelSpec
-    cuts: Cuts
+    cuts: TemporalSplit
     encoder: TableEncoder
     train: Sample
     valid: Sample
@@ -68,7 +69,7 @@ def prepare_profiles(data: ProfileData, now: datetime | None = None) -> Prepared
         raise InvalidInput(f"expected events of type purchase, to learn who will buy; received {kinds}")
     category_of_item = read_categories(data.items) if data.items else {}
     events = events.with_categories(category_of_item)
-    cuts = choose_cuts(
+    cuts = temporal_split(
         int(events.timestamp.min()),
         int(events.timestamp.max()),
         zone,
@@ -119,7 +120,7 @@ def _read(data: ProfileData, user_ids: Mapping[str, str], now: datetime | None) 
     return events.sorted(), report, sources.currency
 
 
-def _thinned(cuts: Cuts, users: int, max_rows: int) -> Cuts:
+def _thinned(cuts: TemporalSplit, users: int, max_rows: int) -> TemporalSplit:
     """Fewer training cuts where users × cuts are too many rows: evenly spread, the newest among them."""
     most = max(2, max_rows // max(users, 1))
     if len(cuts.train) <= most:
@@ -129,7 +130,7 @@ def _thinned(cuts: Cuts, users: int, max_rows: int) -> Cuts:
     return replace(cuts, train=train, validation=train if cuts.by_user else cuts.validation)
 
 
-def _split(sampler: Sampler, cuts: Cuts, users: int, seed: int) -> tuple[Sample, Sample]:
+def _split(sampler: Sampler, cuts: TemporalSplit, users: int, seed: int) -> tuple[Sample, Sample]:
     train = stack([sampler.at(cut) for cut in cuts.train])
     if not cuts.by_user:
         return train, stack([sampler.at(cut) for cut in cuts.validation])

@@ -84,7 +84,7 @@ def _cuts(cuts: dict[str, Any]) -> str:
         ["test", cuts["test"] or "none"],
     ]
     note = "Features see what was known before a cut, labels what came after it."
-    return section("Cuts in time", table(["", ""], rows), note)
+    return section("TemporalSplit in time", table(["", ""], rows), note)
 
 
 def _features(prepared: PreparedProfiles, importance: Sequence[Importance]) -> str:

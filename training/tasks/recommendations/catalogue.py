@@ -24,7 +24,7 @@ from personalization.recommendations.item_content import (
     split,
 )
 from personalization.recommendations.sparse import NeighborMatrix
-from training.io.sources import chunks
+from training.io.tables import read_chunks
 
 _NO_CONTENT: Final = frozenset({ITEM_ID, "created_at", "in_stock"})  # they change, or say nothing about taste
 _KNOWN_KIND: Final = {"category": WORD, "brand": WORD, "parent_id": WORD, "price": NUMBER, "title": TEXT}
@@ -65,7 +65,7 @@ def read_catalogue(used: Sequence[str], path: Path | None, mapping: Mapping[str,
         return TrainingItems(items)
     place = {item: code for code, item in enumerate(items)}
     parts: list[tuple[list[int], Mapping[str, Sequence[Any]], list[int]]] = []
-    for chunk, _, _ in chunks(path, (ITEM_ID,), mapping=mapping):
+    for chunk, _, _ in read_chunks(path, (ITEM_ID,), mapping=mapping):
         codes, rows = [], []
         for row, word in enumerate(cells.words(chunk[ITEM_ID])):
             if word:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from training.bundle_writer import fingerprint
-from training.io.sources import read_interactions
+from training.io.interactions import read_interactions
 from training.tasks.recommendations.catalogue import TrainingItems, read_catalogue
 from training.tasks.recommendations.interaction_log import InteractionLog, make_log
 from training.tasks.recommendations.options import RecommendationData

@@ -17,7 +17,7 @@ from personalization.core.errors import InvalidInput
 from training.bundle_writer import fingerprint
 from training.evaluation.importance import column_places
 from training.fitting import Examples
-from training.io.flat_table import FlatTable, read_table
+from training.io.tables import FlatTable, read_flat_table
 from training.tasks.tabular.columns import ColumnDecision, decide_columns, is_key
 from training.tasks.tabular.labels import Label, apply_label, parse_label
 from training.tasks.tabular.leaks import AWAY, single_column_auc
@@ -60,7 +60,7 @@ class PreparedTable:
 
 def prepare_table(options: TableOptions) -> PreparedTable:
     """Raises `InvalidInput` for whatever the user can put right: no such column, a label of three values, too few rows."""
-    table = read_table(options.table, options.mapping)
+    table = read_flat_table(options.table, options.mapping)
     if options.label not in table.columns:
         names = ", ".join(repr(name) for name in list(table.columns)[:20])
         raise InvalidInput(f"expected a label column {options.label!r} in {options.table.name}; its columns are {names}")
@@ -140,7 +140,7 @@ def _other(
     """Examples of a validation or test file, read as the training table was."""
     if path is None:
         return None
-    table = read_table(path, options.mapping)
+    table = read_flat_table(path, options.mapping)
     if options.label not in table.columns:
         raise InvalidInput(f"expected the label column {options.label!r} in the {name} table {path.name}")
     label = apply_label(options.label, table.columns[options.label], like)

@@ -9,7 +9,7 @@ import pytest
 
 from personalization.features import Window
 from tests.diary import CUT, DAY_MS, diary
-from training.io.cuts import Cut
+from training.io.point_in_time import Cut
 from training.tasks.profiles.examples import LabelSpec, Sample, Sampler, stack
 
 WHOLE = Cut(CUT, CUT + 100 * DAY_MS)
@@ -76,7 +76,7 @@ def test_rows_of_several_cuts_are_stacked_in_order() -> None:
     sampler = Sampler(diary(PAST + FUTURE), question())
     early = Cut(CUT - 10 * DAY_MS, CUT)
     rows = stack([sampler.at(early), sampler.at(WHOLE)])
-    assert rows.cut.tolist() == [early.moment, WHOLE.moment, WHOLE.moment]
+    assert rows.cut.tolist() == [early.time, WHOLE.time, WHOLE.time]
     # Before the early cut only ann is known; bob's first purchase is nobody's label there.
     assert rows.columns["recency_purchase_days"].tolist() == pytest.approx([10.0, 20.0, 5.0], abs=1e-4)
     assert rows.labels.seen_days.tolist() == [10.0, 100.0, 100.0]

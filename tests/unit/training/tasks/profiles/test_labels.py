@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from personalization.features.window import DAY_MS
 from tests.diary import CUT, diary
-from training.io.cuts import DAY_MS, Cut
+from training.io.point_in_time import Cut
 from training.tasks.profiles.labels import (
     Labels,
     bought_within,

@@ -16,7 +16,8 @@ import pytest
 
 from personalization.core.errors import InvalidInput
 from personalization.core.events import EVENT_COLUMNS, Events
-from training.io.sources import read_attributes, read_categories, read_id_map, read_interactions
+from training.io.interactions import read_interactions
+from training.io.tables import read_id_map
 
 NOW = datetime(2025, 7, 1, tzinfo=UTC)
 HEADER = "user_id,item_id,event_type,timestamp,order_id,event_value\n"
@@ -154,21 +155,3 @@ def test_no_usable_row_says_why(tmp_path: Path) -> None:
     file = write(tmp_path / "a.csv", HEADER + "ann,tea,purchase,soon,,\n")
     with pytest.raises(InvalidInput, match=r"timestamp: expected RFC 3339 or unix time \(1 rows\)"):
         read_interactions([file], now=NOW)
-
-
-def test_categories_and_attributes_are_read_by_id(tmp_path: Path) -> None:
-    items = write(tmp_path / "items.csv", "sku,item_category\ntea1,tea\ncup1,\npot1,pots\n")
-    assert read_categories(items) == {"tea1": "tea", "pot1": "pots"}
-    users = write(tmp_path / "users.csv", "user_id,Age Group,region\nc7,30-39,north\nzoe,50-59,south\n")
-    found = read_attributes(users, ["bob", "ann"], user_ids={"c7": "ann"})
-    assert {name: column.tolist() for name, column in found.items()} == {
-        "age_group": [None, "30-39"],
-        "region": [None, "north"],
-    }
-
-
-def test_an_id_map_must_be_unambiguous(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="one for two users"):
-        read_id_map(write(tmp_path / "a.csv", "cookie,user_id\nc7,ann\nc7,bob\n"))
-    with pytest.raises(InvalidInput, match="user_id and one other id"):
-        read_id_map(write(tmp_path / "b.csv", "cookie,phone,user_id\nc7,1,ann\n"))
