@@ -17,7 +17,6 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -36,6 +35,7 @@ from sklearn.metrics import roc_auc_score  # noqa: E402
 from benchmarks import journey  # noqa: E402
 from benchmarks.report import publish  # noqa: E402
 from personalization.ads.features import Ads  # noqa: E402
+from personalization.core import cells  # noqa: E402
 from personalization.core.encoder import TableEncoder  # noqa: E402
 from personalization.features import Window  # noqa: E402
 from training.baselines.binary import _Design, _side_by_side  # noqa: E402
@@ -88,7 +88,7 @@ def task() -> CouponTask:
     log = read_impressions(data.impressions, zone=zone)
     ads = Ads.from_table(ad_columns(log.ads, read_ads(data)), len(log.ads), None, zone)
     ads = replace(ads, items=[products().get(str(ad), []) for ad in ads.ids])
-    cut, end = (int(datetime.fromisoformat(day).replace(tzinfo=zone).timestamp() * 1000) for day in (CUT, END))
+    cut, end = cells.timestamps([CUT, END], zone)[0].tolist()
     starts, ends = ads.starts[log.ad], ads.ends[log.ad]
     histories = ImpressionSources(
         events=users_events(data, log.users).with_categories(read_categories(journey.table("items"))),

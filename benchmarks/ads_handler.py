@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import report, shop
+from personalization.core.time import DAY_SECONDS
 from personalization.features import FEATURES
 
 NAME: Final = "ads_handler"
@@ -23,7 +24,7 @@ USERS: Final[dict[str, dict[str, Any]]] = {
     "ready features": {"features": dict.fromkeys(FEATURES, 1.0) | {"preferred_category": "GROCERY"}},
     "50 events": {
         "events": [
-            {"item_id": f"i{n}", "event_type": "purchase", "timestamp": 1_767_000_000 + 86_400 * n, "event_value": 3.5}
+            {"item_id": f"i{n}", "event_type": "purchase", "timestamp": 1_767_000_000 + DAY_SECONDS * n, "event_value": 3.5}
             for n in range(50)
         ]
     },

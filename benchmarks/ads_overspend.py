@@ -20,9 +20,9 @@ from personalization.ads import Traffic
 from personalization.ads.budgets import Account, Charge, Committed, MemoryBudgets, to_money, to_nanos
 from personalization.ads.pacing import pace
 from personalization.ads.terms import CPC
+from personalization.core.time import DAY_SECONDS
 
 MIDNIGHT: Final = 1_790_035_200  # a Tuesday, 00:00 UTC
-DAY: Final = 86_400
 
 Numbers = NDArray[np.float64]
 
@@ -54,7 +54,9 @@ def click_overspend(
             if paced:
                 spent = to_money(counters.standings([account])["c", ""].committed)
                 moment = int(now[0] * 1000)
-                part = pace(spent, float(clicks), Traffic(), MIDNIGHT * 1000, (MIDNIGHT + DAY) * 1000, moment, "throttle")
+                part = pace(
+                    spent, float(clicks), Traffic(), MIDNIGHT * 1000, (MIDNIGHT + DAY_SECONDS) * 1000, moment, "throttle"
+                )
                 if random.random() >= part.participation:
                     continue
             if isinstance(counters.commit(f"d{n}", [charge]), Committed) and random.random() < chance:
@@ -73,7 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args([] if arguments is None else arguments)
     rows = []
     for name, seconds, paced in (
-        ("paced over a day", DAY, True), ("over half a day", DAY, False), ("within ten minutes", 600, False)
+        ("paced over a day", DAY_SECONDS, True), ("over half a day", DAY_SECONDS, False), ("within ten minutes", 600, False)
     ):  # fmt: skip
         billed, delivered = click_overspend(options.campaigns, 400, seconds, paced, np.random.default_rng(7))
         rows.append(

@@ -28,9 +28,9 @@ from personalization.ads.budgets import Account, MemoryBudgets, to_money, to_nan
 from personalization.ads.decision import AuctionRequest, AuctionResult, run_auction
 from personalization.ads.pacing import Control
 from personalization.ads.terms import CPC, CPM
+from personalization.core.time import DAY_SECONDS
 
 MIDNIGHT: Final = 1_790_035_200  # a Tuesday, 00:00 UTC
-DAY: Final = 86_400
 CAMPAIGNS: Final = 10
 HOURS: Final = 1 + 0.8 * np.sin((np.arange(24) - 9) / 24 * 2 * np.pi)  # most at three in the afternoon
 FORECAST: Final = Traffic(np.tile(HOURS, 7).tolist())
@@ -98,7 +98,7 @@ def spend(day: Day, control: Control | None, random: np.random.Generator) -> Spe
     counters = MemoryBudgets(lambda: now[0])
     rows = [
         {"ad_id": f"a{c}", "campaign_id": f"c{c}", "bid": day.bid[c], "billing": day.billing[c], "budget": day.budget[c],
-         "starts_at": MIDNIGHT, "ends_at": MIDNIGHT + DAY}
+         "starts_at": MIDNIGHT, "ends_at": MIDNIGHT + DAY_SECONDS}
         for c in range(CAMPAIGNS)
     ]  # fmt: skip
     ads, slots = Candidates.from_rows(rows), [Slot("s")]

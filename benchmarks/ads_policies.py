@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -28,6 +27,7 @@ from benchmarks import journey
 from benchmarks.report import publish
 from personalization import features
 from personalization.ads import Candidates, PredictedRates, value_of_own
+from personalization.core import cells
 from personalization.features import Window
 from training.evaluation.off_policy_estimators import LoggedActions, TargetPolicy, estimate
 from training.io.interactions import read_interactions
@@ -79,8 +79,7 @@ def population() -> Population:
     events = read_interactions([journey.table("interactions")]).events
     parts = []
     for cut in CUTS:
-        moment = int(datetime.fromisoformat(cut).replace(tzinfo=UTC).timestamp() * 1000)
-        columns = features.compute(events, moment, Window(), ZoneInfo("America/New_York"))
+        columns = features.compute(events, int(cells.timestamps([cut])[0][0]), Window(), ZoneInfo("America/New_York"))
         parts.append(np.column_stack([columns[name] for name in features.FEATURES]))
     raw = np.concatenate(parts)
     names = [n for n in range(raw.shape[1]) if len(np.unique(raw[:, n][np.isfinite(raw[:, n])])) > 1]

@@ -35,6 +35,7 @@ from benchmarks.report import publish
 from personalization.bundles.bundle import Bundle, load_bundle
 from personalization.catalog.contents import empty
 from personalization.catalog.rows import parse_items
+from personalization.core.time import DAY_SECONDS
 from personalization.recommendations import from_items
 from personalization.recommendations.cold_start_items import CONTENT_JSON
 from personalization.recommendations.item_content import ContentColumn, item_features
@@ -145,7 +146,7 @@ def train(shop: Shop, directory: Path, seed: int) -> None:
             writer.writerow(("user_id", "item_id", "event_type", "timestamp"))
             for user, history in enumerate(shop.histories):
                 known = [item for item in history if item not in shop.cold]
-                writer.writerows((user, item, "purchase", 1_400_000_000 + 86_400 * n) for n, item in enumerate(known))
+                writer.writerows((user, item, "purchase", 1_400_000_000 + DAY_SECONDS * n) for n, item in enumerate(known))
         with items.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream)
             writer.writerow(("item_id", *shop.table))

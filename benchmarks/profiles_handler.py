@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from benchmarks import report, shop
 from personalization.bundles.bundle import Bundle
+from personalization.core.time import DAY_SECONDS
 from personalization.features import FEATURES
 from training.runtime import prepare
 
 NOW = 1_795_500_000.0
-DAY = 86_400
 
 
 class OnKeras(Bundle):
@@ -62,7 +62,7 @@ def requests() -> dict[str, dict[str, Any]]:
             {
                 "item_id": f"i{n % 97}",
                 "event_type": "purchase" if n % 5 == 0 else "view_item",
-                "timestamp": int(NOW) - n * DAY // 4,
+                "timestamp": int(NOW) - n * DAY_SECONDS // 4,
                 "event_value": 3.5 if n % 5 == 0 else None,
             }
             for n in range(count)

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.report import publish
+from personalization.core.time import DAY_MS
 
 NAME: Final = "recommendations_scale"
 START_MS: Final = 1_700_000_000_000
@@ -67,7 +68,7 @@ def write_log(path: Path, size: int, seed: int = 0) -> tuple[int, int]:
         random.random(total) < 0.6, (2 * step + user) % GROUP, (GROUP * random.random(total) ** 2).astype(np.int64)
     )
     item = group * GROUP + place
-    time = START_MS + (step * 86_400_000 * 3 + random.integers(0, 86_400_000, total) + random.integers(0, 10**10, users)[user])
+    time = START_MS + (step * DAY_MS * 3 + random.integers(0, DAY_MS, total) + random.integers(0, 10**10, users)[user])
     columns = {
         "user_id": pa.array(user).cast(pa.string()),
         "item_id": pa.array(item).cast(pa.string()),

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from personalization.bundles.bundle import BUNDLE_JSON, FORMAT, MODEL_ONNX, file_sha256, load_bundle
 from personalization.core.encoder import TableEncoder
 from personalization.core.schema import job_of
+from personalization.core.time import format_timestamp
 from training.export import open_session
 from training.runtime import peak_memory_mb
 
@@ -75,7 +76,7 @@ def write_bundle(
         "job": job_of(name),
         "kind": kind,
         "model": model,
-        "created_at": (created_at or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "created_at": format_timestamp(int((created_at or datetime.now(UTC)).timestamp() * 1000), "seconds"),
         "timezone": str(encoder.zone) if encoder else "UTC",
         "columns": encoder.to_json() if encoder else [],
         **graph_interface(directory / MODEL_ONNX),

@@ -7,17 +7,19 @@ import gzip
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from local import REPOSITORY
 from local.tour.commands import run_module
+from personalization.core import cells
+from personalization.core.time import DAY_MS, format_timestamp
 
 DATA: Final = REPOSITORY / "build" / "data"
 TIMEZONE: Final = "America/New_York"  # of the shop
 _ONE_IN: Final = 10  # households go into the file to drop
-_WEEK: Final = timedelta(weeks=1)
+_WEEK_MS: Final = 7 * DAY_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +88,11 @@ def spoilt_file(interactions: Path, target: Path, now: datetime | None = None) -
         columns = next(reader)
         user, timestamp = columns.index("user_id"), columns.index("timestamp")
         rows = [row for row in reader if int(row[user]) % _ONE_IN == 0]
-    newest = max(datetime.fromisoformat(row[timestamp]) for row in rows)
-    weeks = ((now or datetime.now(UTC)) - newest) // _WEEK
+    moments, _ = cells.timestamps([row[timestamp] for row in rows])
+    weeks = (int((now or datetime.now(UTC)).timestamp() * 1000) - int(moments.max())) // _WEEK_MS
     lines = []
-    for row in rows:
-        moment = datetime.fromisoformat(row[timestamp]) + weeks * _WEEK
-        row[timestamp] = moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+    for row, moment in zip(rows, moments.tolist(), strict=True):
+        row[timestamp] = format_timestamp(moment + weeks * _WEEK_MS, "seconds")
         lines.append(_csv_line(row).encode())
     counts = Counter(row[user] for row in rows)
     household = sorted(counts, key=lambda one: (counts[one], one))[len(counts) // 2]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from local.stack import Stack
 from local.tour.data import Planted, Tables
 from local.tour.show import Show
+from personalization.core.time import DAY_MS, format_timestamp
 
 
 class UnexpectedAnswer(Exception):
@@ -59,6 +60,5 @@ class Tour:
 
 def purchase(days_ago: float, item: str) -> dict[str, Any]:
     """An event of somebody who bought an item so many days ago."""
-    moment = datetime.now(UTC) - timedelta(days=days_ago)
-    timestamp = moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+    timestamp = format_timestamp(round(time.time() * 1000 - days_ago * DAY_MS), "seconds")
     return {"item_id": item, "event_type": "purchase", "timestamp": timestamp, "event_value": 24.9, "quantity": 2}

@@ -12,8 +12,8 @@ from personalization.ads.budgets import Account, Budgets, Charge
 from personalization.ads.budgets.counters import CounterTable
 from personalization.ads.budgets.exposure_store import ExposureStore
 from personalization.ads.budgets.settlement import ad_outcomes, settle
-from personalization.core.cells import MISSING_TIME
 from personalization.core.schema import EVENT_CODE
+from personalization.core.time import MISSING_TIME
 from personalization.state import StateStore
 from tests.support import Clock
 

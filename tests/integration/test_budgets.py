@@ -23,9 +23,9 @@ from personalization.ads.budgets import (
     Settlement,
     to_nanos,
 )
-from personalization.ads.budgets.accounts import MINUTE_MS
 from personalization.ads.terms import CPA, CPC, CPM, Billing
 from personalization.core.errors import StateUnavailable
+from personalization.core.time import MINUTE_MS
 from tests.support import Clock
 
 if TYPE_CHECKING:

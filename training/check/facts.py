@@ -26,6 +26,7 @@ from personalization.core.schema import (
     USERS,
     table_kind,
 )
+from personalization.core.time import MISSING_TIME
 from personalization.data import SeenIds, open_table, parse_events
 from training.io.parquet import is_parquet, open_parquet
 from training.io.tables import mapping_for
@@ -126,7 +127,7 @@ def _interactions(facts: Facts, columns: Mapping[str, Sequence[Any]], rows: int)
 
 def _impressions(facts: Facts, columns: Mapping[str, Sequence[Any]], rows: int) -> None:
     moments = cells.timestamps(columns["timestamp"])[0]
-    known = moments[moments != cells.MISSING_TIME]
+    known = moments[moments != MISSING_TIME]
     facts.found |= {name: len(set(cells.words(columns[f"{name[:-1]}_id"]))) for name in ("users", "ads")}
     for name in ("click", "conversion"):
         values = cells.numbers(columns[name])[0] if name in columns else np.zeros(0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from personalization.core.schema import ADS, FLAT, IMPRESSIONS, INTERACTIONS, ITEMS, USERS
-from personalization.features.window import DAY_MS
+from personalization.core.time import DAY_MS
 from training.check.facts import Facts
 from training.io.point_in_time import MIN_HISTORY_DAYS
 

@@ -7,10 +7,10 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from personalization.core.errors import InvalidInput
 from personalization.core.schema import IMPRESSIONS
+from personalization.core.time import parse_timestamp, parse_timezone
 from training.cli.train import mapping
 
 
@@ -86,10 +86,8 @@ def moment(text: str, timezone: str) -> int:
 
     A date is the moment before it begins, as a training cut is: files that know days only have their events at midnight.
     """
-    from personalization.core import cells
-
-    moments, bad = cells.timestamps([text], ZoneInfo(timezone))
-    if bad or moments[0] == cells.MISSING_TIME:
+    parsed = parse_timestamp(text, parse_timezone(timezone))
+    if parsed is None:
         raise InvalidInput(f"expected --as-of as a date or time (2026-01-31, 2026-01-31T12:00:00Z), received {text!r}")
     is_day = len(text.strip()) == len("2026-01-31")
-    return int(moments[0]) - is_day
+    return parsed - is_day

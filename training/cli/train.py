@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 
 from personalization.core.errors import InvalidInput
 from personalization.core.schema import JOBS
+from personalization.core.time import parse_timezone
 from personalization.data import parse_mapping
 from training.cli import raw
 
@@ -135,10 +136,8 @@ def _count(text: str) -> int:
 
 
 def _timezone(text: str) -> str:
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
     try:
-        ZoneInfo(text)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise argparse.ArgumentTypeError(f"expected a time zone such as Europe/Berlin, received {text!r}") from None
+        parse_timezone(text)
+    except InvalidInput as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     return text

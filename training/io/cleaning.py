@@ -9,10 +9,10 @@ from typing import Final
 import numpy as np
 
 from personalization.core.events import Events
+from personalization.core.time import DAY_MS, DAY_SECONDS
 from personalization.features.lifetime import is_purchase
 
-_DAY_MS: Final = 86_400_000
-_LONGEST_VIEW_SECONDS: Final = 86_400.0
+_LONGEST_VIEW_SECONDS: Final = float(DAY_SECONDS)
 # Before web shops: a clock that was never set, or a zero that stands for "unknown".
 _OLDEST_MS: Final = int(datetime(1990, 1, 1, tzinfo=UTC).timestamp() * 1000)
 
@@ -30,7 +30,7 @@ def clean(events: Events, now: datetime) -> tuple[Events, dict[str, int]]:
           events lie behind it the clock is doubted, not the events
     """
     counts: dict[str, int] = {}
-    future = events.timestamp > int(now.timestamp() * 1000) + _DAY_MS
+    future = events.timestamp > int(now.timestamp() * 1000) + DAY_MS
     if future.mean() > 0.5:
         future[:] = False
     ancient = events.timestamp < _OLDEST_MS

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.core.errors import InvalidInput
-from personalization.features.window import DAY_MS
+from personalization.core.time import DAY_MS, HOUR_MS
 
 MIN_HISTORY_DAYS: Final = 28
 # Features look back 91 days. Cuts with less history are left out where at least `_ENOUGH_CUTS` others remain.
@@ -26,7 +26,7 @@ STEP_DAYS: Final = 8
 MAX_TRAINING_CUTS: Final = 40
 _MIN_LABEL_DAYS: Final = 7
 _GOOD_LABEL_DAYS: Final = 28
-_HOUR_MS: Final = 3_600_000  # a day is an hour short where daylight saving begins
+
 
 Times = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -132,7 +132,7 @@ def temporal_split(
         test_time = start_of_day(day, zone)
         if cutoff is None:
             notes.append(f"cutoff {day}: the newest day minus the horizon of {horizon} days")
-        if test_time + horizon * DAY_MS <= end + _HOUR_MS:
+        if test_time + horizon * DAY_MS <= end + HOUR_MS:
             test = Cut(test_time, end)
         else:
             notes.append(f"no test: the data ends less than {horizon} days after the cutoff {day}")

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from personalization.ads.exposure import Exposure, ExposureLog
 from personalization.ads.features import Ads, describe, request_context, split
 from personalization.core import csr
-from personalization.core.cells import MISSING_TIME
 from personalization.core.csr import CsrMatrix, dot
 from personalization.core.events import empty_events
+from personalization.core.time import MISSING_TIME
 from personalization.features import FEATURES, Window
 from tests.support import DAY_MS, events_of
 from training.tasks.ads.impressions import Impressions

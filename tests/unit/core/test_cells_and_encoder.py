@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -13,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personalization.core import cells
-from personalization.core.encoder import Column, TableEncoder, bucket_code, zone_offset
+from personalization.core.encoder import Column, TableEncoder, bucket_code
+from personalization.core.time import MISSING_TIME
 
 ANYTHING = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.lists(st.integers(), max_size=2)
@@ -71,7 +71,7 @@ def test_a_time_without_offset_is_the_shops() -> None:
 def test_what_is_no_time_is_named(cell: Any) -> None:
     values, bad = cells.timestamps(["2017-10-01", cell, ""])
     assert bad == [1]
-    assert values.tolist() == [MOMENT, cells.MISSING_TIME, cells.MISSING_TIME]
+    assert values.tolist() == [MOMENT, MISSING_TIME, MISSING_TIME]
 
 
 @given(st.lists(ANYTHING, max_size=10))
@@ -132,10 +132,3 @@ def test_any_cells_give_tensors_within_bounds(column: list[Any]) -> None:
 
 def test_the_encoder_survives_its_json() -> None:
     assert TableEncoder.from_json(ENCODER.to_json()).columns == ENCODER.columns
-
-
-def test_zone_offset_follows_daylight_saving() -> None:
-    berlin = ZoneInfo("Europe/Berlin")
-    summer = int(datetime(2026, 7, 1, tzinfo=UTC).timestamp() * 1000)
-    winter = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp() * 1000)
-    assert zone_offset(np.array([summer, winter]), berlin).tolist() == [7_200_000, 3_600_000]

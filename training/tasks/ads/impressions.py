@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 
 from personalization.ads.exposure import ExposureLog
 from personalization.core import cells
-from personalization.core.cells import MISSING_TIME
 from personalization.core.errors import InvalidInput
 from personalization.core.events import Interner
 from personalization.core.schema import AD_ID, IMPRESSIONS, TIMESTAMP, USER_ID
+from personalization.core.time import DAY_MS, MISSING_TIME
 from training.io.tables import read_chunks
 
-DAY_MS: Final = 86_400_000
 # Without a word on when clicks and conversions came: days after which they are taken to be all there.
 CLICK_DAYS: Final = 1.0
 CONVERSION_DAYS: Final = 7.0

@@ -19,12 +19,13 @@ from personalization.core.encoder import TableEncoder
 from personalization.core.errors import InvalidInput
 from personalization.core.events import Events, empty_events
 from personalization.core.schema import AD_ID, ITEM_ID
+from personalization.core.time import DAY_MS
 from training.bundle_writer import fingerprint
 from training.io.interactions import read_interactions
 from training.io.tables import read_attributes, read_chunks
 from training.tasks.ads.columns import decide
 from training.tasks.ads.heads import AdTasks
-from training.tasks.ads.impressions import DAY_MS, Impressions, attribution_window, read_impressions
+from training.tasks.ads.impressions import Impressions, attribution_window, read_impressions
 from training.tasks.ads.model import Place, places_of, tasks_of
 from training.tasks.ads.options import AdData
 from training.tasks.ads.rows import ImpressionSources, described

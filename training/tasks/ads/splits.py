@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from training.tasks.ads.impressions import DAY_MS, Impressions
+from personalization.core.time import DAY_MS
+from training.tasks.ads.impressions import Impressions
 
 _TEST: Final = 0.15
 _VALIDATION: Final = 0.15

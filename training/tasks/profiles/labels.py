@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.core.events import Codes, Events
+from personalization.core.time import DAY_MS
 from personalization.features.lifetime import is_purchase, is_return, net_value
 from personalization.features.orders import orders_of
-from personalization.features.window import DAY_MS
 from training.io.point_in_time import Cut
 
 Numbers = NDArray[np.float32]

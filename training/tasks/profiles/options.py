@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from personalization.core.schema import HAZARD_DAYS
+from personalization.core.time import parse_timezone
 from personalization.features import Window
 from training.fitting import FitOptions
-from training.io.timezones import zone_named
 from training.networks.tabular import TabularConfig
 
 BASE_RATE: Final = "base-rate"
@@ -65,7 +65,7 @@ class ProfileData:
     @property
     def zone(self) -> tzinfo:
         """Raises `InvalidInput` for a name that the time zone database does not have."""
-        return zone_named(self.timezone)
+        return parse_timezone(self.timezone)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from personalization.recommendations.history import DAY_MS
+from personalization.core.time import DAY_MS
 from personalization.recommendations.sparse import NeighborMatrix
 from training.tasks.recommendations.interaction_log import InteractionLog
 

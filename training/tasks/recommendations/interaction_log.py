@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from personalization.core.errors import InvalidInput
 from personalization.core.events import Events
 from personalization.core.schema import EVENT_CODE, REFUND, SEARCH
+from personalization.core.time import DAY_MS
 from personalization.features.window import Window
-from personalization.recommendations.history import DAY_MS, BasketPace, InteractionHistory
+from personalization.recommendations.history import BasketPace, InteractionHistory
 
 _NOT_WANTED: Final = (EVENT_CODE[REFUND], EVENT_CODE[SEARCH])
 

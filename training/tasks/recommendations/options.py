@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import date, tzinfo
 from pathlib import Path
 
+from personalization.core.time import parse_timezone
 from personalization.features.window import Window
-from training.io.timezones import zone_named
 from training.networks.sequence import SequenceConfig
 from training.tasks.recommendations.fitting import SequenceFitOptions
 from training.tasks.recommendations.splits import TEMPORAL
@@ -44,7 +44,7 @@ class RecommendationData:
     @property
     def zone(self) -> tzinfo:
         """Raises `InvalidInput` for a name that the time zone database does not have."""
-        return zone_named(self.timezone)
+        return parse_timezone(self.timezone)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from personalization.core.time import DAY_MS
 from personalization.recommendations.components import padded_codes
-from personalization.recommendations.history import DAY_MS, InteractionHistory
+from personalization.recommendations.history import InteractionHistory
 from training.tasks.recommendations.interaction_log import InteractionLog
 
 # `padded_codes`, and for each place an item of the next basket, int64 (N, L), −1 where padded.

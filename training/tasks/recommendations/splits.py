@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.core.errors import InvalidInput
+from personalization.core.time import DAY_MS
 from personalization.features.window import Window
-from personalization.recommendations.history import DAY_MS, InteractionHistory
+from personalization.recommendations.history import InteractionHistory
 from training.tasks.recommendations.interaction_log import InteractionLog
 
 LEAVE_ONE_OUT: Final = "leave-one-out"

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
 from personalization.core.encoder import DATE_PARTS, TableEncoder
 from personalization.core.errors import InvalidInput
+from personalization.core.time import parse_timezone
 from training.bundle_writer import fingerprint
 from training.evaluation.importance import column_places
 from training.fitting import Examples
@@ -75,9 +75,8 @@ def prepare_table(options: TableOptions) -> PreparedTable:
     print_ = fingerprint(options.files)
     salt = hashlib.blake2b(f"{print_}/{options.seed}".encode(), digest_size=16).hexdigest()
     decisions = decide_columns({name: _pick(cells, parts[0]) for name, cells in columns.items()}, len(parts[0]), salt=salt)
-    zone = ZoneInfo(options.timezone) if options.timezone != "UTC" else None
     used = tuple(decision.column for decision in decisions if decision.column)
-    encoder = TableEncoder(used, zone) if zone else TableEncoder(used)
+    encoder = TableEncoder(used, parse_timezone(options.timezone))
     everything, _ = examples_of(encoder, columns, label.values)
     notes += [
         f"the rows are in the order of {name}, and were split at random all the same: --test takes later rows of their own"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from personalization.core.errors import InvalidInput
-from personalization.features.window import DAY_MS
+from personalization.core.time import DAY_MS
 from training.io.point_in_time import (
     MAX_TRAINING_CUTS,
     Cut,

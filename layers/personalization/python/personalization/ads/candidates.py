@@ -16,6 +16,7 @@ from personalization.core.encoder import TableColumns
 from personalization.core.errors import Fault, InvalidInput
 from personalization.core.events import Interner
 from personalization.core.schema import MAX_ID_LENGTH
+from personalization.core.time import MISSING_TIME
 
 _MONEY: Final = ("bid", "value", "cost", "discount", "budget", "frequency_cap", "evidence")
 _TIMES: Final = ("starts_at", "ends_at")
@@ -39,7 +40,7 @@ class Candidates:
     daily           (N,) whether that is for each day, not for the flight (`budget_period`: day or flight)
     frequency_cap   (N,) impressions of the ad that one user may see within the frequency window
     evidence        (N,) impressions that the ad has had, for exploration
-    starts_at, ends_at   (N,) milliseconds, `cells.MISSING_TIME` where open; the end is not part of the flight
+    starts_at, ends_at   (N,) milliseconds, `MISSING_TIME` where open; the end is not part of the flight
     channel, creative    (N,) words, None where the ad has none
     attributes      further columns, as the model may know them
     """
@@ -82,7 +83,7 @@ class Candidates:
         """
         faults: list[Fault] = []
         columns: dict[str, Any] = {name: np.full(rows, np.nan) for name in _MONEY}
-        columns |= {name: np.full(rows, cells.MISSING_TIME) for name in _TIMES}
+        columns |= {name: np.full(rows, MISSING_TIME) for name in _TIMES}
         for name in (name for name in _MONEY if name in table):
             content = table[name]
             columns[name], bad = cells.numbers(content)
@@ -134,13 +135,13 @@ class Candidates:
         np.logical_or.at(daily, self.campaign, self.daily)
         np.minimum.at(starts, self.campaign, self.starts_at)  # an open start is the smallest number
         np.maximum.at(ends, self.campaign, self.ends_at)
-        np.logical_or.at(open_end, self.campaign, self.ends_at == cells.MISSING_TIME)
+        np.logical_or.at(open_end, self.campaign, self.ends_at == MISSING_TIME)
         return [
             CampaignBudget(
                 self.campaigns[code],
                 float(money[code]),
                 bool(daily[code]),
-                None if starts[code] == cells.MISSING_TIME else int(starts[code]),
+                None if starts[code] == MISSING_TIME else int(starts[code]),
                 None if open_end[code] else int(ends[code]),
             )
             for code in np.flatnonzero(np.isfinite(money))

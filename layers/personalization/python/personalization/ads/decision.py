@@ -11,7 +11,6 @@ import numpy as np
 
 from personalization.ads.auction import Decision, decide
 from personalization.ads.budgets.accounts import (
-    DAY_MS,
     Account,
     BudgetStatus,
     CappedUser,
@@ -30,6 +29,7 @@ from personalization.ads.pacing import Control, Pace, Traffic, pace
 from personalization.ads.slots import PositionModel, Slot
 from personalization.ads.terms import BILLINGS, CPM, FREQUENCY_CAP, INELIGIBLE, Auction, Billing
 from personalization.ads.valuation import Valuation
+from personalization.core.time import DAY_MS, DAY_SECONDS
 
 # A decision is made anew without what was refused; after this many times all campaigns with a budget stay out of it.
 ROUNDS: Final = 5
@@ -191,7 +191,7 @@ def _account(stated: CampaignBudget, question: AuctionRequest) -> tuple[Account,
         span = (stated.starts_at, stated.ends_at)
     last = span[1] if span else now + 365 * DAY_MS
     # To the month: an open flight's expiry would otherwise differ from call to call.
-    expires_at = (last // DAY_MS // 30 + 1) * 30 * 86_400 + KEPT_DAYS * 86_400
+    expires_at = (last // DAY_MS // 30 + 1) * 30 * DAY_SECONDS + KEPT_DAYS * DAY_SECONDS
     return Account(stated.campaign_id, to_nanos(stated.money), expires_at, period), span
 
 

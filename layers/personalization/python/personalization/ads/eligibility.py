@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 import numpy as np
 
 from personalization.ads.candidates import Candidates
 from personalization.ads.terms import BUDGET_SPENT, FREQUENCY_CAP, INELIGIBLE, OUT_OF_FLIGHT
 from personalization.ads.valuation import Valuation
-from personalization.core.cells import MISSING_TIME
+from personalization.core.time import MISSING_TIME, format_timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +54,11 @@ def ineligible(candidates: Candidates, worth: Valuation, limits: Limits) -> list
         elif limits.channel is not None and channel is not None and channel != limits.channel:
             out[row] = LossReason(INELIGIBLE, f"made for the channel {channel!r:.40}")
         elif starts != MISSING_TIME and limits.now_ms < starts:
-            out[row] = LossReason(OUT_OF_FLIGHT, f"starts at {_moment(starts)}")
+            out[row] = LossReason(OUT_OF_FLIGHT, f"starts at {format_timestamp(starts, 'seconds')}")
         elif ends != MISSING_TIME and limits.now_ms >= ends:
-            out[row] = LossReason(OUT_OF_FLIGHT, f"ended at {_moment(ends)}")
+            out[row] = LossReason(OUT_OF_FLIGHT, f"ended at {format_timestamp(ends, 'seconds')}")
         elif seen >= cap:  # never of a missing one
             out[row] = LossReason(FREQUENCY_CAP, f"shown {seen} times, at most {cap:g} are allowed")
         elif campaign in spent:
             out[row] = LossReason(BUDGET_SPENT, "the campaign's budget is used up")
     return out
-
-
-def _moment(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

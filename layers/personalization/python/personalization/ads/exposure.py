@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.core.cells import MISSING_TIME
+from personalization.core.time import DAY_MS, MISSING_TIME
 
-DAY_MS = 86_400_000
 Numbers = NDArray[np.float64]
 
 

@@ -20,18 +20,16 @@ from numpy.typing import NDArray
 from personalization import features
 from personalization.ads.exposure import Exposure
 from personalization.core import cells
-from personalization.core.cells import MISSING_TIME
 from personalization.core.csr import CsrMatrix, dot
-from personalization.core.encoder import TableColumns, zone_offset
+from personalization.core.encoder import TableColumns
 from personalization.core.events import Events
+from personalization.core.time import DAY_MS, MISSING_TIME, hour_of_day, local_time, weekday
 from personalization.features import CategoryShares, Lifetime, Window
 from personalization.features.lifetime import is_purchase
 from personalization.profiles.predict import ATTRIBUTE_PREFIX
 
 AD_PREFIX: Final = "ad."
 LIST_SEPARATOR: Final = "|"
-HOUR_MS: Final = 3_600_000
-DAY_MS: Final = 86_400_000
 
 CONTEXT: Final[dict[str, str]] = {
     "hour": "hour of the day, in the shop's zone",
@@ -175,13 +173,13 @@ def describe(
     """
     rows = len(view)
     moments = seen.moments[view]
-    local = moments + zone_offset(moments, zone)
+    local = local_time(moments, zone)
     columns: dict[str, Any] = {name: _picked(content, view) for name, content in seen.columns.items()}
     columns |= {name: _picked(content, ad) for name, content in ads.columns.items()}
     own_channel = columns.get(AD_PREFIX + "channel", [None] * rows)
     columns |= {
-        "hour": (local % DAY_MS // HOUR_MS).astype(np.float64),
-        "weekday": ((local // DAY_MS + 3) % 7).astype(np.float64),
+        "hour": hour_of_day(local).astype(np.float64),
+        "weekday": weekday(local).astype(np.float64),
         "placement": [None] * rows if placement is None else placement,
         "channel": [own if given is None else given for own, given in zip(own_channel, channel or [None] * rows, strict=True)],
         "ad.age_days": _days(moments, ads.starts[ad]),

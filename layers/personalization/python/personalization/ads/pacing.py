@@ -15,10 +15,11 @@ from typing import Final, Literal
 
 import numpy as np
 
-HOUR_MS: Final = 3_600_000
+from personalization.core.time import DAY_MS, HOUR_MS
+
 WEEK_HOURS: Final = 168
 # Monday 00:00; the first day of 1970 was a Thursday.
-_FIRST_MONDAY_MS: Final = 4 * 24 * HOUR_MS
+_FIRST_MONDAY_MS: Final = 4 * DAY_MS
 # How far ahead of its plan a campaign may be: the plan of this share of the flight.
 AHEAD: Final = 1 / 96  # a quarter of an hour of a day
 

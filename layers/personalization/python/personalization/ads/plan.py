@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, tzinfo
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from personalization.core.time import format_timestamp
 
 Numbers = NDArray[np.float64]
 
@@ -54,9 +56,10 @@ class Grid:
     def cell(self, index: int) -> dict[str, Any]:
         """What a cell stands for, in words."""
         hour, channel, creative = (int(i) for i in np.unravel_index(index, self.shape))
-        moment = datetime.fromtimestamp(self.moments[hour] / 1000, self.zone).isoformat(timespec="minutes")
         words = {"channel": self.channels[channel], "creative": self.creatives[creative]}
-        return {"hour": moment.replace("+00:00", "Z")} | {name: word for name, word in words.items() if word is not None}
+        return {"hour": format_timestamp(self.moments[hour], "minutes", self.zone)} | {
+            name: word for name, word in words.items() if word is not None
+        }
 
 
 @dataclass(frozen=True)

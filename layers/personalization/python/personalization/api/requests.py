@@ -6,7 +6,6 @@ import base64
 import binascii
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 from uuid import UUID, uuid5
@@ -18,6 +17,7 @@ from personalization.api.problems import UnsupportedMediaType, refusal
 from personalization.core import cells
 from personalization.core.errors import Fault, InvalidInput, TooLarge
 from personalization.core.schema import MAX_BODY_BYTES, MAX_ID_LENGTH
+from personalization.core.time import parse_timestamp
 
 # Ids that follow from something are uuid5 in this namespace.
 NAMESPACE: Final = UUID("5f0f9a1c-0c53-5b1b-9d43-6a6d8f0c2f11")
@@ -126,15 +126,11 @@ def moment_ms(value: str | float | None, now_ms: int, pointer: str = "/as_of") -
     """Milliseconds of a stated moment, or of now. Raises `InvalidInput`."""
     if value is None:
         return now_ms
-    moments, bad = cells.timestamps([value])
-    if bad or moments[0] == cells.MISSING_TIME:
+    moment = parse_timestamp(value)
+    if moment is None:
         detail = f"expected RFC 3339 or unix time, received {str(value)[:40]!r}"
-        raise InvalidInput("as_of is no moment", [Fault(pointer, detail)])
-    return int(moments[0])
-
-
-def rfc3339(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        raise InvalidInput(f"{pointer.removeprefix('/')} is not a valid timestamp", [Fault(pointer, detail)])
+    return moment
 
 
 def _too_large() -> TooLarge:

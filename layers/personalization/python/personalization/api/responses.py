@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import orjson
 
-from personalization.api.requests import Call, rfc3339
+from personalization.api.requests import Call
 from personalization.bundles.bundle import Bundle
+from personalization.core.time import DAY_MS, format_timestamp, parse_timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class ApiResponse:
         """Age of the model that answered."""
         if self.bundle is None:
             return None
-        created = datetime.fromisoformat(str(self.bundle.manifest["created_at"]))
-        return max(0.0, (now - created.timestamp()) / 86_400)
+        created = parse_timestamp(self.bundle.manifest["created_at"])
+        return None if created is None else max(0.0, (now * 1000 - created) / DAY_MS)
 
 
 def body(answer: ApiResponse, call: Call) -> str:
@@ -54,7 +54,7 @@ def body(answer: ApiResponse, call: Call) -> str:
     }
     if answer.degraded_reason:
         envelope["degraded_reason"] = answer.degraded_reason
-    envelope["generated_at"] = rfc3339(call.now)
+    envelope["generated_at"] = format_timestamp(call.now_ms)
     if answer.warnings:
         envelope["warnings"] = answer.warnings
     return dumps(envelope | answer.content)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any, Final
 
 from personalization.api.app import Route
-from personalization.api.requests import Call, rfc3339
+from personalization.api.requests import Call
 from personalization.api.responses import ApiResponse
 from personalization.api.services import Services
 from personalization.core.errors import NotFound
+from personalization.core.time import DAY_MS, format_timestamp
 
 BACKUP_DAYS: Final = 35  # DynamoDB's point-in-time recovery reaches no further back
 LIFECYCLE_SLACK_DAYS: Final = 2  # S3 counts from the next midnight UTC, and deletes within a day or so
-_DAY: Final = 86_400
 
 
 def routes(services: Services) -> list[Route]:
@@ -25,20 +25,20 @@ def routes(services: Services) -> list[Route]:
 
     def erase(call: Call) -> ApiResponse:
         removed = services.users.erase(call.path_id("user_id"))
-        return ApiResponse({"removed": removed, "expires_later": _later(services.settings.results_days, call.now)})
+        return ApiResponse({"removed": removed, "expires_later": _later(services.settings.results_days, call.now_ms)})
 
     return [Route("GET", "/v1/users/{user_id}", everything), Route("DELETE", "/v1/users/{user_id}", erase)]
 
 
-def _later(results_days: int, now: float) -> list[dict[str, Any]]:
+def _later(results_days: int, now_ms: int) -> list[dict[str, Any]]:
     """Copies that no call can reach, and when the last of them is gone."""
-    files = rfc3339(now + (results_days + LIFECYCLE_SLACK_DAYS) * _DAY)
+    files = format_timestamp(now_ms + (results_days + LIFECYCLE_SLACK_DAYS) * DAY_MS)
     return [
         {"store": "inbox", "what": "dropped files that name the user", "gone_by": files},
         {"store": "results", "what": "results of dropped files, exports of segments among them", "gone_by": files},
         {
             "store": "table backups",
             "what": "point-in-time recovery of the state table",
-            "gone_by": rfc3339(now + BACKUP_DAYS * _DAY),
+            "gone_by": format_timestamp(now_ms + BACKUP_DAYS * DAY_MS),
         },
     ]

@@ -22,10 +22,10 @@ from personalization.batch.tables import positions, spread
 from personalization.batch.task import ScoringTask
 from personalization.bundles.bundle import Bundle
 from personalization.core import cells
-from personalization.core.cells import MISSING_TIME
 from personalization.core.errors import InvalidInput
 from personalization.core.events import Events, Interner, concatenate, empty_events
 from personalization.core.schema import AD_ID, ADS, IMPRESSIONS, TIMESTAMP, USER_ID
+from personalization.core.time import MISSING_TIME
 from personalization.data import Chunk, open_table
 from personalization.profiles.predict import window_of
 from personalization.state.parallel import map_parallel

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -13,6 +12,7 @@ from personalization.batch.jobs import Job, input_version
 from personalization.batch.output import OutputPart
 from personalization.batch.row_counts import RowCounts
 from personalization.bundles.bundle import Bundle
+from personalization.core.time import format_timestamp
 
 
 def manifest(
@@ -34,7 +34,7 @@ def manifest(
         "input_version": input_version(content_sha256, bundle.version),
         "content_sha256": content_sha256,
         "model": {"name": bundle.name, "version": bundle.version},
-        "as_of": None if row_counts.as_of is None else timestamp(row_counts.as_of),
+        "as_of": None if row_counts.as_of is None else format_timestamp(row_counts.as_of),
         "rows_in": row_counts.rows_in,
         "rows_used": used,
         "scored": used,
@@ -54,8 +54,3 @@ def manifest(
     if reason is not None:
         content["reason"] = reason
     return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-
-
-def timestamp(milliseconds: int) -> str:
-    """RFC 3339 in UTC."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

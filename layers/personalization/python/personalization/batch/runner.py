@@ -18,7 +18,7 @@ import orjson
 from botocore.exceptions import ClientError
 
 from personalization.batch.jobs import FAILED, MANIFEST, REJECTS, SUCCESS, Job, input_version
-from personalization.batch.manifest import manifest, timestamp
+from personalization.batch.manifest import manifest
 from personalization.batch.output import PartsOutput
 from personalization.batch.row_counts import RowCounts
 from personalization.batch.scoring import score_file
@@ -27,6 +27,7 @@ from personalization.batch.task import JobDependencies, ScoringTask
 from personalization.bundles.bundle import Bundle
 from personalization.core.errors import InvalidInput
 from personalization.core.schema import ADS
+from personalization.core.time import format_timestamp
 from personalization.data import parse_mapping
 from personalization.profiles.behaviour import CURRENT_SEGMENTS
 
@@ -148,7 +149,7 @@ class Runner:
         source = {
             "of_model": {"name": file.bundle.name, "version": file.bundle.version},
             "of_file": file.job.file,
-            "as_of": None if counts.as_of is None else timestamp(counts.as_of),
+            "as_of": None if counts.as_of is None else format_timestamp(counts.as_of),
         }
         summary = segments.summary(source, file.prefix)
         self._put(file.prefix + SEGMENTS_JSON, summary)

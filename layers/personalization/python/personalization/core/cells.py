@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, tzinfo
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.core.schema import MAX_TIMESTAMP_MS, MIN_TIMESTAMP_MS
+from personalization.core.time import MISSING_TIME, parse_timestamp
 
 MISSING_WORDS: Final = frozenset({"", "na", "n/a", "nan", "null", "none", "nil", "-", "?", "\\n", "#n/a", "nat", "<na>"})
-MISSING_TIME: Final = np.iinfo(np.int64).min
 
 _TEXT: Final = {str, type(None)}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 
 
 def is_missing(cell: Any) -> bool:
@@ -74,7 +71,7 @@ def timestamps(cells: Sequence[Any] | NDArray[Any], zone: tzinfo = UTC) -> tuple
         try:
             moment = seen[cell]
         except KeyError:
-            moment = seen[cell] = _milliseconds(cell, zone)
+            moment = seen[cell] = parse_timestamp(cell, zone)
         except TypeError:  # unhashable: a JSON list or object
             moment = None
         if moment is not None:
@@ -82,32 +79,6 @@ def timestamps(cells: Sequence[Any] | NDArray[Any], zone: tzinfo = UTC) -> tuple
         elif not is_missing(cell):
             bad.append(row)
     return values, bad
-
-
-def _milliseconds(cell: Any, zone: tzinfo) -> int | None:
-    if isinstance(cell, bool) or cell is None:
-        return None
-    try:
-        if isinstance(cell, str):
-            cell = cell.strip()
-            if len(cell) >= 8 and (cell[4] == "-" or cell[8:9] == "T"):
-                moment = datetime.fromisoformat(cell)
-                if moment.tzinfo is None:
-                    moment = moment.replace(tzinfo=zone)
-                milliseconds = (moment - _EPOCH) // _MILLISECOND
-                return milliseconds if MIN_TIMESTAMP_MS <= milliseconds <= MAX_TIMESTAMP_MS else None
-        elif isinstance(cell, date):  # Parquet
-            moment = cell if isinstance(cell, datetime) else datetime(cell.year, cell.month, cell.day)
-            return _milliseconds(moment.isoformat(), zone)
-        number = float(cell)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    if not 0 <= number < 1e20:
-        return None
-    # 1e11 s is the year 5138 and 1e11 ms is 1973, so no believable time is ambiguous.
-    scale = 1_000.0 if number < 1e11 else 1.0 if number < 1e14 else 1e-3 if number < 1e17 else 1e-6
-    milliseconds = round(number * scale)
-    return milliseconds if MIN_TIMESTAMP_MS <= milliseconds <= MAX_TIMESTAMP_MS else None
 
 
 def words(cells: Sequence[Any] | NDArray[Any]) -> list[str | None]:

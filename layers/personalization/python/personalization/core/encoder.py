@@ -12,14 +12,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, tzinfo
 from typing import Any, Final, Literal
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
 from personalization.core import cells
+from personalization.core.time import DAY_MS, MISSING_TIME, hour_of_day, local_time, parse_timezone, weekday
 
 # Cells of a table by column name: lists as files and requests bring them, or arrays.
 TableColumns = Mapping[str, Sequence[Any] | NDArray[Any]]
@@ -32,7 +32,6 @@ UNKNOWN_CODE: Final = 1
 
 # What a date column becomes: a position in time and the rhythms that shops know.
 DATE_PARTS: Final = ("days", "month", "weekday", "hour")
-_DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +112,7 @@ class TableEncoder:
 
     @classmethod
     def from_json(cls, columns: Sequence[Mapping[str, Any]], timezone: str = "UTC") -> TableEncoder:
-        zone = UTC if timezone == "UTC" else ZoneInfo(timezone)
-        return cls(tuple(Column.from_json(column) for column in columns), zone)
+        return cls(tuple(Column.from_json(column) for column in columns), parse_timezone(timezone))
 
     def to_json(self) -> list[dict[str, Any]]:
         return [column.to_json() for column in self.columns]
@@ -177,11 +175,10 @@ class TableEncoder:
 
     def _date_parts(self, content: Sequence[Any] | NDArray[Any], out: NDArray[np.float64]) -> list[int]:
         moments, bad = cells.timestamps(content, self.zone)
-        known = np.flatnonzero(moments != cells.MISSING_TIME)
-        local = moments[known] + zone_offset(moments[known], self.zone)
-        day = local // _DAY_MS
+        known = np.flatnonzero(moments != MISSING_TIME)
+        local = local_time(moments[known], self.zone)
         month = local.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64) % 12
-        out[known] = np.stack([day, month, (day + 3) % 7, local % _DAY_MS // 3_600_000], axis=1)
+        out[known] = np.stack([local // DAY_MS, month, weekday(local), hour_of_day(local)], axis=1)
         return bad
 
     def _category_codes(self, column: Column, content: Sequence[Any] | NDArray[Any]) -> NDArray[np.int64]:
@@ -200,18 +197,6 @@ def bucket_code(word: str, column: Column) -> int:
     """Code of a word of a hashed column: 1 + its bucket, the same in every process."""
     digest = hashlib.blake2b(word.encode(), digest_size=8, key=bytes.fromhex(column.salt)).digest()
     return 1 + int.from_bytes(digest, "little") % column.buckets
-
-
-def zone_offset(moments: NDArray[np.int64], zone: tzinfo) -> NDArray[np.int64]:
-    """Milliseconds to add to UTC milliseconds for local time; asked once for each different hour."""
-    if zone is UTC:
-        return np.zeros_like(moments)
-    hours, inverse = np.unique(moments // 3_600_000, return_inverse=True)
-    offsets = [
-        (datetime.fromtimestamp(int(hour) * 3600, zone).utcoffset() or timedelta()) // timedelta(milliseconds=1)
-        for hour in hours
-    ]
-    return np.array(offsets, dtype=np.int64)[inverse]
 
 
 def _expected(what: str, cell: Any) -> str:

@@ -146,10 +146,6 @@ MAX_RECORD_BYTES: Final = 64 * 1024
 MAX_ID_LENGTH: Final = 256
 MAX_RECORDED_REJECTS_RAW: Final = 1_024  # characters of a rejected line that are kept
 
-# Event times that are believed: 1970 (some data sets count from 0, order only) to 2100, in milliseconds.
-MIN_TIMESTAMP_MS: Final = 0
-MAX_TIMESTAMP_MS: Final = 4_102_444_800_000
-
 # The probability of a next purchase is answered for these days, besides the horizons that a model was trained with.
 HAZARD_DAYS: Final = (7, 14, 30, 90)
 

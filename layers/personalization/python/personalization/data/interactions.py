@@ -28,6 +28,7 @@ from personalization.core.schema import (
     USER_ID,
     event_type_code,
 )
+from personalization.core.time import MISSING_TIME
 from personalization.data.duplicates import SeenIds
 
 VIEW_DURATION_MS: Final = "view_duration_ms"  # GA4's engagement time
@@ -116,7 +117,7 @@ def parse_events(
         item=items.codes,
         event_type=event_type,
         timestamp=timestamp,
-        received_at=np.where(received_at == cells.MISSING_TIME, timestamp, received_at),
+        received_at=np.where(received_at == MISSING_TIME, timestamp, received_at),
         **numbers,
         category=texts["category"].codes,
         channel=texts["channel"].codes,
@@ -182,12 +183,12 @@ def _event_types(columns: TableColumns, rows: int, faults: list[RowFault]) -> ND
 
 def _times(columns: TableColumns, name: str, rows: int, zone: tzinfo, faults: list[RowFault]) -> NDArray[np.int64]:
     content = columns.get(name)
-    moments, bad = np.full(rows, cells.MISSING_TIME, dtype=np.int64), list[int]()
+    moments, bad = np.full(rows, MISSING_TIME, dtype=np.int64), list[int]()
     if content is not None:
         moments, bad = cells.timestamps(content, zone)
         faults += [RowFault(row, name, f"expected RFC 3339 or unix time, {received(content[row])}") for row in bad]
     if name == TIMESTAMP:
-        missing = np.setdiff1d(np.flatnonzero(moments == cells.MISSING_TIME), bad)
+        missing = np.setdiff1d(np.flatnonzero(moments == MISSING_TIME), bad)
         faults += [RowFault(row, name, "expected RFC 3339 or unix time, received nothing") for row in missing.tolist()]
     return moments
 

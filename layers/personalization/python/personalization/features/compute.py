@@ -12,15 +12,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.core.cells import MISSING_TIME
-from personalization.core.encoder import zone_offset
 from personalization.core.events import Events, Numbers
 from personalization.core.schema import CART, CHECKOUT, EVENT_CODE, RATE, SEARCH, VIEW, WISHLIST
+from personalization.core.time import DAY_MS, MISSING_TIME, hour_of_day, local_time, weekday
 from personalization.features.category_shares import category_shares
 from personalization.features.lifetime import Lifetime, is_purchase, is_return, lifetime, net_value
 from personalization.features.names import TEXT_FEATURES
 from personalization.features.orders import Orders, orders_of
-from personalization.features.window import DAY_MS, Window, per_user, truncate, visible
+from personalization.features.window import Window, per_user, truncate, visible
 
 _TYPE_COUNTS: Final = {
     "views": VIEW, "carts": CART, "checkouts": CHECKOUT, "wishlists": WISHLIST, "searches": SEARCH,
@@ -178,22 +177,15 @@ def _lately(events: Events, orders: Orders, moments: NDArray[np.int64], users: i
 
 
 def _when(events: Events, moments: NDArray[np.int64], zone: tzinfo, users: int) -> dict[str, NDArray[Any]]:
-    local = events.timestamp + zone_offset(events.timestamp, zone)
+    local = local_time(events.timestamp, zone)
     day = local // DAY_MS
-    hour = local % DAY_MS // 3_600_000
     number = np.bincount(events.user, minlength=users)
-    asked_day = (moments + zone_offset(moments, zone)) // DAY_MS
     return {
         "active_days": _distinct(events.user, day - day.min(initial=0), users),
-        "weekend_share": _ratio(_count(events, _weekday(day) >= 5), number),
-        "evening_share": _ratio(_count(events, hour >= 18), number),
-        "asked_weekday": _weekday(asked_day).astype(np.float64),
+        "weekend_share": _ratio(_count(events, weekday(local) >= 5), number),
+        "evening_share": _ratio(_count(events, hour_of_day(local) >= 18), number),
+        "asked_weekday": weekday(local_time(moments, zone)).astype(np.float64),
     }
-
-
-def _weekday(day: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Monday 0; the first day of 1970 was a Thursday."""
-    return (day + 3) % 7
 
 
 def _count(events: Events, rows: NDArray[np.bool_]) -> Numbers:

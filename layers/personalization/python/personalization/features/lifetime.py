@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.core.cells import MISSING_TIME
 from personalization.core.events import Events
 from personalization.core.schema import EVENT_CODE, PURCHASE, REFUND
+from personalization.core.time import MISSING_TIME
 
 _NEVER_YET = np.iinfo(np.int64).max
 
@@ -20,7 +20,7 @@ class Lifetime:
 
     events, purchases   float64 numbers of events and of purchase lines
     value               float64 net value, returns taken off
-    first, last         int64 milliseconds of the first and last event, `cells.MISSING_TIME` where there is none
+    first, last         int64 milliseconds of the first and last event, `MISSING_TIME` where there is none
     """
 
     events: NDArray[np.float64]

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.core.events import Events
-
-DAY_MS = 86_400_000
+from personalization.core.time import DAY_MS
 
 
 @dataclass(frozen=True, slots=True)

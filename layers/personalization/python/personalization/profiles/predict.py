@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC
 from itertools import pairwise
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from personalization.core import cells
 from personalization.core.encoder import BadCell, Encoded, TableColumns
 from personalization.core.errors import Fault, InvalidInput
 from personalization.core.events import Events
+from personalization.core.time import format_timestamp
 from personalization.features import CategoryShares, Lifetime, Window
 from personalization.profiles.behaviour import Thresholds, Traits, behaviour
 from personalization.profiles.rfm import Quintiles, segment
@@ -121,7 +122,7 @@ def _profiles(
     rows = len(user_ids)
     if not rows:
         return []
-    as_of = datetime.fromtimestamp(as_of_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    as_of = format_timestamp(as_of_ms)
     encoded = encoded or (bundle.encoder.encode(columns, rows) if bundle else None)
     forecast = _forecasts(bundle, predictions(bundle, columns, rows, encoded)) if bundle else [{}] * rows
     groups = {

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.core.cells import MISSING_TIME
+from personalization.core.time import MISSING_TIME
 from personalization.recommendations.item_attributes import Attributes
 
 

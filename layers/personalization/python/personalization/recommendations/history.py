@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from personalization.core.events import Events
+from personalization.core.time import DAY_MS
 from personalization.features.window import Window, per_user, truncate
-
-DAY_MS: Final = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)

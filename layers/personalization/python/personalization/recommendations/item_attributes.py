@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from personalization.bundles.bundle import Bundle
 from personalization.core import cells
 from personalization.core.categorical import MISSING, CategoricalColumn, empty_column, overlay
+from personalization.core.time import MISSING_TIME
 
 METADATA_JSON: Final = "metadata.json"
 WORDS: Final = ("category", "brand", "parent_id", "title")
@@ -26,7 +27,7 @@ class Attributes:
 
     words        `category`, `brand`, `parent_id` and `title`, where anybody told them
     price        float32 (N,), NaN where unknown
-    created_at   int64 (N,) milliseconds, `cells.MISSING_TIME` where unknown
+    created_at   int64 (N,) milliseconds, `MISSING_TIME` where unknown
     in_stock     int8 (N,) 1, 0, or −1 where unknown
     """
 
@@ -79,10 +80,10 @@ class Attributes:
             grown = _grown(below, self.size, size)
             words[name] = overlay(grown, columns[name], rows) if name in columns else grown
         price = _filled(self.price, self.size, size, np.float32(np.nan))
-        created = _filled(self.created_at, self.size, size, np.int64(cells.MISSING_TIME))
+        created = _filled(self.created_at, self.size, size, np.int64(MISSING_TIME))
         stock = _filled(self.in_stock, self.size, size, np.int8(-1))
         _set(price, rows, columns.get("price"), lambda w: cells.numbers(w)[0].astype(np.float32), np.nan)
-        _set(created, rows, columns.get("created_at"), lambda w: cells.timestamps(w, zone)[0], cells.MISSING_TIME)
+        _set(created, rows, columns.get("created_at"), lambda w: cells.timestamps(w, zone)[0], MISSING_TIME)
         _set(stock, rows, columns.get("in_stock"), stock_codes, -1)
         return Attributes(size, words, price, created, stock)
 

@@ -18,7 +18,6 @@ Kind = Literal["user", "session"]
 
 WINDOW: Final = "window"
 EVENT: Final = "event#"
-DAY: Final = 86_400
 _LONGEST_SORT_KEY_ID: Final = 512  # bytes; DynamoDB's limit for the whole key is 1024
 
 

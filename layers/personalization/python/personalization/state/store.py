@@ -27,13 +27,14 @@ import numpy as np
 
 from personalization.core.errors import StateUnavailable
 from personalization.core.events import Events, empty_events
+from personalization.core.time import DAY_SECONDS
 from personalization.features import Lifetime, Window, lifetime
 from personalization.state import user_data
 from personalization.state.compaction import split_late
 from personalization.state.dynamodb import Item, StateTable
 from personalization.state.event_batch import EventBatch, event_batches, joined
 from personalization.state.event_keys import event_keys
-from personalization.state.items import DAY, Kind, event_item, event_sort_key, gathered, partition, single_rows
+from personalization.state.items import Kind, event_item, event_sort_key, gathered, partition, single_rows
 from personalization.state.parallel import map_parallel
 from personalization.state.windows import WindowWriter
 
@@ -96,7 +97,7 @@ class StateStore:
         workers: int = 16,
     ) -> None:
         self._table = StateTable(client, table, sleep, random or Random())
-        self._clock, self._ttl, self._workers = clock, ttl_days * DAY, workers
+        self._clock, self._ttl, self._workers = clock, ttl_days * DAY_SECONDS, workers
         self._windows = WindowWriter(self._table, clock, self._ttl)
 
     def read(self, user_id: str, kind: Kind = "user") -> UserState:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
-from personalization.core.cells import MISSING_TIME
 from personalization.core.errors import StateUnavailable
 from personalization.core.events import Events
 from personalization.core.schema import EVENT_TYPES
+from personalization.core.time import MISSING_TIME, format_timestamp
 from personalization.features import Lifetime
 from personalization.state.dynamodb import StateTable
 from personalization.state.items import EVENT, Kind, expired, parse_items, partition, plain
@@ -33,7 +32,7 @@ def everything(table: StateTable, user_id: str, kind: Kind, now: float) -> dict[
         "events": sorted(events, key=lambda event: str(event["timestamp"])),
         "older": _sums(known.memory.evicted),
         "items": [
-            {"key": item["sk"]["S"], "expires_at": _moment(int(item["expires_at"]["N"]) * 1000)}
+            {"key": item["sk"]["S"], "expires_at": format_timestamp(int(item["expires_at"]["N"]) * 1000)}
             | ({} if _is_packed(item["sk"]["S"]) else {"content": _content(item)})
             for item in items
         ],
@@ -59,8 +58,8 @@ def event_rows(events: Events) -> list[dict[str, Any]]:
     for n in range(len(events)):
         row: dict[str, Any] = {
             "event_type": EVENT_TYPES[events.event_type[n]],
-            "timestamp": _moment(int(events.timestamp[n])),
-            "received_at": _moment(int(events.received_at[n])),
+            "timestamp": format_timestamp(int(events.timestamp[n])),
+            "received_at": format_timestamp(int(events.received_at[n])),
         }
         for name, words in (("item_id", "items"), ("category", "categories"), ("channel", "channels")):
             code = int(getattr(events, name.removesuffix("_id"))[n])
@@ -77,7 +76,9 @@ def event_rows(events: Events) -> list[dict[str, Any]]:
 def _sums(sums: Lifetime | None) -> dict[str, Any] | None:
     if sums is None:
         return None
-    first, last = (None if moment[0] == MISSING_TIME else _moment(int(moment[0])) for moment in (sums.first, sums.last))
+    first, last = (
+        None if moment[0] == MISSING_TIME else format_timestamp(int(moment[0])) for moment in (sums.first, sums.last)
+    )
     return {
         "events": int(sums.events[0]),
         "purchases": int(sums.purchases[0]),
@@ -93,7 +94,3 @@ def _is_packed(sk: str) -> bool:
 
 def _content(item: dict[str, Any]) -> dict[str, Any]:
     return {name: plain(value) for name, value in item.items() if name not in ("pk", "sk", "expires_at")}
-
-
-def _moment(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from personalization.core.errors import Conflict, StateUnavailable
+from personalization.core.time import DAY_SECONDS
 from personalization.state.compaction import UserWindow, fold
 from personalization.state.dynamodb import WRITE_TOGETHER, Item, StateTable
 from personalization.state.event_batch import EventBatch
 from personalization.state.items import (
-    DAY,
     WINDOW,
     Kind,
     StoredUser,
@@ -111,7 +111,7 @@ class WindowWriter:
         }
         if values:
             put["ExpressionAttributeValues"] = values
-        until = str(int(self.clock()) + REPEAT_DAYS * DAY)
+        until = str(int(self.clock()) + REPEAT_DAYS * DAY_SECONDS)
         marks = [
             {
                 "Update": {

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from personalization.core.time import DAY_MS, MISSING_TIME
 from training.runtime import prepare
 
 prepare(0)
@@ -19,12 +20,11 @@ from personalization.ads.slots import PositionModel, Slot  # noqa: E402
 from personalization.api.ads.schemas import ScoreRequest  # noqa: E402
 from personalization.api.ads.score import AdStores, score  # noqa: E402
 from personalization.bundles.bundle import Bundle, load_bundle  # noqa: E402
-from personalization.core.cells import MISSING_TIME  # noqa: E402
 from personalization.core.errors import InvalidInput  # noqa: E402
 from training.cli import main  # noqa: E402
 from training.evaluation.metrics import binary_metrics  # noqa: E402
 from training.tasks.ads.columns import decide  # noqa: E402
-from training.tasks.ads.impressions import DAY_MS, attribution_window, read_impressions  # noqa: E402
+from training.tasks.ads.impressions import attribution_window, read_impressions  # noqa: E402
 from training.tasks.ads.model import Place, places_of, tasks_of  # noqa: E402
 from training.tasks.ads.options import AdData  # noqa: E402
 from training.tasks.ads.prepare import find_lists, prepare_ads, within  # noqa: E402

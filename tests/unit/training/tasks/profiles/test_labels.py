@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from personalization.features.window import DAY_MS
+from personalization.core.time import DAY_MS
 from tests.diary import CUT, diary
 from training.io.point_in_time import Cut
 from training.tasks.profiles.labels import (

@@ -18,10 +18,9 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from personalization.ads.terms import CPA, CPC, CPM, Billing
+from personalization.core.time import DAY_MS, MINUTE_MS
 
 NANO: Final = 1_000_000_000
-MINUTE_MS: Final = 60_000
-DAY_MS: Final = 86_400_000
 
 # How long a click or conversion is waited for; the bundle's attribution window may say otherwise for conversions.
 WINDOW_MS: Final[Mapping[Billing, int]] = {CPC: 30 * MINUTE_MS, CPA: 7 * DAY_MS}

@@ -17,7 +17,7 @@ import numpy as np
 
 from personalization.ads.budgets.counters import CounterTable, Update, number
 from personalization.ads.exposure import Exposure
-from personalization.core.cells import MISSING_TIME
+from personalization.core.time import DAY_SECONDS, MISSING_TIME
 
 _PREFIX: Final = "exposure#"
 _LAST: Final = "exposure$"  # the sort key behind all of them
@@ -65,5 +65,5 @@ class ExposureStore:
     def _add(self, partition: str, ad: str, expression: str, values: dict[str, int], now_ms: int) -> None:
         if len(ad.encode()) > _LONGEST:
             return
-        expires_at = now_ms // 1000 + self.ttl_days * 86_400
+        expires_at = now_ms // 1000 + self.ttl_days * DAY_SECONDS
         self.table.update(Update(partition, _PREFIX + ad, expression, "", {":one": 1, ":e": expires_at, **values}))

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from personalization.ads.budgets.accounts import DAY_MS, CappedUser
+from personalization.ads.budgets.accounts import CappedUser
 from personalization.ads.budgets.counters import CounterTable, Update, number
+from personalization.core.time import DAY_MS
 
 AD: Final = "ad#"
 MARK: Final = 16  # characters of a decision's id that tell it from the others that one user had on one day

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from personalization.ads.budgets.accounts import (
-    DAY_MS,
     SPENT_FOR_MS,
     Account,
     BudgetStatus,
@@ -20,6 +19,7 @@ from personalization.ads.budgets.accounts import (
     Settlement,
 )
 from personalization.ads.terms import Billing
+from personalization.core.time import DAY_MS
 
 Key = tuple[str, str]
 

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from personalization.ads.budgets.accounts import (
-    DAY_MS,
     Account,
     BudgetStatus,
     CappedUser,
@@ -34,6 +33,7 @@ from personalization.ads.budgets.counters import CounterTable, Item, Update, att
 from personalization.ads.budgets.frequency_caps import FrequencyCaps
 from personalization.ads.budgets.shards import BudgetShards
 from personalization.ads.terms import Billing
+from personalization.core.time import DAY_MS
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +22,8 @@ from personalization.api.json_rows import canonical_columns
 from personalization.api.requests import moment_ms
 from personalization.bundles.bundle import Bundle
 from personalization.core import cells
-from personalization.core.encoder import zone_offset
 from personalization.core.errors import NotFound, TooLarge
-
-HOUR_MS: Final = 3_600_000
-DAY_MS: Final = 86_400_000
+from personalization.core.time import HOUR_MS, hour_of_day, local_time, weekday
 
 
 def plan(request: PlanRequest, bundle: Bundle, now_ms: int, house: AdStores) -> ScoredAds:
@@ -109,9 +106,9 @@ class _Scoring:
             for name in self._names
         }
         moments = np.array(self._grid.moments, dtype=np.int64)[asked.hour]
-        local = moments + zone_offset(moments, self._bundle.encoder.zone)
-        columns["hour"] = (local % DAY_MS // HOUR_MS).astype(np.float64)
-        columns["weekday"] = ((local // DAY_MS + 3) % 7).astype(np.float64)
+        local = local_time(moments, self._bundle.encoder.zone)
+        columns["hour"] = hour_of_day(local).astype(np.float64)
+        columns["weekday"] = weekday(local).astype(np.float64)
         columns["channel"] = [self._grid.channels[n] for n in asked.channel.tolist()]
         columns[AD_PREFIX + "creative"] = [self._grid.creatives[n] for n in asked.creative.tolist()]
         chances, _ = chances_of(self._bundle, columns, rows)

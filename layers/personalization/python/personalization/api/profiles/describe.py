@@ -16,10 +16,10 @@ from personalization.api.json_rows import Row, as_sent, canonical_columns, colum
 from personalization.api.problems import pointer
 from personalization.bundles.bundle import Bundle
 from personalization.core import cells
-from personalization.core.cells import MISSING_TIME
 from personalization.core.errors import Fault, InvalidInput, TooLarge
 from personalization.core.events import Events, Interner, concatenate
 from personalization.core.schema import MAX_EVENTS_PER_CALL, USER_ID
+from personalization.core.time import MISSING_TIME
 from personalization.data.interactions import parse_events
 from personalization.features import Lifetime
 from personalization.profiles import predict

@@ -8,10 +8,11 @@ import orjson
 from botocore.exceptions import BotoCoreError, ClientError
 
 from personalization.api.app import Route
-from personalization.api.requests import Call, rfc3339
+from personalization.api.requests import Call
 from personalization.api.responses import ApiResponse
 from personalization.api.services import Services
 from personalization.core.errors import NotFound, ResultsUnavailable
+from personalization.core.time import format_timestamp
 from personalization.profiles.behaviour import CURRENT_SEGMENTS
 
 if TYPE_CHECKING:
@@ -38,4 +39,4 @@ def _current(s3: S3Client, bucket: str) -> dict[str, Any]:
         raise ResultsUnavailable("the segments cannot be read now; the call may be repeated") from error
     except BotoCoreError as error:
         raise ResultsUnavailable("the segments cannot be read now; the call may be repeated") from error
-    return {"made_at": rfc3339(found["LastModified"].timestamp())} | content
+    return {"made_at": format_timestamp(int(found["LastModified"].timestamp() * 1000))} | content

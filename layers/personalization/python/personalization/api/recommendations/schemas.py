@@ -8,7 +8,6 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from personalization.api.requests import Body
-from personalization.core import cells
 from personalization.core.errors import Fault, InvalidInput
 from personalization.core.schema import (
     MAX_CANDIDATES_PER_CALL,
@@ -18,6 +17,7 @@ from personalization.core.schema import (
     MAX_ID_LENGTH,
     MAX_ITEMS_PER_ANSWER,
 )
+from personalization.core.time import parse_timestamp
 from personalization.recommendations.filters import Filters
 from personalization.recommendations.ranking import Promotion, RankingOptions
 
@@ -41,14 +41,13 @@ class FiltersBody(Body):
     exclude_ids: list[Id] = Field(default_factory=list, max_length=MAX_FILTER_IDS)
 
     def filters(self, zone: tzinfo = UTC, pointer: str = "/filters") -> Filters:
-        """Raises `InvalidInput` for a moment that is none."""
+        """Raises `InvalidInput` for an invalid `created_after`."""
         created_after = None
         if self.created_after is not None:
-            moments, bad = cells.timestamps([self.created_after], zone)
-            if bad or moments[0] == cells.MISSING_TIME:
+            created_after = parse_timestamp(self.created_after, zone)
+            if created_after is None:
                 detail = f"expected RFC 3339 or unix time, received {str(self.created_after)[:40]!r}"
-                raise InvalidInput("created_after is no moment", [Fault(f"{pointer}/created_after", detail)])
-            created_after = int(moments[0])
+                raise InvalidInput("created_after is not a valid timestamp", [Fault(f"{pointer}/created_after", detail)])
         return Filters(
             category=_tuple(self.category),
             brand=_tuple(self.brand),
