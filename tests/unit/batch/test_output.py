@@ -11,7 +11,7 @@ import pytest
 
 from personalization.batch.output import PartsOutput
 from personalization.batch.row_counts import DUPLICATE, RowCounts, TooManyRejects
-from personalization.batch.tables import lines
+from personalization.batch.tables import probability_lines
 from personalization.core.errors import BundleInvalid
 from personalization.data import Reject
 
@@ -43,20 +43,20 @@ def test_no_line_means_no_part_but_a_file_of_rejects(tmp_path: Path):
 
 def test_probabilities_are_written_so_that_they_read_back_the_same():
     probability = np.array([0.0, 1.0, 0.1, 1 / 3, 1e-8, 0.99999994], dtype=np.float64)
-    text = lines(np.arange(3, 9), probability).decode()
+    text = probability_lines(np.arange(3, 9), probability).decode()
     assert text.splitlines()[0] == '{"row":3,"probability":0.0}'
     assert text.endswith("}\n")
     read = [json.loads(line) for line in text.splitlines()]
     assert [line["row"] for line in read] == [3, 4, 5, 6, 7, 8]
     assert np.array_equal(np.float32([line["probability"] for line in read]), probability.astype(np.float32))
     assert max(len(str(line["probability"])) for line in read) <= 10  # no noise of a wider type
-    assert lines(np.arange(0), np.zeros(0)) == b""
+    assert probability_lines(np.arange(0), np.zeros(0)) == b""
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_what_is_no_number_never_leaves(wrong: float):
     with pytest.raises(BundleInvalid, match="not finite"):
-        lines(np.arange(2), np.array([0.5, wrong]))
+        probability_lines(np.arange(2), np.array([0.5, wrong]))
 
 
 def test_rejects_are_counted_by_pointer_and_cause():

@@ -1,4 +1,4 @@
-"""Where things lie: ``inbox/<name>/[<table>/]<path>`` and ``results/<name>/<file>/<input version>/``."""
+"""S3 keys of jobs: ``inbox/<name>/[<table>/]<path>`` and ``results/<name>/<file>/<input version>/``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FAILED: Final = "_FAILED"
 
 @dataclass(frozen=True, slots=True)
 class ObjectRef:
-    """An object that was created."""
+    """An S3 object."""
 
     bucket: str
     key: str
@@ -29,9 +29,9 @@ class ObjectRef:
 class Job:
     """A dropped file.
 
-    name    of the model that scores it
-    file    the key behind ``inbox/<name>/``; results go by it
-    table   kind of table that the folder states, `None` where the columns tell
+    name    the model that scores it
+    file    the key after ``inbox/<name>/``; the results' keys contain it
+    table   kind of table that the folder states, `None` where the columns decide
     """
 
     name: str
@@ -44,16 +44,16 @@ class Job:
 
     @property
     def mapping_keys(self) -> tuple[str, str]:
-        """Where a mapping may lie, the file's own first."""
+        """Keys of the column mappings: the file's own, then the folder's."""
         return self.key + MAPPING_SUFFIX, f"{self.key.rpartition('/')[0]}/{FOLDER_MAPPING}"
 
     def results(self, input_version: str) -> str:
-        """Prefix of the results' keys, with a slash at its end."""
+        """Prefix of the results' keys; it ends with a slash."""
         return f"{RESULTS}/{self.name}/{self.file}/{input_version}/"
 
 
 def job_of_key(key: str) -> Job | None:
-    """The job that an object stands for; `None` for mappings, folders, results and unknown names."""
+    """The job of an object; `None` for mappings, folders, results and unknown model names."""
     inbox, _, rest = key.partition("/")
     name, _, file = rest.partition("/")
     if inbox != INBOX or not file or file.endswith(("/", MAPPING_SUFFIX)) or file.rpartition("/")[2] == FOLDER_MAPPING:
@@ -67,5 +67,5 @@ def job_of_key(key: str) -> Job | None:
 
 
 def input_version(content_sha256: str, model_version: str) -> str:
-    """Equal for equal bytes (mapping included) and the same model."""
+    """Equal bytes (file and mapping) and the same model version give the same input version."""
     return f"{content_sha256[:16]}-{model_version}"

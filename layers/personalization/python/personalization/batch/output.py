@@ -1,4 +1,4 @@
-"""Where a job's lines go: parts of a bounded size on local disk, or one stream."""
+"""Outputs of a job: parts of a bounded size on local disk, or one stream."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ MAX_PART_BYTES: Final = 32 * 1024 * 1024
 
 
 class Output(Protocol):
-    """Takes lines in their order."""
+    """Receives result lines in order, and rejected rows."""
 
     def lines(self, blob: bytes, count: int) -> None:
-        """Take `count` lines, each with its line end."""
+        """Write `count` lines; each ends with a newline."""
 
     def rejects(self, rejects: Sequence[Reject]) -> None:
-        """Take rejected rows."""
+        """Write rejected rows."""
 
 
 class StreamOutput:
-    """Everything into one binary stream; rejects are given to their counter only."""
+    """Writes lines to a binary stream, and no rejects: `RowCounts` has their number."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -43,7 +43,7 @@ class StreamOutput:
 
 @dataclass(frozen=True, slots=True)
 class OutputPart:
-    """One finished file of lines."""
+    """One finished part: file name, lines, sha256."""
 
     name: str
     lines: int
@@ -51,7 +51,7 @@ class OutputPart:
 
 
 class PartsOutput(AbstractContextManager["PartsOutput"]):
-    """``part-00000.jsonl``, … and ``rejects.jsonl`` in a directory; complete when left."""
+    """``part-00000.jsonl``, … and ``rejects.jsonl`` in a directory; the files are complete on exit."""
 
     def __init__(self, directory: Path, max_lines: int = MAX_PART_LINES, max_bytes: int = MAX_PART_BYTES) -> None:
         self.parts: list[OutputPart] = []

@@ -1,4 +1,4 @@
-"""Who is in which segment by predicted behaviour: the exports of a job, and what is told of each segment."""
+"""Exports of a job: the users of each segment by predicted behaviour, and a summary of all segments."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MEANS: Final = {"probability": "probability", "churn_risk": "churn_risk", "expe
 
 @dataclass
 class _Sums:
-    """Of one segment; a number that a profile lacks leaves its mean unknown."""
+    """Sums of one segment; where a profile lacks a number, its mean is unknown."""
 
     users: int = 0
     probability: float = 0.0
@@ -41,7 +41,7 @@ class _Sums:
 
 
 class SegmentExports(AbstractContextManager["SegmentExports"]):
-    """``segment-<slug>.jsonl`` in a directory: the ids of a segment's users, one a line; complete when left."""
+    """``segment-<slug>.jsonl`` in a directory: the ids of a segment's users, one for each line; complete on exit."""
 
     def __init__(self, directory: Path, thresholds: Thresholds) -> None:
         self._directory, self._thresholds = directory, thresholds
@@ -54,14 +54,14 @@ class SegmentExports(AbstractContextManager["SegmentExports"]):
 
     @classmethod
     def for_bundle(cls, directory: Path, bundle: Bundle) -> SegmentExports | None:
-        """`None` for a bundle that puts nobody into a segment."""
+        """The exports of a job; `None` for a bundle without segments."""
         if job_of(bundle.name) != "profiles" or bundle.kind != INTERACTIONS.kind:
             return None
         thresholds = Thresholds.from_manifest(bundle.manifest)
         return cls(directory, thresholds) if thresholds else None
 
     def add(self, profiles: Sequence[Mapping[str, Any]]) -> None:
-        """Take profiles of different users."""
+        """Write and sum up the profiles of different users."""
         for profile in profiles:
             name = profile["behaviour"]["name"]
             self._sums[name].add(profile)
@@ -82,19 +82,19 @@ class SegmentExports(AbstractContextManager["SegmentExports"]):
         return [export_name(segment) for segment in SEGMENTS if segment.name in self._files]
 
     def summary(self, source: Mapping[str, Any], prefix: str) -> bytes:
-        """JSON of all segments. No id, no clock and no duration is in it.
+        """JSON of all segments. It holds no user id, no clock and no duration.
 
-        job      what it is of: model, file, moment
-        prefix   of the keys of the exports
+        source   the model, file and moment that the summary is about
+        prefix   prefix of the exports' keys
         """
-        everybody = {"users": self._all.users} | self._all.means()
-        segments = [self._segment(segment, everybody, prefix) for segment in SEGMENTS]
-        spreading = spread({name: sums.users for name, sums in self._sums.items()})
-        content = {**source, **everybody, **spreading, "segments": segments, "rfm": self._by_rfm()}
+        overall = {"users": self._all.users} | self._all.means()
+        segments = [self._segment(segment, overall, prefix) for segment in SEGMENTS]
+        diversity = spread({name: sums.users for name, sums in self._sums.items()})
+        content = {**source, **overall, **diversity, "segments": segments, "rfm": self._by_rfm()}
         return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
     def _by_rfm(self) -> dict[str, Any] | None:
-        """The same users by what they did: no rules of the model, and no exports. None where the bundle has no edges for it."""
+        """The same users by RFM segment, without exports; None where the bundle has no RFM quintiles."""
         sizes = {name: sums.users for name, sums in self._rfm.items()}
         if not any(sizes.values()):
             return None
@@ -106,7 +106,7 @@ class SegmentExports(AbstractContextManager["SegmentExports"]):
             ],
         }
 
-    def _segment(self, segment: Segment, everybody: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    def _segment(self, segment: Segment, overall: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         sums, thresholds = self._sums[segment.name], self._thresholds
         means = sums.means()
         return {
@@ -116,7 +116,7 @@ class SegmentExports(AbstractContextManager["SegmentExports"]):
             **means,
             "rule": segment.rule_with(thresholds),
             "action": segment.action,
-            "evidence": _evidence(segment, means, everybody, thresholds) if sums.users else None,
+            "evidence": _evidence(segment, means, overall, thresholds) if sums.users else None,
             "export": prefix + export_name(segment) if sums.users else None,
         }
 
@@ -125,15 +125,15 @@ def export_name(segment: Segment) -> str:
     return f"segment-{segment.slug}.jsonl"
 
 
-def _evidence(segment: Segment, means: Mapping[str, Any], everybody: Mapping[str, Any], thresholds: Thresholds) -> str:
-    """One sentence: why this action, by the numbers of this very job."""
+def _evidence(segment: Segment, means: Mapping[str, Any], overall: Mapping[str, Any], thresholds: Thresholds) -> str:
+    """One sentence: the reason for the action, with the means of this job."""
     facts = [
         f"{means['mean_probability']:.1%} are expected to buy within {thresholds.horizon} days "
-        f"(of all users: {everybody['mean_probability']:.1%})",
-        f"{means['mean_churn_risk']:.1%} to stay away for {thresholds.churn} ({everybody['mean_churn_risk']:.1%})",
+        f"(all users: {overall['mean_probability']:.1%})",
+        f"{means['mean_churn_risk']:.1%} to stay away for {thresholds.churn} ({overall['mean_churn_risk']:.1%})",
     ]
-    if means["mean_expected_spend"] is not None and everybody["mean_expected_spend"] is not None:
-        facts.append(f"to spend {means['mean_expected_spend']:,.2f} each ({everybody['mean_expected_spend']:,.2f})")
+    if means["mean_expected_spend"] is not None and overall["mean_expected_spend"] is not None:
+        facts.append(f"to spend {means['mean_expected_spend']:,.2f} each ({overall['mean_expected_spend']:,.2f})")
     reason = segment.reason[:1].upper() + segment.reason[1:]
     return f"{reason}: {', '.join(facts)}."
 

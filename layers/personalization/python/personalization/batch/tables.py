@@ -1,4 +1,4 @@
-"""A flat feature table: one probability for each row, in order."""
+"""Files that are a flat feature table: one probability for each row, in order."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from personalization.core.schema import FLAT
 from personalization.data import Chunk, open_table
 from personalization.tabular import predict
 
-ROWS_AT_ONCE: Final = 2 * predict.ROWS_PER_RUN
+ROWS_PER_CHUNK: Final = 2 * predict.ROWS_PER_RUN
 
 
 def score(bundle: Bundle, task: ScoringTask) -> None:
-    """One line ``{"row": from 0, "probability"}`` for each row that is used; rows count on over rejected ones.
+    """One line ``{"row": from 0, "probability"}`` for each used row; row numbers count rejected rows too.
 
-    Where bad cells count as missing every row is used: a line that could not be read has nothing but missing cells.
+    Where bad cells count as missing, every row is used: all cells of a line that cannot be parsed are missing.
+
+    Raises `InvalidInput` where the file has no column of the model, `TooManyRejects`.
     """
     names = [column.name for column in bundle.encoder.columns]
     reader = open_table(task.path, mapping=task.mapping, canonical=False, only=frozenset(names))
@@ -31,67 +33,67 @@ def score(bundle: Bundle, task: ScoringTask) -> None:
         raise InvalidInput(f"expected columns of the model {bundle.name}, received none of: {', '.join(names[:20])}")
     task.row_counts.kind = FLAT
     task.row_counts.missing_columns = [name for name in names if name not in reader.columns]
-    for chunk in reader.chunks(ROWS_AT_ONCE):
+    for chunk in reader.chunks(ROWS_PER_CHUNK):
         if task.on_bad_row == "missing":
-            _score_all(bundle, task, chunk)
+            _score_every_row(bundle, task, chunk)
         else:
-            _score_good(bundle, task, chunk)
+            _score_valid_rows(bundle, task, chunk)
     task.row_counts.check(task.max_reject_share)
 
 
-def _score_good(bundle: Bundle, task: ScoringTask, chunk: Chunk) -> None:
-    row_counts = task.row_counts
+def _score_valid_rows(bundle: Bundle, task: ScoringTask, chunk: Chunk) -> None:
+    counts = task.row_counts
     scored = predict.score(bundle, chunk.columns, len(chunk))
     first_fault: dict[int, BadCell] = {}
     for cell in scored.bad_cells:
         first_fault.setdefault(cell.row, cell)
     rejects = chunk.rejects + [chunk.reject(row, cell.column, cell.detail) for row, cell in first_fault.items()]
-    good = np.ones(len(chunk), dtype=bool)
-    good[list(first_fault)] = False
-    numbers = row_counts.rows_in + positions(chunk)
-    used = int(good.sum())
-    task.output.lines(lines(numbers[good], scored.probability[good]), used)
+    valid = np.ones(len(chunk), dtype=bool)
+    valid[list(first_fault)] = False
+    numbers = counts.rows_in + positions(chunk)
+    used = int(valid.sum())
+    task.output.lines(probability_lines(numbers[valid], scored.probability[valid]), used)
     task.reject(rejects)
-    row_counts.rows_in += len(chunk) + len(chunk.rejects)
-    row_counts.rows_used += used
+    counts.rows_in += len(chunk) + len(chunk.rejects)
+    counts.rows_used += used
 
 
-def _score_all(bundle: Bundle, task: ScoringTask, chunk: Chunk) -> None:
-    row_counts = task.row_counts
+def _score_every_row(bundle: Bundle, task: ScoringTask, chunk: Chunk) -> None:
+    counts = task.row_counts
     rows = len(chunk) + len(chunk.rejects)
     columns = {name: spread(cells, positions(chunk), rows) for name, cells in chunk.columns.items()}
     scored = predict.score(bundle, columns, rows)
-    task.output.lines(lines(row_counts.rows_in + np.arange(rows), scored.probability), rows)
-    row_counts.bad_cells += len(scored.bad_cells) + len(chunk.rejects)
-    row_counts.rows_in += rows
-    row_counts.rows_used += rows
+    task.output.lines(probability_lines(counts.rows_in + np.arange(rows), scored.probability), rows)
+    counts.bad_cells += len(scored.bad_cells) + len(chunk.rejects)
+    counts.rows_in += rows
+    counts.rows_used += rows
 
 
 def positions(chunk: Chunk) -> NDArray[np.int64]:
-    """Where each row stands among the chunk's rows and rejected lines."""
+    """(rows,) position of each row among the chunk's rows and rejected lines."""
     before = np.searchsorted([reject.line for reject in chunk.rejects], chunk.lines)
     return np.arange(len(chunk)) + before
 
 
-def spread(cells: Sequence[Any], places: NDArray[np.int64], rows: int) -> Sequence[Any]:
-    """The cells at their places among `rows`, `None` at those of rejected lines."""
+def spread(cells: Sequence[Any], positions: NDArray[np.int64], rows: int) -> Sequence[Any]:
+    """`rows` cells: each cell at its position, `None` at the positions of rejected lines."""
     if len(cells) == rows:
         return cells
     out: list[Any] = [None] * rows
-    for place, cell in zip(places.tolist(), cells, strict=True):
-        out[place] = cell
+    for position, cell in zip(positions.tolist(), cells, strict=True):
+        out[position] = cell
     return out
 
 
-def lines(rows: NDArray[np.int64], probability: NDArray[np.float64]) -> bytes:
-    """``{"row":0,"probability":0.25}`` for each, with the shortest text that gives the same float32.
+def probability_lines(rows: NDArray[np.int64], probability: NDArray[np.float64]) -> bytes:
+    """``{"row":0,"probability":0.25}`` for each row, with the shortest text that gives the same float32.
 
-    Raises `BundleInvalid` where the model answered what is no probability.
+    Raises `BundleInvalid` where a probability is not finite.
     """
     if not len(rows):
         return b""
     if not np.isfinite(probability).all():
-        raise BundleInvalid("the model answered a probability that is not finite")
+        raise BundleInvalid("the model returned a probability that is not finite")
     pieces = [b'}\n{"row":', b"", b',"probability":', b""] * len(rows)
     pieces[0] = b'{"row":'
     pieces[1::4] = _texts(rows)
@@ -100,5 +102,5 @@ def lines(rows: NDArray[np.int64], probability: NDArray[np.float64]) -> bytes:
 
 
 def _texts(values: NDArray[Any]) -> list[bytes]:
-    # Of a float32 array orjson writes the shortest text that gives the same float32.
+    # orjson writes the shortest text that gives the same float32.
     return orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
