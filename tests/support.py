@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from personalization.core.events import Events, Interner
+from personalization.core.categorical import Vocabulary
+from personalization.core.events import Events
 from personalization.core.schema import EVENT_CODE
 
 DAY_MS = 86_400_000
@@ -63,7 +64,7 @@ def proxy_event(
 
 def events_of(rows: Sequence[Mapping[str, Any]]) -> Events:
     """Events of rows with canonical columns; `timestamp` in milliseconds, other columns may be left out."""
-    users, items, categories, channels, orders = (Interner() for _ in range(5))
+    users, items, categories, channels, orders = (Vocabulary() for _ in range(5))
 
     def numbers(name: str) -> np.ndarray[Any, Any]:
         return np.array([row.get(name, NAN) for row in rows], dtype=np.float64)

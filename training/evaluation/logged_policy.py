@@ -12,8 +12,8 @@ from typing import Any, Final
 import numpy as np
 
 from personalization.core import cells
+from personalization.core.categorical import Vocabulary
 from personalization.core.errors import InvalidInput
-from personalization.core.events import Interner
 from personalization.core.schema import AD_ID, USER_ID, canonical_column
 from training.evaluation.off_policy import Rates
 from training.evaluation.off_policy_estimators import LoggedActions, Numbers, TargetPolicy
@@ -51,7 +51,7 @@ def read_log(
 
     An empty reward is 0. Raises `InvalidInput` where a column is missing or no row can be used.
     """
-    users, ads = Interner(), Interner()
+    users, ads = Vocabulary(), Vocabulary()
     parts: dict[str, list[Any]] = {name: [] for name in ("reward", "action", "propensity", "cluster", "eligible", "column")}
     left_out = 0
     wanted = [AD_ID, "propensity", *([column] if column else [])]

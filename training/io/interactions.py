@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.core import cells
+from personalization.core.categorical import Vocabulary
 from personalization.core.errors import InvalidInput
-from personalization.core.events import EVENT_COLUMNS, Events, Interner, empty_events
+from personalization.core.events import EVENT_COLUMNS, Events, empty_events
 from personalization.core.schema import EVENT_TYPES, INTERACTIONS
 from personalization.data import ParsedEvents, SeenIds, parse_events
 from personalization.data.duplicates import suspected
@@ -128,7 +129,7 @@ class _EventLog:
 
     def __init__(self, user_ids: Mapping[str, str]) -> None:
         self._user_ids = user_ids
-        self._interners = {column: Interner() for column in _WORDS}
+        self._vocabularies = {column: Vocabulary() for column in _WORDS}
         self._chunks: dict[str, list[NDArray[Any]]] = {name: [] for name in EVENT_COLUMNS}
         self._has_event_id: list[NDArray[np.bool_]] = []
         self.renamed: set[str] = set()  # other ids that occurred
@@ -140,7 +141,7 @@ class _EventLog:
             if column == "user" and self._user_ids:
                 self.renamed.update(word for word in words if word in self._user_ids)
                 words = [self._user_ids.get(word, word) for word in words]
-            recode = np.append(self._interners[column].codes(words), np.int32(-1))
+            recode = np.append(self._vocabularies[column].codes(words), np.int32(-1))
             self._chunks[column].append(recode[getattr(events, column)])  # code −1 picks the appended −1
         for name in EVENT_COLUMNS:
             if name not in _WORDS and name != "order":
@@ -162,7 +163,7 @@ class _EventLog:
         has_order = hashes != _NO_ORDER
         order[has_order] = np.unique(hashes[has_order], return_inverse=True)[1]
         fields["order"] = basket_codes(fields["user"], order, fields["timestamp"])
-        fields |= {words_name: self._interners[column].words for column, words_name in _WORDS.items()}
+        fields |= {words_name: self._vocabularies[column].words for column, words_name in _WORDS.items()}
         return Events(**fields), np.concatenate([np.zeros(0, dtype=bool), *self._has_event_id])
 
 

@@ -86,7 +86,7 @@ def test_rows_with_faults_are_left_out_and_named() -> None:
     assert [(fault.row, fault.column) for fault in parsed.faults] == [
         (1, "item_id"), (2, "price"), (3, "price"), (4, "in_stock"), (5, "item_id"), (6, "created_at")
     ]  # fmt: skip
-    assert parsed.faults[2].detail == "expected a number, not negative, received 'many'"
+    assert parsed.faults[2].reason == "expected a number, not negative, received 'many'"
     assert parsed.used.tolist() == [True] + [False] * 6
     assert parsed.part.ids == ["a"]
 

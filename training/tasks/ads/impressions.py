@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from personalization.ads.exposure import ExposureLog
 from personalization.core import cells
+from personalization.core.categorical import Vocabulary
 from personalization.core.errors import InvalidInput
-from personalization.core.events import Interner
 from personalization.core.schema import AD_ID, IMPRESSIONS, TIMESTAMP, USER_ID
 from personalization.core.time import DAY_MS, MISSING_TIME
 from training.io.tables import read_chunks
@@ -88,7 +88,7 @@ def read_impressions(path: Path, mapping: Mapping[str, str] | None = None, zone:
 
     Raises `InvalidInput` where a column is missing, there is neither click nor conversion, or no row can be used.
     """
-    users, ads, rejected = Interner(), Interner(), Counter[str]()
+    users, ads, rejected = Vocabulary(), Vocabulary(), Counter[str]()
     parts: list[dict[str, Any]] = []
     outcomes: set[str] = set()
     for columns, rows, bad in read_chunks(path, IMPRESSIONS.required, mapping=mapping, only=_READ, zone=zone):

@@ -13,7 +13,6 @@ from personalization.ads.ad_catalog import AdCatalogue
 from personalization.ads.exposure import Exposure
 from personalization.batch.task import JobDependencies, Words
 from personalization.core import cells
-from personalization.core.dictionary import compacted
 from personalization.core.events import Events, empty_events
 from personalization.core.schema import AD_ID
 from training.io.interactions import read_interactions
@@ -65,6 +64,6 @@ def _reader(paths: Sequence[Path], zone: tzinfo) -> Callable[[str], Events]:
         if user not in code:
             return empty_events([user])
         first, end = offsets[code[user] : code[user] + 2]
-        return compacted(events.take(np.arange(first, end)))
+        return events.take(np.arange(first, end)).compact()
 
     return read

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.core.events import Codes, Events
+from personalization.core.categorical import Codes
+from personalization.core.events import Events
 from personalization.core.time import DAY_MS
 from personalization.features.lifetime import is_purchase, is_return, net_value
 from personalization.features.orders import orders_of

@@ -12,7 +12,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.core.dictionary import compacted
 from personalization.core.encoder import TableEncoder
 from personalization.core.errors import InvalidInput
 from personalization.core.events import Events
@@ -116,7 +115,7 @@ def _read(data: ProfileData, user_ids: Mapping[str, str], now: datetime | None) 
         _log.info("%d users: %d of them are sampled", users, report["sampled_users"])
         chosen = np.zeros(users, dtype=bool)
         chosen[np.random.default_rng(data.seed).choice(users, report["sampled_users"], replace=False)] = True
-        events = compacted(events.take(chosen[events.user]))
+        events = events.take(chosen[events.user]).compact()
     return events.sorted(), report, sources.currency
 
 

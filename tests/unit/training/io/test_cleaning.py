@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from tests.diary import CUT, DAY_MS, diary
+from tests.event_factory import CUT, DAY_MS, events_by_day
 from training.io import cleaning
 from training.io.cleaning import clean
 
@@ -16,7 +16,7 @@ NOW = datetime.fromtimestamp(CUT / 1000, UTC)
 
 
 def test_a_log_that_can_be_true_stays_as_it_is() -> None:
-    events = diary([("ann", -3.0, "purchase", 5.0), ("ann", -2.0, "view_item"), ("bob", -1.0, "refund", -5.0)])
+    events = events_by_day([("ann", -3.0, "purchase", 5.0), ("ann", -2.0, "view_item"), ("bob", -1.0, "refund", -5.0)])
     cleaned, counts = clean(events, NOW)
     assert cleaned is events
     assert counts == {}
@@ -24,18 +24,18 @@ def test_a_log_that_can_be_true_stays_as_it_is() -> None:
 
 def test_events_of_the_future_go_but_for_a_day_of_wrong_clocks() -> None:
     rows = [("ann", -3.0, "purchase"), ("ann", -2.0, "purchase"), ("ann", 0.9, "purchase"), ("bob", 1.1, "purchase")]
-    cleaned, counts = clean(diary(rows), NOW)
+    cleaned, counts = clean(events_by_day(rows), NOW)
     assert counts == {cleaning.FUTURE: 1}
     assert cleaned.user.tolist() == [0, 0, 0]
 
 
 def test_where_most_events_are_in_the_future_the_clock_is_doubted() -> None:
-    events = diary([("ann", -3.0, "purchase"), ("ann", -2.0, "purchase")])
+    events = events_by_day([("ann", -3.0, "purchase"), ("ann", -2.0, "purchase")])
     assert clean(events, NOW - timedelta(days=400)) == (events, {})
 
 
 def test_a_clock_that_was_never_set_is_told_from_an_old_set() -> None:
-    events = diary([("ann", -3.0, "purchase"), ("ann", -2.0, "purchase"), ("ann", -1.0, "purchase")])
+    events = events_by_day([("ann", -3.0, "purchase"), ("ann", -2.0, "purchase"), ("ann", -1.0, "purchase")])
     unset = replace(events, timestamp=np.array([0, *events.timestamp[1:]]), received_at=np.array([0, *events.received_at[1:]]))
     cleaned, counts = clean(unset, NOW)
     assert (len(cleaned), counts) == (2, {cleaning.ANCIENT: 1})
@@ -45,7 +45,7 @@ def test_a_clock_that_was_never_set_is_told_from_an_old_set() -> None:
 
 @pytest.mark.parametrize(("value", "dropped"), [(np.nan, 1), (0.0, 1), (3.0, 0)])
 def test_a_purchase_of_nothing_for_nothing_goes(value: float, dropped: int) -> None:
-    events = diary([("ann", -3.0, "purchase", value), ("ann", -2.0, "purchase", 0.0)])
+    events = events_by_day([("ann", -3.0, "purchase", value), ("ann", -2.0, "purchase", 0.0)])
     events = replace(events, quantity=np.array([0.0, 1.0]))
     cleaned, counts = clean(events, NOW)
     assert counts.get(cleaning.NOTHING, 0) == dropped
@@ -53,7 +53,7 @@ def test_a_purchase_of_nothing_for_nothing_goes(value: float, dropped: int) -> N
 
 
 def test_impossible_values_are_corrected_not_dropped() -> None:
-    events = diary([("ann", -3.0, "view_item", None, None, None, -4.0), ("ann", -2.0, "view_item")])
+    events = events_by_day([("ann", -3.0, "view_item", None, None, None, -4.0), ("ann", -2.0, "view_item")])
     events = replace(events, view_duration=np.array([90_000.0, 30.0]))
     cleaned, counts = clean(events, NOW)
     assert counts == {cleaning.LONG_VIEW: 1, cleaning.EARLY: 1}

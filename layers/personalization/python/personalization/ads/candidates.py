@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from personalization.ads.terms import BILLINGS, CPA, CPC, MAX_MONEY
 from personalization.core import cells
+from personalization.core.categorical import Vocabulary
 from personalization.core.encoder import TableColumns
 from personalization.core.errors import Fault, InvalidInput
-from personalization.core.events import Interner
 from personalization.core.schema import MAX_ID_LENGTH
 from personalization.core.time import MISSING_TIME
 
@@ -112,7 +112,7 @@ class Candidates:
                     faults.append(_fault(row, "billing", f"one of {', '.join(BILLINGS)}", word))
         if faults:
             raise InvalidInput(f"{len(faults)} cells of the candidates are not what they should be", faults)
-        campaigns = Interner()
+        campaigns = Vocabulary()
         return cls(
             ad_id=[str(word) for word in words["ad_id"]],
             campaign=campaigns.codes(words["campaign_id"]),

@@ -9,8 +9,8 @@ import numpy as np
 
 from personalization.ads.valuation import PredictedRates
 from personalization.bundles.bundle import Bundle
-from personalization.core.encoder import BadCell, TableColumns
-from personalization.core.errors import BundleInvalid
+from personalization.core.encoder import TableColumns
+from personalization.core.errors import BundleInvalid, RowFault
 from personalization.tabular.predict import ROWS_PER_RUN
 
 CLICK: Final = "click"
@@ -23,7 +23,7 @@ def tasks_of(bundle: Bundle) -> tuple[str, ...]:
     return tuple(bundle.manifest.get("tasks", ()))
 
 
-def chances_of(bundle: Bundle, columns: TableColumns, rows: int) -> tuple[PredictedRates, list[BadCell]]:
+def chances_of(bundle: Bundle, columns: TableColumns, rows: int) -> tuple[PredictedRates, list[RowFault]]:
     """P(click), P(conversion) and the ad's effect for described rows, and the cells that counted as missing because they
     were bad.
 

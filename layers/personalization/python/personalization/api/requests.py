@@ -128,8 +128,10 @@ def moment_ms(value: str | float | None, now_ms: int, pointer: str = "/as_of") -
         return now_ms
     moment = parse_timestamp(value)
     if moment is None:
-        detail = f"expected RFC 3339 or unix time, received {str(value)[:40]!r}"
-        raise InvalidInput(f"{pointer.removeprefix('/')} is not a valid timestamp", [Fault(pointer, detail)])
+        raise InvalidInput(
+            f"{pointer.removeprefix('/')} is not a valid timestamp",
+            [Fault(pointer, cells.expected("RFC 3339 or unix time", value))],
+        )
     return moment
 
 

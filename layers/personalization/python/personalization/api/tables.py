@@ -39,7 +39,7 @@ def table_routes(services: Services, job: str) -> list[Route]:
         columns = columns_of(rows)
         scored = predict.score(bundle, columns, len(rows))
         if scored.bad_cells:
-            faults = [Fault(pointer("rows", cell.row, cell.column), cell.detail) for cell in scored.bad_cells]
+            faults = [Fault(pointer("rows", cell.row, cell.column), cell.reason) for cell in scored.bad_cells]
             raise InvalidInput("some cells are not what their columns hold", faults)
         if not np.isfinite(scored.probability).all():
             raise BundleInvalid("the graph answered a probability that is no number")

@@ -22,8 +22,9 @@ from personalization.batch.tables import positions, spread
 from personalization.batch.task import ScoringTask
 from personalization.bundles.bundle import Bundle
 from personalization.core import cells
+from personalization.core.categorical import Vocabulary
 from personalization.core.errors import InvalidInput
-from personalization.core.events import Events, Interner, concatenate, empty_events
+from personalization.core.events import Events, concatenate, empty_events
 from personalization.core.schema import AD_ID, ADS, IMPRESSIONS, TIMESTAMP, USER_ID
 from personalization.core.time import MISSING_TIME
 from personalization.data import Chunk, open_table
@@ -87,7 +88,7 @@ def _rows(bundle: Bundle, task: ScoringTask, chunk: Chunk, known: Mapping[str, M
     row_counts, keep = task.row_counts, task.on_bad_row == "missing"
     rows = _understood(chunk, bundle, row_counts.as_of, everything=keep)
     chances, bad_cells = chances_of(bundle, _described(bundle, task, rows, known), len(rows))
-    faults = {cell.row: (cell.column.removeprefix(AD_PREFIX), cell.detail) for cell in reversed(bad_cells)} | rows.faults
+    faults = {cell.row: (cell.column.removeprefix(AD_PREFIX), cell.reason) for cell in reversed(bad_cells)} | rows.faults
     good = np.ones(len(rows), dtype=bool)
     if not keep:
         good[list(faults)] = False
@@ -143,7 +144,7 @@ def _understood(chunk: Chunk, bundle: Bundle, as_of: int | None, *, everything: 
 
 
 def _described(bundle: Bundle, task: ScoringTask, rows: _Rows, known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    people = Interner()
+    people = Vocabulary()
     user = np.array([people.code(word or "\0") for word in rows.users], dtype=np.int64)
     stated = rows.moments[rows.moments != MISSING_TIME]
     newest = task.as_of if task.as_of is not None else int(stated.max(initial=0))
@@ -205,5 +206,5 @@ def _events(task: ScoringTask, users: list[str]) -> Events:
     found = dict(map_parallel(lambda user: (user, read(user)), [user for user in users if user != "\0"], _READERS))
     parts = [found[user] if user in found else empty_events([user]) for user in users]
     joined = concatenate(parts) if parts else empty_events(users)
-    code = Interner(users).codes(joined.users)
+    code = Vocabulary(users).codes(joined.users)
     return replace(joined, user=code[joined.user] if len(joined) else joined.user, users=users)

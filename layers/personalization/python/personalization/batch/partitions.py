@@ -15,8 +15,8 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from personalization.core.dictionary import MISSING, compacted
-from personalization.core.events import EVENT_COLUMNS, WORD_LISTS, Events, Interner, concatenate, empty_events
+from personalization.core.categorical import MISSING, Vocabulary
+from personalization.core.events import EVENT_COLUMNS, WORD_LISTS, Events, concatenate, empty_events
 from personalization.data.interactions import ParsedEvents, basket_codes
 
 ROWS_PER_PARTITION: Final = 100_000
@@ -80,7 +80,7 @@ class EventPartitions(AbstractContextManager["EventPartitions"]):
             order_ids += orders
         events = concatenate(parts) if parts else _EMPTY
         # The events of one basket may come from several chunks of the file.
-        order = basket_codes(events.user, Interner().codes(order_ids), events.timestamp)
+        order = basket_codes(events.user, Vocabulary().codes(order_ids), events.timestamp)
         return Partition(replace(events, order=order), event_ids, order_ids)
 
 
@@ -93,7 +93,7 @@ def partition_count(path: Path, compression: int = 6, bytes_per_row: int = 40) -
 
 def _packed(events: Events, parsed: ParsedEvents, rows: list[int]) -> bytes:
     """A length, a JSON header with the texts, and the columns that are not empty."""
-    events = compacted(events)
+    events = events.compact()
     columns = {name: getattr(events, name) for name in EVENT_COLUMNS if name != "order"}
     if np.array_equal(events.received_at, events.timestamp):
         del columns["received_at"]

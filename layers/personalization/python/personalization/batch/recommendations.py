@@ -138,7 +138,7 @@ def _store(bundle: Bundle, task: ScoringTask) -> None:
     for chunk in reader.chunks():
         parsed = parse_items(chunk.columns, len(chunk), bundle.encoder.zone)
         first = {fault.row: fault for fault in reversed(parsed.faults)}
-        task.reject(chunk.rejects + [chunk.reject(row, fault.column, fault.detail) for row, fault in first.items()])
+        task.reject(chunk.rejects + [chunk.reject(row, fault.column, fault.reason) for row, fault in first.items()])
         folded = folded.with_part(parsed.part)
         used = np.flatnonzero(parsed.used).tolist()
         task.output.lines(_stored(chunk, used, set(parsed.part.removed)), len(used))

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from personalization.batch.task import ScoringTask
 from personalization.bundles.bundle import Bundle
-from personalization.core.encoder import BadCell
-from personalization.core.errors import BundleInvalid, InvalidInput
+from personalization.core.errors import BundleInvalid, InvalidInput, RowFault
 from personalization.core.schema import FLAT
 from personalization.data import Chunk, open_table
 from personalization.tabular import predict
@@ -44,10 +43,10 @@ def score(bundle: Bundle, task: ScoringTask) -> None:
 def _score_valid_rows(bundle: Bundle, task: ScoringTask, chunk: Chunk) -> None:
     counts = task.row_counts
     scored = predict.score(bundle, chunk.columns, len(chunk))
-    first_fault: dict[int, BadCell] = {}
+    first_fault: dict[int, RowFault] = {}
     for cell in scored.bad_cells:
         first_fault.setdefault(cell.row, cell)
-    rejects = chunk.rejects + [chunk.reject(row, cell.column, cell.detail) for row, cell in first_fault.items()]
+    rejects = chunk.rejects + [chunk.reject(row, cell.column, cell.reason) for row, cell in first_fault.items()]
     valid = np.ones(len(chunk), dtype=bool)
     valid[list(first_fault)] = False
     numbers = counts.rows_in + positions(chunk)

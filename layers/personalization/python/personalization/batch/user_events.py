@@ -15,9 +15,10 @@ from personalization.batch.partitions import EventPartitions, partition_count
 from personalization.batch.row_counts import DUPLICATE
 from personalization.batch.task import ScoringTask
 from personalization.bundles.bundle import Bundle
+from personalization.core.errors import RowFault
 from personalization.core.events import Events
 from personalization.core.schema import INTERACTIONS
-from personalization.data import Chunk, ParsedEvents, Reject, RowFault, SeenIds, open_table, parse_events
+from personalization.data import Chunk, ParsedEvents, Reject, SeenIds, open_table, parse_events
 from personalization.data.duplicates import suspected
 from personalization.data.interactions import READ
 from personalization.features.lifetime import is_return

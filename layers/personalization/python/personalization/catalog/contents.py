@@ -12,9 +12,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from personalization.core.categorical import UNSTATED, CategoricalColumn, empty_column, overlay
+from personalization.core.categorical import UNSTATED, CategoricalColumn, Vocabulary
 from personalization.core.errors import BundleInvalid
-from personalization.core.events import Interner
 
 _IDS, _REMOVED, _COLUMNS = "ids", "removed", "columns"
 
@@ -74,24 +73,25 @@ class ItemCatalog:
 
     def with_part(self, part: CatalogPart) -> ItemCatalog:
         """With one more change; this one stays as it is."""
-        codes = Interner(self.ids)
+        codes = Vocabulary(self.ids)
         rows = codes.codes(part.ids).astype(np.int64)
         gone = codes.codes(part.removed).astype(np.int64)
         size, grown = len(codes.words), len(codes.words) - len(self.ids)
         removed = np.concatenate([self.removed, np.zeros(grown, bool)])
-        columns = {name: _padded(self.columns.get(name), size) for name in {**self.columns, **part.columns}}
+        unstated = CategoricalColumn.empty(size)
+        columns = {name: self.columns.get(name, unstated).resize(size) for name in {**self.columns, **part.columns}}
         if len(gone):  # what comes back is told anew
             columns = {name: _cleared(column, gone) for name, column in columns.items()}
         removed[gone] = True
         removed[rows] = False
         for name, column in part.columns.items():
-            columns[name] = overlay(columns[name], column, rows)
+            columns[name] = columns[name].update(rows, column)
         return ItemCatalog(codes.words, columns, removed, self.version)
 
     def as_part(self) -> CatalogPart:
         """One part that says all of it, tombstones included: a model may know items that are gone."""
         kept = np.flatnonzero(~self.removed)
-        columns = {name: compact(column.take(kept)) for name, column in self.columns.items()}
+        columns = {name: column.take(kept).compact() for name, column in self.columns.items()}
         gone = [self.ids[row] for row in np.flatnonzero(self.removed).tolist()]
         return CatalogPart([self.ids[row] for row in kept.tolist()], columns, gone)
 
@@ -100,24 +100,8 @@ def empty() -> ItemCatalog:
     return ItemCatalog([], {}, np.zeros(0, bool))
 
 
-def compact(column: CategoricalColumn) -> CategoricalColumn:
-    """With the words alone that it uses."""
-    used = np.unique(column.codes[column.codes >= 0])
-    recode = np.zeros(len(column.words) + 2, np.int32)
-    recode[used] = np.arange(len(used), dtype=np.int32)
-    recode[-1], recode[-2] = -1, UNSTATED
-    return CategoricalColumn(recode[column.codes], [column.words[code] for code in used.tolist()])
-
-
 def digest(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
-
-
-def _padded(column: CategoricalColumn | None, size: int) -> CategoricalColumn:
-    if column is None:
-        return empty_column(size)
-    grown = size - len(column)
-    return CategoricalColumn(np.concatenate([column.codes, empty_column(grown).codes]), column.words) if grown else column
 
 
 def _cleared(column: CategoricalColumn, rows: NDArray[np.int64]) -> CategoricalColumn:

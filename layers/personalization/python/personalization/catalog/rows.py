@@ -12,21 +12,13 @@ from numpy.typing import NDArray
 
 from personalization.catalog.contents import CatalogPart
 from personalization.core import cells
-from personalization.core.categorical import MISSING, CategoricalColumn, categorical_column
+from personalization.core.categorical import MISSING, CategoricalColumn
+from personalization.core.errors import RowFault
 from personalization.core.schema import ITEM_ID, MAX_ID_LENGTH
 
 REMOVED: Final = "removed"  # a true cell takes the item out of the catalogue
 _TRUE: Final = frozenset({"true", "1", "yes", "y"})
 _FALSE: Final = frozenset({"false", "0", "no", "n"})
-
-
-@dataclass(frozen=True, slots=True)
-class ItemRowFault:
-    """A cell that is not what its column holds."""
-
-    row: int
-    column: str
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +32,19 @@ class ParsedItems:
 
     part: CatalogPart
     used: NDArray[np.bool_]
-    faults: list[ItemRowFault]
+    faults: list[RowFault]
 
 
 def parse_items(columns: Mapping[str, Sequence[Any]], rows: int, zone: tzinfo) -> ParsedItems:
     """Rows by canonical columns. A column that is not there states nothing; an empty cell says that there is none."""
-    faults: list[ItemRowFault] = []
+    faults: list[RowFault] = []
     ids = cells.words(columns.get(ITEM_ID, [None] * rows))
     faults += [
-        ItemRowFault(row, ITEM_ID, f"expected an id of at most {MAX_ID_LENGTH} characters")
+        RowFault(row, ITEM_ID, f"expected an id of at most {MAX_ID_LENGTH} characters")
         for row, item in enumerate(ids)
         if not item or len(item) > MAX_ID_LENGTH
     ]
-    told = {name: categorical_column(content) for name, content in columns.items() if name != ITEM_ID}
+    told = {name: CategoricalColumn.from_cells(content, rows) for name, content in columns.items() if name != ITEM_ID}
     checks: dict[str, tuple[Callable[[Sequence[str]], list[int]], str]] = {
         "price": (_bad_prices, "a number, not negative"),
         "created_at": (lambda words: cells.timestamps(words, zone)[1], "a date or time"),
@@ -85,8 +77,8 @@ def _bad_flags(words: Sequence[str]) -> list[int]:
     return [code for code, word in enumerate(words) if word.lower() not in _TRUE | _FALSE]
 
 
-def _faults(name: str, column: CategoricalColumn, bad: Sequence[int], expected: str) -> list[ItemRowFault]:
+def _faults(name: str, column: CategoricalColumn, bad: Sequence[int], expected: str) -> list[RowFault]:
     if not bad:
         return []
     rows = np.flatnonzero(np.isin(column.codes, bad) & (column.codes > MISSING)).tolist()
-    return [ItemRowFault(row, name, f"expected {expected}, received {(column.word(row) or '')[:40]!r}") for row in rows]
+    return [RowFault(row, name, cells.expected(expected, column.word(row))) for row in rows]

@@ -108,9 +108,19 @@ def word(cell: Any) -> str | None:
     return str(cell)
 
 
-def by_cell(content: Sequence[Any] | NDArray[Any], convert: Callable[[Any], int], dtype: Any) -> NDArray[Any]:
+def map_cells(content: Sequence[Any] | NDArray[Any], convert: Callable[[Any], int], dtype: Any) -> NDArray[Any]:
     """`convert` of each cell, called once for each different text."""
     if set(map(type, content)) <= _TEXT:
         found = {cell: convert(cell) for cell in dict.fromkeys(content)}
         return np.fromiter(map(found.__getitem__, content), dtype=dtype, count=len(content))
     return np.fromiter(map(convert, content), dtype=dtype, count=len(content))  # JSON: 1, 1.0 and True are equal keys
+
+
+def expected(what: str, cell: Any) -> str:
+    """A message about a bad cell, which is quoted up to 40 characters: for files and responses, never for logs.
+
+    >>> expected("a number", "twelve")
+    "expected a number, received 'twelve'"
+    """
+    text = str(cell)
+    return f"expected {what}, received {text[:40]!r}{'…' if len(text) > 40 else ''}"

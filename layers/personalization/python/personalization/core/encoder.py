@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.core import cells
+from personalization.core.errors import RowFault
 from personalization.core.time import DAY_MS, MISSING_TIME, hour_of_day, local_time, parse_timezone, weekday
 
 # Cells of a table by column name: lists as files and requests bring them, or arrays.
@@ -76,20 +77,11 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class BadCell:
-    """A cell that is not what its column holds."""
-
-    row: int
-    column: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
 class Encoded:
     """Tensors by input name, ready for `session.run`, and the cells that counted as missing because they were bad."""
 
     inputs: dict[str, NDArray[Any]]
-    bad_cells: list[BadCell]
+    bad_cells: list[RowFault]
     rows: int
 
 
@@ -142,19 +134,19 @@ class TableEncoder:
         names = self.numeric_names
         values = np.full((rows, len(names)), np.nan)
         categorical = np.zeros((rows, len(self.categorical_columns)), dtype=np.int64)
-        bad: list[BadCell] = []
+        bad: list[RowFault] = []
         n = m = 0
         for column in self.columns:
             content = table.get(column.name)
             if column.kind == NUMERIC:
                 if content is not None:
                     values[:, n], wrong = cells.numbers(content)
-                    bad.extend(BadCell(r, column.name, _expected("a number", content[r])) for r in wrong)
+                    bad.extend(RowFault(r, column.name, cells.expected("a number", content[r])) for r in wrong)
                 n += 1
             elif column.kind == "date":
                 if content is not None:
                     wrong = self._date_parts(content, values[:, n : n + len(DATE_PARTS)])
-                    bad.extend(BadCell(r, column.name, _expected("a date or time", content[r])) for r in wrong)
+                    bad.extend(RowFault(r, column.name, cells.expected("a date or time", content[r])) for r in wrong)
                 n += len(DATE_PARTS)
             else:
                 if content is not None:
@@ -165,7 +157,9 @@ class TableEncoder:
         beyond = np.isinf(numeric)  # of float32; looked for once, not once a column: one user's row is short and wide
         if beyond.any():
             numeric[beyond] = np.nan
-            bad.extend(BadCell(r, names[c], _expected("a number", table[names[c]][r])) for r, c in np.argwhere(beyond).tolist())
+            bad.extend(
+                RowFault(r, names[c], cells.expected("a number", table[names[c]][r])) for r, c in np.argwhere(beyond).tolist()
+            )
         inputs: dict[str, NDArray[Any]] = {}
         if numeric.shape[1]:
             inputs["numeric"] = numeric
@@ -190,15 +184,10 @@ class TableEncoder:
                 return MISSING_CODE
             return bucket_code(word, column) if column.kind == "hashed" else known.get(word, UNKNOWN_CODE)
 
-        return cells.by_cell(content, code, np.int64)
+        return cells.map_cells(content, code, np.int64)
 
 
 def bucket_code(word: str, column: Column) -> int:
     """Code of a word of a hashed column: 1 + its bucket, the same in every process."""
     digest = hashlib.blake2b(word.encode(), digest_size=8, key=bytes.fromhex(column.salt)).digest()
     return 1 + int.from_bytes(digest, "little") % column.buckets
-
-
-def _expected(what: str, cell: Any) -> str:
-    text = str(cell)
-    return f"expected {what}, received {text[:40]!r}{'…' if len(text) > 40 else ''}"

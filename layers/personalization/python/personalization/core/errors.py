@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,19 @@ class Fault:
 
     pointer: str
     detail: str
+
+
+class RowFault(NamedTuple):
+    """Why a row of a table, or one of its cells, cannot be used as it is.
+
+    row      index of the row within the columns that were checked
+    column   of the cell at fault, empty where it is the whole row
+    reason   what was expected and what was received
+    """
+
+    row: int
+    column: str
+    reason: str
 
 
 class PersonalizationError(Exception):

@@ -6,14 +6,15 @@ million events take megabytes, and code is written once, for N events of U users
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-Codes = NDArray[np.int32]
+from personalization.core.categorical import MISSING, CategoricalColumn, Codes, Vocabulary
+
 Numbers = NDArray[np.float64]
 
 # Columns of one event each; the rest of `Events` are the word lists.
@@ -75,31 +76,18 @@ class Events:
         """Fill in the category of events that have none from their item's."""
         if not category_of_item:
             return self
-        words = Interner(self.categories)
-        by_item = np.array([words.code(category_of_item.get(item)) for item in self.items] or [-1], dtype=np.int32)
-        found = np.where(self.item >= 0, by_item[self.item], -1).astype(np.int32)
-        category = np.where(self.category >= 0, self.category, found).astype(np.int32)
-        return replace(self, category=category, categories=words.words)
+        vocabulary = Vocabulary(self.categories)
+        of_item = np.append(vocabulary.codes([category_of_item.get(item) for item in self.items]), np.int32(MISSING))
+        category = np.where(self.category >= 0, self.category, of_item[self.item])  # an event without item picks the last
+        return replace(self, category=category, categories=vocabulary.words)
 
-
-class Interner:
-    """Codes for words in order of first appearance; `None` and empty have the code −1."""
-
-    def __init__(self, words: Iterable[str] = ()) -> None:
-        self.words: list[str] = list(words)
-        self._codes = {word: code for code, word in enumerate(self.words)}
-
-    def code(self, word: str | None) -> int:
-        if not word:
-            return -1
-        code = self._codes.get(word)
-        if code is None:
-            code = self._codes[word] = len(self.words)
-            self.words.append(word)
-        return code
-
-    def codes(self, words: Sequence[str | None]) -> Codes:
-        return np.fromiter((self.code(word) for word in words), dtype=np.int32, count=len(words))
+    def compact(self) -> Events:
+        """The same events with only the words that occur, in the same order; a user without an event is no longer listed."""
+        changed: dict[str, Any] = {}
+        for column, words in WORD_LISTS.items():
+            compact = CategoricalColumn(getattr(self, column), getattr(self, words)).compact()
+            changed |= {column: compact.codes, words: compact.words}
+        return replace(self, **changed)
 
 
 def empty_events(users: Sequence[str] = ()) -> Events:
@@ -114,15 +102,15 @@ def concatenate(parts: Sequence[Events]) -> Events:
     """All events of several parts, in their order; equal words of different parts become one."""
     if len(parts) == 1:
         return parts[0]
-    interners = {column: Interner() for column in WORD_LISTS}
+    vocabularies = {column: Vocabulary() for column in WORD_LISTS}
     pieces: dict[str, list[NDArray[Any]]] = {name: [] for name in EVENT_COLUMNS}
     orders = 0
     for part in parts:
         for name in EVENT_COLUMNS:
             values = getattr(part, name)
             if name in WORD_LISTS:
-                recode = np.append(interners[name].codes(getattr(part, WORD_LISTS[name])), np.int32(-1))
-                values = recode[values]  # code −1 picks the appended −1
+                recode = np.append(vocabularies[name].codes(getattr(part, WORD_LISTS[name])), np.int32(MISSING))
+                values = recode[values]  # MISSING picks the appended one
             elif name == "order":
                 values = np.where(values >= 0, values + orders, -1).astype(np.int32)
             pieces[name].append(values)
@@ -131,7 +119,7 @@ def concatenate(parts: Sequence[Events]) -> Events:
     columns: dict[str, Any] = {
         name: np.concatenate(pieces[name]) if pieces[name] else getattr(template, name) for name in EVENT_COLUMNS
     }
-    columns |= {words: interners[column].words for column, words in WORD_LISTS.items()}
+    columns |= {words: vocabularies[column].words for column, words in WORD_LISTS.items()}
     return Events(**columns)
 
 

@@ -2,7 +2,7 @@
 
 from personalization.data.column_mapping import parse_mapping
 from personalization.data.duplicates import SeenIds
-from personalization.data.interactions import ParsedEvents, RowFault, parse_events
+from personalization.data.interactions import ParsedEvents, parse_events
 from personalization.data.records import Reject
 from personalization.data.table_reader import Chunk, TableReader, open_table
 
@@ -10,7 +10,6 @@ __all__ = [
     "Chunk",
     "ParsedEvents",
     "Reject",
-    "RowFault",
     "SeenIds",
     "TableReader",
     "open_table",

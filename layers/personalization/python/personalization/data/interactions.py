@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from personalization.core import cells
-from personalization.core.dictionary import MISSING, Words, compacted, words
+from personalization.core.categorical import MISSING, CategoricalColumn, Codes, Vocabulary
 from personalization.core.encoder import TableColumns
-from personalization.core.events import Codes, Events, Interner, Numbers
+from personalization.core.errors import RowFault
+from personalization.core.events import Events, Numbers
 from personalization.core.schema import (
     EVENT_CODE,
     EVENT_TYPE,
@@ -39,14 +40,6 @@ BadCells = Literal["reject", "missing"]
 _NOT_NEGATIVE: Final = ("unit_price", "view_duration", VIEW_DURATION_MS)
 
 _NO_ID, _TOO_LONG = -2, -3  # codes of cells that are no id, beside `MISSING`
-
-
-class RowFault(NamedTuple):
-    """Why a row is no event: its index, the column (empty for the whole row), and what was expected."""
-
-    row: int
-    column: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -103,7 +96,10 @@ def parse_events(
 
     good = np.ones(rows, dtype=bool)
     good[[fault.row for fault in faults]] = False
-    texts = {name: words(columns.get(name), rows) for name in ("event_id", "order_id", "session_id", "category", "channel")}
+    texts = {
+        name: CategoricalColumn.from_cells(columns.get(name), rows)
+        for name in ("event_id", "order_id", "session_id", "category", "channel")
+    }
     duplicates: list[int] = []
     if texts["event_id"].words:
         kept = np.flatnonzero(good)
@@ -122,14 +118,14 @@ def parse_events(
         category=texts["category"].codes,
         channel=texts["channel"].codes,
         order=order,
-        users=users.words,
-        items=items.words,
-        categories=texts["category"].words,
-        channels=texts["channel"].words,
+        users=list(users.words),
+        items=list(items.words),
+        categories=list(texts["category"].words),
+        channels=list(texts["channel"].words),
     )
     kept = np.flatnonzero(good)
     if len(kept) < rows:
-        events = compacted(events.take(kept))
+        events = events.take(kept).compact()
     ids_of = {name: _picked(texts[name], kept) for name in ("event_id", "order_id", "session_id")}
     return ParsedEvents(events, kept, faults, duplicates, ids_of["event_id"], ids_of["order_id"], ids_of["session_id"])
 
@@ -149,24 +145,24 @@ def basket_codes(user: Codes, order: Codes, timestamp: NDArray[np.int64]) -> Cod
     return codes
 
 
-def _ids(columns: TableColumns, name: str, rows: int, faults: list[RowFault]) -> Words:
-    interner = Interner()
+def _ids(columns: TableColumns, name: str, rows: int, faults: list[RowFault]) -> CategoricalColumn:
+    vocabulary = Vocabulary()
 
     def code(cell: Any) -> int:
         if isinstance(cell, bool | list | tuple | dict):
             return _NO_ID
         word = cells.word(cell)
-        return _TOO_LONG if word and len(word) > MAX_ID_LENGTH else interner.code(word)
+        return _TOO_LONG if word and len(word) > MAX_ID_LENGTH else vocabulary.code(word)
 
     content = columns.get(name)
-    codes = np.full(rows, MISSING, dtype=np.int32) if content is None else cells.by_cell(content, code, np.int32)
+    codes = np.full(rows, MISSING, dtype=np.int32) if content is None else cells.map_cells(content, code, np.int32)
     for row in np.flatnonzero(codes < 0).tolist():
         if codes[row] == _TOO_LONG:
             reason = f"expected at most {MAX_ID_LENGTH} characters, received more"
         else:
             reason = "expected an id, received " + ("nothing" if codes[row] == MISSING else "another kind of value")
         faults.append(RowFault(row, name, reason))
-    return Words(np.maximum(codes, MISSING), interner.words)
+    return CategoricalColumn(np.maximum(codes, MISSING), vocabulary.words)
 
 
 def _event_types(columns: TableColumns, rows: int, faults: list[RowFault]) -> NDArray[np.int8]:
@@ -176,7 +172,7 @@ def _event_types(columns: TableColumns, rows: int, faults: list[RowFault]) -> ND
         return MISSING if found is None else found
 
     content = columns.get(EVENT_TYPE)
-    codes = np.full(rows, MISSING, dtype=np.int8) if content is None else cells.by_cell(content, code, np.int8)
+    codes = np.full(rows, MISSING, dtype=np.int8) if content is None else cells.map_cells(content, code, np.int8)
     faults += [RowFault(row, EVENT_TYPE, "expected a word, received nothing") for row in np.flatnonzero(codes < 0).tolist()]
     return codes
 
@@ -186,7 +182,7 @@ def _times(columns: TableColumns, name: str, rows: int, zone: tzinfo, faults: li
     moments, bad = np.full(rows, MISSING_TIME, dtype=np.int64), list[int]()
     if content is not None:
         moments, bad = cells.timestamps(content, zone)
-        faults += [RowFault(row, name, f"expected RFC 3339 or unix time, {received(content[row])}") for row in bad]
+        faults += [RowFault(row, name, cells.expected("RFC 3339 or unix time", content[row])) for row in bad]
     if name == TIMESTAMP:
         missing = np.setdiff1d(np.flatnonzero(moments == MISSING_TIME), bad)
         faults += [RowFault(row, name, "expected RFC 3339 or unix time, received nothing") for row in missing.tolist()]
@@ -198,11 +194,11 @@ def _numbers(columns: TableColumns, name: str, rows: int, faults: list[RowFault]
     if content is None:
         return np.full(rows, np.nan)
     values, bad = cells.numbers(content)
-    faults += [RowFault(row, name, f"expected a number, {received(content[row])}") for row in bad]
+    faults += [RowFault(row, name, cells.expected("a number", content[row])) for row in bad]
     if name in _NOT_NEGATIVE:
         negative = np.flatnonzero(values < 0).tolist()
         values[negative] = np.nan
-        faults += [RowFault(row, name, f"expected zero or more, {received(content[row])}") for row in negative]
+        faults += [RowFault(row, name, cells.expected("zero or more", content[row])) for row in negative]
     return values
 
 
@@ -222,14 +218,8 @@ def _money(numbers: dict[str, Numbers], event_type: NDArray[np.int8], faults: li
     numbers["event_value"] = np.where(too_much, np.nan, np.where(returned, -np.abs(total), total))
 
 
-def _picked(found: Words, kept: NDArray[np.int64]) -> list[str | None]:
+def _picked(found: CategoricalColumn, kept: NDArray[np.int64]) -> list[str | None]:
     if not found.words:
         return [None] * len(kept)
     lookup = [*found.words, None]  # code −1 picks the last
     return [lookup[code] for code in found.codes[kept].tolist()]
-
-
-def received(cell: Any) -> str:
-    """``received 'abc'``, shortened; for files and answers, not for logs."""
-    text = str(cell)
-    return f"received {text[:40]!r}{'…' if len(text) > 40 else ''}"

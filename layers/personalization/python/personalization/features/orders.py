@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.core.events import Codes, Events, Numbers
+from personalization.core.categorical import Codes
+from personalization.core.events import Events, Numbers
 from personalization.features.lifetime import is_purchase, net_value
 
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from personalization import features
 from personalization.bundles.bundle import Bundle
 from personalization.core import cells
-from personalization.core.encoder import BadCell, Encoded, TableColumns
-from personalization.core.errors import Fault, InvalidInput
+from personalization.core.encoder import Encoded, TableColumns
+from personalization.core.errors import Fault, InvalidInput, RowFault
 from personalization.core.events import Events
 from personalization.core.time import format_timestamp
 from personalization.features import CategoryShares, Lifetime, Window
@@ -225,5 +225,5 @@ def _numbers(content: Any, name: str) -> tuple[NDArray[np.float64], list[Fault]]
     return values, [Fault(f"/users/{row}/features/{name}", f"expected a number, received {content[row]!r:.60}") for row in bad]
 
 
-def _fault(cell: BadCell) -> Fault:
-    return Fault(f"/users/{cell.row}/features/{cell.column}", cell.detail)
+def _fault(cell: RowFault) -> Fault:
+    return Fault(f"/users/{cell.row}/features/{cell.column}", cell.reason)

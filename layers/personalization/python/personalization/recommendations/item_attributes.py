@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from personalization.bundles.bundle import Bundle
 from personalization.core import cells
-from personalization.core.categorical import MISSING, CategoricalColumn, empty_column, overlay
+from personalization.core.categorical import MISSING, CategoricalColumn
 from personalization.core.time import MISSING_TIME
 
 METADATA_JSON: Final = "metadata.json"
@@ -77,8 +77,8 @@ class Attributes:
             below = self.words.get(name)
             if below is None and name not in columns:
                 continue
-            grown = _grown(below, self.size, size)
-            words[name] = overlay(grown, columns[name], rows) if name in columns else grown
+            grown = below.resize(size) if below is not None else CategoricalColumn.empty(size)
+            words[name] = grown.update(rows, columns[name]) if name in columns else grown
         price = _filled(self.price, self.size, size, np.float32(np.nan))
         created = _filled(self.created_at, self.size, size, np.int64(MISSING_TIME))
         stock = _filled(self.in_stock, self.size, size, np.int8(-1))
@@ -118,14 +118,6 @@ def of_bundle(bundle: Bundle, size: int) -> Attributes:
 
 def _array(bundle: Bundle, name: str) -> NDArray[Any]:
     return np.asarray(np.load(bundle.file(name), mmap_mode="r"))  # mapped all the same, and cells of it are cheap
-
-
-def _grown(column: CategoricalColumn | None, before: int, size: int) -> CategoricalColumn:
-    if column is None:
-        return empty_column(size)
-    if size == before:
-        return column
-    return CategoricalColumn(np.concatenate([column.codes, empty_column(size - before).codes]), column.words)
 
 
 def _filled(values: NDArray[Any], before: int, size: int, missing: Any) -> NDArray[Any]:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.bundles.bundle import Bundle
-from personalization.core.encoder import BadCell, TableColumns
+from personalization.core.encoder import TableColumns
+from personalization.core.errors import RowFault
 
 # Rows of one `session.run`: large enough that its fixed cost vanishes, small enough that memory stays flat.
 ROWS_PER_RUN = 8_192
@@ -21,7 +22,7 @@ class ScoredRows:
     """
 
     probability: NDArray[np.float64]
-    bad_cells: list[BadCell]
+    bad_cells: list[RowFault]
 
 
 def score(bundle: Bundle, table: TableColumns, rows: int) -> ScoredRows:

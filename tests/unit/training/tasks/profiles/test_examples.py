@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from personalization.features import Window
-from tests.diary import CUT, DAY_MS, diary
+from tests.event_factory import CUT, DAY_MS, events_by_day
 from training.io.point_in_time import Cut
 from training.tasks.profiles.examples import LabelSpec, Sample, Sampler, stack
 
@@ -36,7 +36,7 @@ def question(**changes: object) -> LabelSpec:
 
 
 def ask(rows: list[tuple[object, ...]], **changes: object) -> tuple[Sample, list[str]]:
-    events = diary(rows)
+    events = events_by_day(rows)
     sample = Sampler(events, question(**changes)).at(WHOLE)
     return sample, [events.users[code] for code in sample.user]
 
@@ -73,7 +73,7 @@ def test_attributes_of_the_users_stand_among_the_features() -> None:
 
 
 def test_rows_of_several_cuts_are_stacked_in_order() -> None:
-    sampler = Sampler(diary(PAST + FUTURE), question())
+    sampler = Sampler(events_by_day(PAST + FUTURE), question())
     early = Cut(CUT - 10 * DAY_MS, CUT)
     rows = stack([sampler.at(early), sampler.at(WHOLE)])
     assert rows.cut.tolist() == [early.time, WHOLE.time, WHOLE.time]

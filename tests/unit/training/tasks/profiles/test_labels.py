@@ -1,4 +1,4 @@
-"""Labels after a cut, against a diary that is read by hand."""
+"""Labels after a cut, against counts made by hand."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from personalization.core.time import DAY_MS
-from tests.diary import CUT, diary
+from tests.event_factory import CUT, events_by_day
 from training.io.point_in_time import Cut
 from training.tasks.profiles.labels import (
     Labels,
@@ -22,7 +22,7 @@ DAYS = (7, 14, 30, 90)
 
 
 def labels_of(rows: list[tuple[object, ...]], limit_days: float = 100.0, horizon: int = 14) -> Labels:
-    events = diary(rows)
+    events = events_by_day(rows)
     cut = Cut(CUT, CUT + round(limit_days * DAY_MS))
     return label(purchases_of(events), len(events.users), cut, DAYS, horizon)
 
@@ -95,7 +95,7 @@ def test_what_was_received_after_the_limit_is_not_known() -> None:
 
 
 def test_the_first_basket_is_one_order_or_one_moment() -> None:
-    events = diary(
+    events = events_by_day(
         [
             ("ann", -1.0, "purchase", 1.0, "tea"),
             ("ann", 2.0, "purchase", 1.0, "tea", "o1"), ("ann", 2.1, "purchase", 1.0, "cups", "o1"),
@@ -127,8 +127,8 @@ def test_frequent_categories_cover_a_share_of_the_lines_known_before_a_moment(
     rows = [("ann", -1.0 - at, "purchase", 1.0, word) for at, word in enumerate(lines)]
     rows += [("ann", 1.0, "purchase", 1.0, "spoons")] * 20  # after the moment
     rows += [("ann", -1.0, "view_item", 1.0, "forks")] * 20  # nobody bought them
-    assert frequent_categories(diary(rows), CUT, most, share) == expected
+    assert frequent_categories(events_by_day(rows), CUT, most, share) == expected
 
 
 def test_one_category_is_nothing_to_predict() -> None:
-    assert frequent_categories(diary([("ann", -1.0, "purchase", 1.0, "tea")]), CUT, 10, 1.0) == []
+    assert frequent_categories(events_by_day([("ann", -1.0, "purchase", 1.0, "tea")]), CUT, 10, 1.0) == []

@@ -27,8 +27,7 @@ from personalization.api.problems import pointer
 from personalization.api.services import Services
 from personalization.bundles.bundle import Bundle
 from personalization.core import cells
-from personalization.core.encoder import BadCell
-from personalization.core.errors import Conflict, Fault, InvalidInput, StateUnavailable, TooLarge
+from personalization.core.errors import Conflict, Fault, InvalidInput, RowFault, StateUnavailable, TooLarge
 from personalization.core.schema import MAX_CANDIDATES_PER_CALL
 from personalization.state import StateStore
 
@@ -206,7 +205,7 @@ def _packed(content: Mapping[str, Any]) -> bytes:
     return zlib.compress(orjson.dumps(content), 1)
 
 
-def _warnings(sent: Sequence[Mapping[str, Any]], bad: Sequence[BadCell], telling: Telling) -> list[str]:
+def _warnings(sent: Sequence[Mapping[str, Any]], bad: Sequence[RowFault], telling: Telling) -> list[str]:
     out = [f"{len(bad)} cells of the ads are not what the model knows there: they count as missing"] if bad else []
     if telling.request.objective == "own" and UNTREATED not in tasks_of(telling.bundle):
         out.append("the model knows no impressions that were held back: ads are ranked by response, not by what they change")

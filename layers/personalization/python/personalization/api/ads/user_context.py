@@ -80,7 +80,7 @@ def _ready(bundle: Bundle, viewer: AdUser, now_ms: int) -> RequestContext:
     columns: dict[str, Any] = {name: [value] for name, value in (viewer.features or {}).items()}
     columns |= {ATTRIBUTE_PREFIX + name: [value] for name, value in (viewer.attributes or {}).items()}
     faults = [
-        Fault(pointer("features" if cell.column in (viewer.features or {}) else "attributes", _bare(cell.column)), cell.detail)
+        Fault(pointer("features" if cell.column in (viewer.features or {}) else "attributes", _bare(cell.column)), cell.reason)
         for cell in bundle.encoder.encode(columns, 1).bad_cells
     ]
     if faults:

@@ -16,8 +16,9 @@ from personalization.api.json_rows import Row, as_sent, canonical_columns, colum
 from personalization.api.problems import pointer
 from personalization.bundles.bundle import Bundle
 from personalization.core import cells
+from personalization.core.categorical import Vocabulary
 from personalization.core.errors import Fault, InvalidInput, TooLarge
-from personalization.core.events import Events, Interner, concatenate
+from personalization.core.events import Events, concatenate
 from personalization.core.schema import MAX_EVENTS_PER_CALL, USER_ID
 from personalization.core.time import MISSING_TIME
 from personalization.data.interactions import parse_events
@@ -175,7 +176,7 @@ def _of_others(owners: Sequence[Any], users: Sequence[ProfileInput], ends: Seque
 
 def _with_users(events: Events, names: list[str]) -> Events:
     """The same events, where these are the users, also those who have none."""
-    codes = Interner(names).codes(events.users)
+    codes = Vocabulary(names).codes(events.users)
     return replace(events, user=codes[events.user] if len(events) else events.user, users=names)
 
 

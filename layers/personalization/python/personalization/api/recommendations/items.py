@@ -59,7 +59,7 @@ def _part(request: ItemsRequest) -> CatalogPart:
     for rows in by_columns.values():
         some = [request.items[row] for row in rows]
         parsed = parse_items(canonical_columns(some), len(some), UTC)
-        faults += [Fault(pointer("items", rows[f.row], as_sent(some[f.row], f.column)), f.detail) for f in parsed.faults]
+        faults += [Fault(pointer("items", rows[f.row], as_sent(some[f.row], f.column)), f.reason) for f in parsed.faults]
         folded = folded.with_part(parsed.part)
     if faults:
         raise InvalidInput("some items are not what their columns hold", sorted(faults, key=lambda fault: fault.pointer))

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from personalization.api.requests import Body
+from personalization.core import cells
 from personalization.core.errors import Fault, InvalidInput
 from personalization.core.schema import (
     MAX_CANDIDATES_PER_CALL,
@@ -46,7 +47,7 @@ class FiltersBody(Body):
         if self.created_after is not None:
             created_after = parse_timestamp(self.created_after, zone)
             if created_after is None:
-                detail = f"expected RFC 3339 or unix time, received {str(self.created_after)[:40]!r}"
+                detail = cells.expected("RFC 3339 or unix time", self.created_after)
                 raise InvalidInput("created_after is not a valid timestamp", [Fault(f"{pointer}/created_after", detail)])
         return Filters(
             category=_tuple(self.category),

@@ -1,4 +1,4 @@
-"""Events from rows that are read at a glance: days are counted from a cut."""
+"""Events for tests of training, from rows whose days are counted from a cut."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from personalization.core.events import Events, Interner
+from personalization.core.categorical import Vocabulary
+from personalization.core.events import Events
 from personalization.core.schema import EVENT_CODE
 
 DAY_MS: Final = 86_400_000
@@ -17,10 +18,10 @@ CUT: Final = round(datetime(2025, 6, 1, tzinfo=UTC).timestamp() * 1000)
 Row = tuple[Any, ...]
 
 
-def diary(rows: list[Row]) -> Events:
-    """Events in the order of the rows; what a row leaves out is missing, received is when it happened."""
+def events_by_day(rows: list[Row]) -> Events:
+    """Events in the order of the rows. A cell that a row leaves out is missing; without a day of receipt it is the event's."""
     full = [(*row, *(None,) * (7 - len(row))) for row in rows]
-    users, categories, orders = Interner(), Interner(), Interner()
+    users, categories, orders = Vocabulary(), Vocabulary(), Vocabulary()
     timestamp = np.array([CUT + round(row[1] * DAY_MS) for row in full], dtype=np.int64)
     received = np.array(
         [t if row[6] is None else CUT + round(row[6] * DAY_MS) for t, row in zip(timestamp, full, strict=True)], dtype=np.int64
