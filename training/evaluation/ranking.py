@@ -48,7 +48,7 @@ def ranking_metrics(ranks: Sequence[NDArray[np.float64]]) -> dict[str, float]:
 
 
 @dataclass
-class Lists:
+class TopListMetrics:
     """Gathers the top lists of users, for what they are like together.
 
     popularity   (items,) share of the training interactions

@@ -1,116 +1,213 @@
-"""Learning the weights of the mix on baskets that no component was trained on."""
+"""Learning the weights of the blend on held-out baskets that no component was trained on.
+
+Candidates of each user are the best items by each kind of component. The features of a candidate are the raw scores of all
+components; a neighbor matrix gives one feature for each decay over the ranks of baskets.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.special import expit
 
 from personalization.recommendations.blend import BlendWeights, log_total
-from personalization.recommendations.components import DECAYS, REPEAT_FEATURES, decay_weights
+from personalization.recommendations.components import (
+    DECAYS,
+    REPEAT_FEATURES,
+    decay_weights,
+    neighbour_additions,
+    repeat_features,
+)
 from personalization.recommendations.history import InteractionHistory
 from personalization.recommendations.recommender import STATIC, Recommender
 from training.calibration import platt
-from training.tasks.recommendations.ranking_examples import RankingExamples
 
-ONE: Final = "one"
-EACH: Final = "each"
-# What is believed of a feature before the data speaks, in standard deviations of the feature.
-_PRIOR: Final = {"sequence": 1.0}
+SOFTMAX: Final = "softmax"
+LOGISTIC: Final = "logistic"
+_CANDIDATES: Final = {"sequence": 120, "neighbors": 60, "popularity": 60}  # of each user, by each kind of component
+# Means of the normal prior of the weights, in standard deviations of the features; it weighs as much as so many users' data.
+_PRIOR_SEQUENCE: Final = 1.0
 _PRIOR_OTHERS: Final = 0.05
-_PRIOR_USERS: Final = 2.0  # as much as the data of so many users
-_SHOWN: Final = 20
-_CELLS: Final = 8_000_000  # of a block of scores
+_PRIOR_USERS: Final = 2.0
+_SHOWN: Final = 20  # items of a list that calibration looks at
+_BLOCK_USERS: Final = 256
+_BLOCK_CELLS: Final = 6_000_000  # of one component's scores of a block of users
+_CALIBRATION_CELLS: Final = 8_000_000
+
+# Weights (features + intercepts,) → negative log-likelihood and its gradient.
+_Likelihood = Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]]
 
 
-def learn(pairs: RankingExamples, objective: str) -> NDArray[np.float64]:
-    """(features,) weights by maximum likelihood with a prior; 0 or more for `sequence` and the neighbours.
+@dataclass(frozen=True)
+class RankingExamples:
+    """Candidates with features and labels, user by user.
 
-    objective   ``one``: which of the candidates a user takes (softmax; several taken share the user's weight);
-                ``each``: whether a user takes a candidate (logistic), nearer to the truth for large baskets
+    names      of the features
+    features   float32 (n, len(names))
+    offsets    int64 (users + 1,)
+    labels     bool (n,) True for the items of the target basket
     """
-    prior = np.array([_PRIOR.get(name, 0.0 if name in REPEAT_FEATURES else _PRIOR_OTHERS) for name in pairs.names])
-    if not len(pairs.features):
+
+    names: tuple[str, ...]
+    features: NDArray[np.float32]
+    offsets: NDArray[np.int64]
+    labels: NDArray[np.bool_]
+
+
+def ranking_examples(
+    recommender: Recommender, histories: InteractionHistory, targets: Sequence[NDArray[np.int32]], *, repeat: bool
+) -> RankingExamples:
+    """Candidates of each user with the features of all components.
+
+    targets   distinct items of each user's target basket
+    repeat    True: items of the history are candidates too, with the features of repeat buying
+    """
+    names = ["sequence", *STATIC, *(f"{matrix} {decay}" for matrix in recommender.matrices for decay in DECAYS)]
+    names += REPEAT_FEATURES if repeat else ()
+    features, counts, labels = [np.zeros((0, len(names)), np.float32)], [np.zeros(0, np.int64)], [np.zeros(0, bool)]
+    block_size = max(1, min(_BLOCK_USERS, _BLOCK_CELLS // len(recommender.items)))
+    for start in range(0, len(histories), block_size):
+        users = np.arange(start, min(start + block_size, len(histories)))
+        user, item, block = _block_candidates(recommender, histories.take(users), repeat)
+        wanted = np.zeros((len(users), len(recommender.items)), bool)
+        for row, number in enumerate(users.tolist()):
+            wanted[row, targets[number]] = True
+        features.append(block)
+        counts.append(np.bincount(user, minlength=len(users)))
+        labels.append(wanted[user, item])
+    offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
+    return RankingExamples(tuple(names), np.concatenate(features), offsets, np.concatenate(labels))
+
+
+def _block_candidates(
+    recommender: Recommender, histories: InteractionHistory, repeat: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """User, item and features of the candidates of some users, sorted by user, then item."""
+    sequence = recommender.user_vectors(histories) @ recommender.vectors.T
+    shape, items = sequence.shape, sequence.shape[1]
+    popularity, recent = (np.broadcast_to(scores, shape) for scores in recommender.static)
+    components, neighbors = [sequence, popularity, recent], np.zeros_like(sequence)
+    for matrix in recommender.matrices.values():
+        for decay in DECAYS:
+            scores = np.zeros_like(sequence)
+            neighbour_additions(histories, matrix, decay_weights(decay)).add_to(scores)
+            components.append(scores)
+            if decay == DECAYS[1]:
+                neighbors += scores / max(float(scores.std()), 1e-9)
+    candidates, seen = np.zeros(shape, bool), np.zeros(shape, bool)
+    if not repeat:
+        seen[histories.user, histories.item] = True
+    for scores, count in zip((sequence, neighbors, popularity), _CANDIDATES.values(), strict=True):
+        best = np.argpartition(np.where(seen, np.inf, -scores), min(count, items) - 1, axis=1)[:, :count]
+        np.put_along_axis(candidates, best, True, axis=1)
+    candidates &= ~seen
+    if repeat:
+        own_user, own_item, own = repeat_features(histories, recommender.repurchase)
+        candidates[own_user, own_item] = True
+    user, item = np.nonzero(candidates)
+    features = np.stack([scores[user, item] for scores in components], axis=1).astype(np.float32)
+    if repeat:
+        repeated = np.zeros((len(user), len(REPEAT_FEATURES)), np.float32)
+        repeated[np.searchsorted(user * items + item, own_user * items + own_item)] = own
+        features = np.concatenate([features, repeated], axis=1)
+    return user, item, features
+
+
+def fit_weights(examples: RankingExamples, objective: str) -> NDArray[np.float64]:
+    """(features,) weights by maximum likelihood with a normal prior; 0 or more for `sequence` and the neighbors.
+
+    objective   ``softmax``: which of the candidates a user takes; several taken items share the user's weight.
+                ``logistic``: whether a user takes a candidate, which fits large baskets better
+    """
+    names = examples.names
+    others = [0.0 if name in REPEAT_FEATURES else _PRIOR_OTHERS for name in names]
+    prior = np.where(np.array(names) == "sequence", _PRIOR_SEQUENCE, others)
+    if not len(examples.features):
         return prior
-    mean, deviation = pairs.features.mean(axis=0), pairs.features.std(axis=0)
+    mean, deviation = examples.features.mean(axis=0), examples.features.std(axis=0)
     scale = np.where(deviation > 1e-9, deviation, np.inf)
-    if not pairs.wanted.any():
+    if not examples.labels.any():
         return prior / scale
-    likelihood = _One(pairs, mean, scale) if objective == ONE else _Each(pairs, mean, scale)
+    design = ((examples.features - mean) / scale).astype(np.float64)
+    lengths = np.diff(examples.offsets)
+    hits = np.bincount(np.repeat(np.arange(len(lengths)), lengths), weights=examples.labels, minlength=len(lengths))
+    if objective == SOFTMAX:
+        users, intercepts = int((hits > 0).sum()), np.zeros(0)
+        likelihood = _softmax(design, examples.labels, lengths, hits)
+    else:
+        share = np.clip(examples.labels.mean(), 1e-6, 1 - 1e-6)
+        users, intercepts = len(hits), np.array([np.log(share / (1 - share))])
+        likelihood = _logistic(design, examples.labels.astype(np.float64))
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         value, gradient = likelihood(weights)
         away = weights[: len(prior)] - prior
         gradient[: len(prior)] += 2 * _PRIOR_USERS * away
-        return (value + _PRIOR_USERS * float(away @ away)) / likelihood.users, gradient / likelihood.users
+        return (value + _PRIOR_USERS * float(away @ away)) / users, gradient / users
 
-    free = [name in REPEAT_FEATURES or name in STATIC for name in pairs.names]
-    start = np.concatenate([prior, likelihood.more])
-    bounds = [*((None, None) if f else (0.0, None) for f in free), *((None, None) for _ in likelihood.more)]
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 300})
-    return np.asarray(found.x[: len(prior)] / scale, np.float64)
-
-
-class _One:
-    """−log likelihood of a softmax over each user's candidates, summed over users; and its gradient."""
-
-    more: NDArray[np.float64] = np.zeros(0)
-
-    def __init__(self, pairs: RankingExamples, mean: NDArray[np.float32], scale: NDArray[np.float32]) -> None:
-        hits = np.add.reduceat(pairs.wanted, pairs.offsets[:-1], dtype=np.int64)
-        users = np.flatnonzero(hits > 0)
-        rows = np.concatenate([np.arange(pairs.offsets[u], pairs.offsets[u + 1]) for u in users])
-        self.users = len(users)
-        self._lengths = np.diff(pairs.offsets)[users]
-        self._starts = np.cumsum(self._lengths) - self._lengths
-        self._design = ((pairs.features[rows] - mean) / scale).astype(np.float64)
-        self._wanted = pairs.wanted[rows] / np.repeat(hits[users], self._lengths)
-
-    def __call__(self, weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        logit = self._design @ weights
-        high = np.maximum.reduceat(logit, self._starts)
-        weight = np.exp(logit - np.repeat(high, self._lengths))
-        total = np.add.reduceat(weight, self._starts)
-        chance = weight / np.repeat(total, self._lengths)
-        return float((np.log(total) + high).sum() - self._wanted @ logit), (chance - self._wanted) @ self._design
+    bounds = [(None, None) if name in REPEAT_FEATURES or name in STATIC else (0.0, None) for name in names]
+    bounds += [(None, None)] * len(intercepts)
+    start = np.concatenate([prior, intercepts])
+    result = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 300})
+    return np.asarray(result.x[: len(prior)] / scale, np.float64)
 
 
-class _Each:
-    """−log likelihood of a logistic model of each candidate, with an intercept; and its gradient."""
+def _softmax(
+    design: NDArray[np.float64], labels: NDArray[np.bool_], lengths: NDArray[np.int64], hits: NDArray[np.float64]
+) -> _Likelihood:
+    """Of a softmax over each user's candidates, summed over the users with a hit; `lengths` and `hits` (users,) are counts."""
+    kept = np.repeat(hits > 0, lengths)
+    design, lengths = design[kept], lengths[hits > 0]
+    starts = np.cumsum(lengths) - lengths
+    target = labels[kept] / np.repeat(hits[hits > 0], lengths)
 
-    def __init__(self, pairs: RankingExamples, mean: NDArray[np.float32], scale: NDArray[np.float32]) -> None:
-        self.users = len(pairs.offsets) - 1
-        self._design = ((pairs.features - mean) / scale).astype(np.float64)
-        self._wanted = pairs.wanted.astype(np.float64)
-        share = np.clip(self._wanted.mean(), 1e-6, 1 - 1e-6)
-        self.more = np.array([np.log(share / (1 - share))])
+    def likelihood(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        logit = design @ weights
+        high = np.maximum.reduceat(logit, starts)
+        exponential = np.exp(logit - np.repeat(high, lengths))
+        total = np.add.reduceat(exponential, starts)
+        probability = exponential / np.repeat(total, lengths)
+        return float((np.log(total) + high).sum() - target @ logit), (probability - target) @ design
 
-    def __call__(self, weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        logit = self._design @ weights[:-1] + weights[-1]
-        error = 1.0 / (1.0 + np.exp(-logit)) - self._wanted
-        value = float((np.logaddexp(0.0, logit) - self._wanted * logit).sum())
-        return value, np.append(error @ self._design, error.sum())
+    return likelihood
 
 
-def to_mix(names: Sequence[str], weights: NDArray[np.float64], matrices: Sequence[str]) -> BlendWeights:
-    """Weights of features → weights of components."""
-    of: dict[str, float] = dict(zip(names, (float(w) for w in weights), strict=True))
-    ranks = {}
-    for matrix in matrices:
-        by_rank = sum(of[f"{matrix} {decay}"] * decay_weights(decay).astype(np.float64) for decay in DECAYS)
-        ranks[matrix] = tuple(round(float(w), 7) for w in np.atleast_1d(by_rank))
-    repeat: dict[str, float] = {name: of[name] for name in REPEAT_FEATURES if name in of}
-    return BlendWeights(of["sequence"], {name: of[name] for name in STATIC}, {"popularity": 1.0}, ranks, repeat)
+def _logistic(design: NDArray[np.float64], labels: NDArray[np.float64]) -> _Likelihood:
+    """Of a logistic model of each candidate, with an intercept."""
+
+    def likelihood(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        logit = design @ weights[:-1] + weights[-1]
+        error = expit(logit) - labels
+        return float((np.logaddexp(0.0, logit) - labels * logit).sum()), np.append(error @ design, error.sum())
+
+    return likelihood
+
+
+def blend_weights(names: Sequence[str], weights: NDArray[np.float64], matrices: Sequence[str]) -> BlendWeights:
+    """Weights of the components from the weights of the features; the cold weights are popularity alone."""
+    weight_of: dict[str, float] = dict(zip(names, weights.tolist(), strict=True))
+    by_rank = {
+        matrix: tuple(
+            np.sum([weight_of[f"{matrix} {decay}"] * decay_weights(decay).astype(np.float64) for decay in DECAYS], axis=0)
+            .round(7)
+            .tolist()
+        )
+        for matrix in matrices
+    }
+    repeat = {name: weight_of[name] for name in REPEAT_FEATURES if name in weight_of}
+    static = {name: weight_of[name] for name in STATIC}
+    return BlendWeights(weight_of["sequence"], static, {"popularity": 1.0}, by_rank, repeat)
 
 
 def calibrate(recommender: Recommender, histories: InteractionHistory, targets: Sequence[NDArray[np.int32]]) -> BlendWeights:
-    """The recommender's mix with slope and intercept of `Mix.relevance`, fitted on the items that would be shown."""
-    logits, labels = [], []
-    block = max(1, _CELLS // len(recommender.items))
+    """The recommender's blend with slope and intercept of `BlendWeights.relevance`, fitted on the first items of each list."""
+    logits, labels = [np.zeros(0, np.float32)], [np.zeros(0, bool)]
+    block = max(1, _CALIBRATION_CELLS // len(recommender.items))
     for start in range(0, len(histories), block):
         users = np.arange(start, min(start + block, len(histories)))
         some = histories.take(users)
@@ -118,11 +215,7 @@ def calibrate(recommender: Recommender, histories: InteractionHistory, targets: 
         ranking = recommender.placed(scores, some)
         count = min(_SHOWN, scores.shape[1])
         top = np.argpartition(-ranking, count - 1, axis=1)[:, :count]
-        total = log_total(scores)
-        for row, user in enumerate(users.tolist()):
-            logits.append(scores[row, top[row]] - total[row])
-            labels.append(np.isin(top[row], targets[user]))
-    if not logits:
-        return recommender.mix
+        logits.append((np.take_along_axis(scores, top, axis=1) - log_total(scores)[:, None]).ravel())
+        labels += [np.isin(items, targets[user]) for items, user in zip(top, users.tolist(), strict=True)]
     slope, intercept = platt(np.concatenate(logits), np.concatenate(labels).astype(np.float64))
     return replace(recommender.mix, slope=slope, intercept=intercept)

@@ -1,186 +1,152 @@
-"""From a log, a split and a catalogue to a recommender: counts, network, mix."""
+"""From prepared data to a recommender: train the sequence network, learn the blend of its scores with item statistics."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import cached_property
 from typing import Final
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
-from personalization.features.window import Window
 from personalization.recommendations.blend import BlendWeights
 from personalization.recommendations.recommender import STATIC, Encode, Recommender
-from personalization.recommendations.sparse import NeighborMatrix
-from training.evaluation.ranking import ranking_metrics
-from training.export import open_session
-from training.networks.sequence import SequenceConfig, SequenceNetwork, build_sequence
-from training.tasks.recommendations import blending, counts, ranking_examples
-from training.tasks.recommendations.catalogue import TrainingItems, rarity
-from training.tasks.recommendations.evaluator import RankingEvaluator
-from training.tasks.recommendations.fitting import SequenceFitOptions, SequenceFitReport, fit
+from training.networks.sequence import SequenceNetwork, build_sequence
+from training.tasks.recommendations.blending import (
+    LOGISTIC,
+    SOFTMAX,
+    blend_weights,
+    calibrate,
+    fit_weights,
+    ranking_examples,
+)
+from training.tasks.recommendations.evaluation import RankingEvaluator, sequence_scorer
 from training.tasks.recommendations.interaction_log import InteractionLog
-from training.tasks.recommendations.item_table import ItemTable, make_item_table
-from training.tasks.recommendations.sequences import make_windows
-from training.tasks.recommendations.splits import HeldOutBaskets, RankingSplit
+from training.tasks.recommendations.item_embeddings import ItemEmbeddings, new_embeddings
+from training.tasks.recommendations.options import RecommendationTraining
+from training.tasks.recommendations.prepare import PreparedRecommendations
+from training.tasks.recommendations.sequence_training import SequenceFitReport, fit_sequence_network
+from training.tasks.recommendations.sequence_windows import sequence_windows
+from training.tasks.recommendations.splits import HeldOutBaskets
 
 _log = logging.getLogger(__name__)
-_NEIGHBOUR_POWER: Final = 0.5
-_STOPPING_USERS: Final = 8_000  # of the validation users, enough to see which epoch is best
-_MOST_ALIKE_ITEMS: Final = 200_000
-_MIX_CELLS: Final = 400_000_000  # of the scores that the mix is learnt from
-_LEAST_REPEATS: Final = 0.01  # share of bought-before items below which nobody asks whether people buy again
+_STOPPING_USERS: Final = 8_000  # of the validation users; enough to find the best epoch
+_BLEND_CELLS: Final = 400_000_000  # of the scores that the blend is learned from
+_MIN_EVENT_SHARE: Final = 0.01
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A recommender and how it came to be."""
+class SequenceModel:
+    """A trained sequence network and the item embeddings that were trained with it."""
 
-    recommender: Recommender
     network: SequenceNetwork
-    table: ItemTable
+    embeddings: ItemEmbeddings
     report: SequenceFitReport
-    config: SequenceConfig
+
+    @cached_property
+    def encode(self) -> Encode:
+        """The user encoder in Keras, compiled once for all shapes."""
+        config = self.network.config
+        signature = {
+            name: tf.TensorSpec((None, None, config.size), tf.float32)
+            if name == "vectors"
+            else tf.TensorSpec((None, None), tf.int64)
+            for name in config.inputs
+        }
+        serve = tf.function(
+            lambda inputs: self.network.serving(inputs, training=False)["user_vector"], input_signature=[signature]
+        )
+        return lambda inputs: serve({name: tf.constant(inputs[name], spec.dtype) for name, spec in signature.items()}).numpy()
 
 
-def learn(
-    log: InteractionLog,
-    split: RankingSplit,
-    catalogue: TrainingItems,
-    config: SequenceConfig,
-    options: SequenceFitOptions,
-    window: Window,
-    drop: float,
-) -> Trained:
-    """Train everything on `split.train`, stop by validation, learn the mix on `split.mix`."""
-    train = log.take(split.train)
-    count = counts.popularity(train)
-    config = replace(config, events=_several(train.event), gaps=_gaps_differ(train))
+def train_sequence_model(prepared: PreparedRecommendations, training: RecommendationTraining) -> SequenceModel:
+    """Train on the training interactions; keep the epoch with the best NDCG@10 of the network alone on validation users."""
+    train, statistics = prepared.train, prepared.statistics
+    config = replace(training.config, events=_has_event_types(train), gaps=_has_time_gaps(train))
     network = build_sequence(config)
-    features = catalogue.features()
-    table = make_item_table(count > 0, config.size, features, catalogue.size, drop, options.seed)
-    recommender = Recommender(
-        items=catalogue.items,
-        vectors=table.vectors(),
-        static=np.stack([np.log1p(count), np.log1p(counts.recent_popularity(train))]).astype(np.float32),
-        matrices=_matrices(train, catalogue, features),
-        repurchase=counts.repurchase(train),
+    seed = training.fit.seed
+    embeddings = new_embeddings(statistics.popularity > 0, config.size, prepared.items, training.drop, seed)
+    untrained = SequenceModel(network, embeddings, SequenceFitReport())
+    targets = prepared.split.validation.sample(_STOPPING_USERS, seed)
+
+    def validation_ndcg() -> float:
+        recommender = _assemble(prepared, untrained)
+        return _evaluator(prepared, recommender, statistics.repeat_buying).ndcg_at_10(sequence_scorer(recommender), targets)
+
+    windows = sequence_windows(train, config.longest)
+    report = fit_sequence_network(network, embeddings, windows, validation_ndcg, training.fit)
+    return SequenceModel(network, embeddings, report)
+
+
+def learn_blend(prepared: PreparedRecommendations, model: SequenceModel) -> Recommender:
+    """The recommender with the blend that ranks the held-out baskets best: by objective, with or without repeat buying."""
+    log, statistics = prepared.log, prepared.statistics
+    held_out = prepared.split.blend.sample(max(1_000, _BLEND_CELLS // log.num_items), 0)
+    histories, targets = held_out.histories(log, prepared.data.window), held_out.items(log)
+    objectives = [SOFTMAX, LOGISTIC] if any(len(basket) > 1 for basket in targets) else [SOFTMAX]
+    best, best_value = _assemble(prepared, model), -1.0
+    components = best
+    for repeat in [False, True] if statistics.repeat_buying else [False]:
+        examples = ranking_examples(components, histories, targets, repeat=repeat)
+        evaluator = _evaluator(prepared, components, repeat)
+        for objective in objectives:
+            blend = blend_weights(examples.names, fit_weights(examples, objective), list(components.matrices))
+            recommender = replace(components, mix=blend, repeat_buying=repeat)
+            value = evaluator.ndcg_at_10(recommender.scores, held_out)
+            _log.info("blend by %s%s: NDCG@10 %.4f", objective, ", with repeat buying" if repeat else "", value)
+            if value > best_value:
+                best, best_value = recommender, value
+    best = replace(best, mix=replace(best.mix, cold={_best_static(prepared, best, held_out): 1.0}))
+    return replace(best, mix=calibrate(best, histories, targets))
+
+
+def popularity_recommender(prepared: PreparedRecommendations, model: SequenceModel) -> Recommender:
+    """The base rate: items by popularity, for users with and without a history."""
+    blend = BlendWeights(sequence=0.0, static={"popularity": 1.0}, cold={"popularity": 1.0})
+    return replace(_assemble(prepared, model), matrices={}, mix=blend)
+
+
+def _assemble(prepared: PreparedRecommendations, model: SequenceModel) -> Recommender:
+    """A recommender with the weights that the model has now; the blend is the default one."""
+    config, statistics = model.network.config, prepared.statistics
+    return Recommender(
+        items=prepared.items.ids,
+        vectors=model.embeddings.numpy(),
+        static=statistics.static_scores,
+        matrices=statistics.neighbors,
+        repurchase=statistics.repurchase,
         mix=BlendWeights(),
-        encode=_encoder(network),
+        encode=model.encode,
         inputs=config.inputs,
         longest=config.longest,
-        pace=train.pace(),
-        window=window,
+        pace=prepared.train.pace,
+        window=prepared.data.window,
     )
-    report = _fit(recommender, network, table, log, train, split, count, options)
-    recommender = replace(recommender, vectors=table.vectors())
-    recommender = _mixed(recommender, log, train, split, count)
-    return Trained(recommender, network, table, report, config)
 
 
-def _fit(
-    recommender: Recommender,
-    network: SequenceNetwork,
-    table: ItemTable,
-    log: InteractionLog,
-    train: InteractionLog,
-    split: RankingSplit,
-    count: NDArray[np.float64],
-    options: SequenceFitOptions,
-) -> SequenceFitReport:
-    windows = make_windows(train, network.config.longest)
-    if not len(windows.starts):
-        return SequenceFitReport()
-    questions = split.validation.sample(_STOPPING_USERS, options.seed)
-    repeats = counts.repeat_share(train) >= _LEAST_REPEATS
-
-    def judge() -> float:
-        now = replace(recommender, vectors=table.vectors())
-        ask = RankingEvaluator(log, recommender.window, count, now.vectors, repeats)
-        return ranking_metrics(ask.ranks(lambda h: now.user_vectors(h) @ now.vectors.T, questions)).get("ndcg_at_10", 0.0)
-
-    report = fit(network, table, windows, judge, options)
-    _log.info("network: %d epochs, the best was %d, %.0f s", len(report.history), report.best_epoch, report.seconds)
-    return report
+def _evaluator(prepared: PreparedRecommendations, recommender: Recommender, repeat_buying: bool) -> RankingEvaluator:
+    popularity = prepared.statistics.popularity
+    return RankingEvaluator(prepared.log, recommender.window, popularity, recommender.vectors, repeat_buying)
 
 
-def _mixed(
-    recommender: Recommender, log: InteractionLog, train: InteractionLog, split: RankingSplit, count: NDArray[np.float64]
-) -> Recommender:
-    """The recommender with weights learnt on `split.mix`: of some ways to learn them the one that ranks these better.
-
-    Buying again is one of the choices: it counts where it helps.
-    """
-    questions = split.mix.sample(max(1_000, _MIX_CELLS // log.items), 0)
-    histories, targets = questions.histories(log, recommender.window), questions.items(log)
-    objectives = [blending.ONE] + [blending.EACH] * any(len(basket) > 1 for basket in targets)
-    best: tuple[float, Recommender] | None = None
-    for repeat in [False] + [True] * (counts.repeat_share(train) >= _LEAST_REPEATS):
-        found = ranking_examples.ranking_examples(recommender, histories, targets, repeat=repeat)
-        judge = RankingEvaluator(log, recommender.window, count, recommender.vectors, repeat)
-        for objective in objectives:
-            mix = blending.to_mix(found.names, blending.learn(found, objective), list(recommender.matrices))
-            one = replace(recommender, mix=mix, repeat_buying=repeat)
-            value = ranking_metrics(judge.ranks(one.scores, questions)).get("ndcg_at_10", 0.0)
-            _log.info("mix %s%s: NDCG@10 %.4f where it was learnt", objective, ", buying again" if repeat else "", value)
-            if best is None or value > best[0]:
-                best = (value, one)
-    assert best is not None
-    chosen = replace(best[1], mix=replace(best[1].mix, cold=_cold(best[1], log, questions, count)))
-    return replace(chosen, mix=blending.calibrate(chosen, histories, targets))
+def _best_static(prepared: PreparedRecommendations, recommender: Recommender, held_out: HeldOutBaskets) -> str:
+    """The static score that alone ranks the held-out baskets best: users without a history get items by it."""
+    evaluator = _evaluator(prepared, recommender, recommender.repeat_buying)
+    values = [
+        evaluator.ndcg_at_10(lambda histories, row=row: np.repeat(row[None], len(histories), axis=0), held_out)  # type: ignore[misc]
+        for row in recommender.static
+    ]
+    return STATIC[int(np.argmax(values))]
 
 
-def _cold(
-    recommender: Recommender, log: InteractionLog, questions: HeldOutBaskets, count: NDArray[np.float64]
-) -> dict[str, float]:
-    """What is shown to somebody new: whichever of the static scores alone ranks the held-out baskets better."""
-    judge = RankingEvaluator(log, recommender.window, count, recommender.vectors, recommender.repeat_buying)
-    values = []
-    for row in recommender.static:
-        ranks = judge.ranks(lambda h, row=row: np.repeat(row[None], len(h), axis=0), questions)  # type: ignore[misc]
-        values.append(ranking_metrics(ranks).get("ndcg_at_10", 0.0))
-    return {STATIC[int(np.argmax(values))]: 1.0}
+def _has_event_types(train: InteractionLog) -> bool:
+    """Whether two event types or more each have 1 % of the interactions."""
+    shares = np.bincount(train.event) / max(len(train), 1)
+    return bool(np.sum(shares > _MIN_EVENT_SHARE) > 1)
 
 
-def _matrices(train: InteractionLog, catalogue: TrainingItems, features: NeighborMatrix | None) -> dict[str, NeighborMatrix]:
-    matrices = {
-        "together": counts.neighbours(counts.cosine_together(train), _NEIGHBOUR_POWER),
-        "next": counts.neighbours(counts.transitions(train), _NEIGHBOUR_POWER),
-    }
-    if features is not None and train.items <= _MOST_ALIKE_ITEMS:
-        matrices["alike"] = counts.neighbours(counts.cosine_alike(features, rarity(features, catalogue.size)))
-    return matrices
-
-
-def encoder_from(path: Path) -> Encode:
-    """User vectors by the exported graph."""
-    session = open_session(path)
-    return lambda inputs: np.asarray(session.run(["user_vector"], dict(inputs))[0], np.float32)
-
-
-def _encoder(network: SequenceNetwork) -> Encode:
-    names = network.config.inputs
-    kinds = {name: tf.float32 if name == "vectors" else tf.int64 for name in names}
-    shapes = {name: (None, None, network.config.size) if name == "vectors" else (None, None) for name in names}
-    signature = {name: tf.TensorSpec(shapes[name], kinds[name]) for name in names}
-    run = tf.function(lambda inputs: network.serving(inputs, training=False)["user_vector"], input_signature=[signature])
-    return lambda inputs: run({name: tf.constant(inputs[name], kinds[name]) for name in names}).numpy()
-
-
-def _several(events: NDArray[np.int8]) -> bool:
-    """Whether event types say something: more than one in at least 1 % of the interactions."""
-    shares = np.bincount(events) / max(len(events), 1)
-    return bool(np.sum(shares > 0.01) > 1)
-
-
-def _gaps_differ(train: InteractionLog) -> bool:
-    """Whether times are more than an order: the gaps between a user's baskets are not all (but 1 %) the same."""
-    new = np.flatnonzero((np.diff(train.user) == 0) & (np.diff(train.basket) > 0))
-    if not len(new):
-        return False
-    gaps = np.diff(train.time)[new]
-    _, number = np.unique(gaps, return_counts=True)
-    return bool(number.max() < 0.99 * len(gaps))
+def _has_time_gaps(train: InteractionLog) -> bool:
+    """Whether times are more than an order: fewer than 99 % of the gaps between a user's baskets are the same."""
+    gaps = train.basket_gaps
+    return bool(len(gaps) and np.unique(gaps, return_counts=True)[1].max() < 0.99 * len(gaps))

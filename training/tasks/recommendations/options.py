@@ -10,7 +10,7 @@ from pathlib import Path
 from personalization.core.time import parse_timezone
 from personalization.features.window import Window
 from training.networks.sequence import SequenceConfig
-from training.tasks.recommendations.fitting import SequenceFitOptions
+from training.tasks.recommendations.sequence_training import SequenceFitOptions
 from training.tasks.recommendations.splits import TEMPORAL
 
 

@@ -1,45 +1,62 @@
-"""From files to a log, a split and a catalogue."""
+"""From files to the interaction log, its split, the items, and the statistics of the training interactions."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
 from datetime import datetime, time
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from training.bundle_writer import fingerprint
 from training.io.interactions import read_interactions
-from training.tasks.recommendations.catalogue import TrainingItems, read_catalogue
-from training.tasks.recommendations.interaction_log import InteractionLog, make_log
+from training.tasks.recommendations.interaction_log import InteractionLog, build_log
+from training.tasks.recommendations.item_statistics import ItemStatistics, count_statistics
 from training.tasks.recommendations.options import RecommendationData
 from training.tasks.recommendations.splits import LEAVE_ONE_OUT, RankingSplit, leave_one_out, temporal
+from training.tasks.recommendations.training_items import TrainingItems, read_items
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class PreparedRecommendations:
-    """The data, ready to learn from."""
+    """The data, ready to train on.
 
+    log      all interactions; `train` holds those of `split.train`
+    report   rows used, rejected and cleaned, by file
+    """
+
+    data: RecommendationData
     log: InteractionLog
     split: RankingSplit
-    catalogue: TrainingItems
+    items: TrainingItems
     report: dict[str, Any]
     fingerprint: str
 
+    @cached_property
+    def train(self) -> InteractionLog:
+        """The training interactions."""
+        return self.log.take(self.split.train)
+
+    @cached_property
+    def statistics(self) -> ItemStatistics:
+        """Item statistics of the training interactions."""
+        return count_statistics(self.train, self.items)
+
 
 def prepare_recommendations(data: RecommendationData) -> PreparedRecommendations:
-    """Read, clean, order and split. Raises `InvalidInput` for what the user can put right."""
+    """Read, clean, sort and split. Raises `InvalidInput` for what the user can put right."""
     sources = read_interactions(data.interactions, mapping=data.mapping, zone=data.zone)
     events = sources.events
     used = np.zeros(len(events.items), bool)
     used[events.item[events.item >= 0]] = True
     code_of_item = np.where(used, np.cumsum(used) - 1, -1).astype(np.int32)
-    names = [item for item, known in zip(events.items, used, strict=True) if known]
-    catalogue = read_catalogue(names, data.items, data.mapping)
-    log = make_log(events, code_of_item, len(catalogue.items))
+    ids = [item for item, is_used in zip(events.items, used, strict=True) if is_used]
+    items = read_items(ids, data.items, data.mapping)
+    log = build_log(events, code_of_item, len(items))
     if data.split == LEAVE_ONE_OUT:
         split = leave_one_out(log, test=not data.no_test, seed=data.seed)
     else:
@@ -49,7 +66,7 @@ def prepare_recommendations(data: RecommendationData) -> PreparedRecommendations
         split = temporal(log, cutoff, test=not data.no_test, seed=data.seed)
     _log.info(
         "%s interactions of %s users with %s items; %s to train on, %s users to validate on, %s to test on",
-        f"{len(log):,}", f"{log.users:,}", f"{log.items:,}", f"{int(split.train.sum()):,}", f"{len(split.validation):,}",
-        f"{0 if split.test is None else len(split.test):,}",
+        f"{len(log):,}", f"{log.num_users:,}", f"{log.num_items:,}", f"{int(split.train.sum()):,}",
+        f"{len(split.validation):,}", f"{0 if split.test is None else len(split.test):,}",
     )  # fmt: skip
-    return PreparedRecommendations(log, split, catalogue, sources.report, fingerprint(data.files))
+    return PreparedRecommendations(data, log, split, items, sources.report, fingerprint(data.files))

@@ -1,4 +1,4 @@
-"""report.html of a recommendations bundle."""
+"""The report.html of a recommendations bundle."""
 
 from __future__ import annotations
 
@@ -7,54 +7,51 @@ from typing import Any
 
 import numpy as np
 
+from personalization.recommendations import BlendWeights, Recommender
 from training.report import Cell, metrics_table, page, section, table
-from training.tasks.recommendations.model import Trained
-from training.tasks.recommendations.options import RecommendationData
+from training.tasks.recommendations.model import SequenceModel
 from training.tasks.recommendations.prepare import PreparedRecommendations
 
-_AGAIN = "users buy again here, so what a user had may come first"
-_ONCE = "what a user had comes last"
+_REPEAT = "users buy items again, so items of the history may come first"
+_NO_REPEAT = "items of the history come last"
 
 
 def recommendations_report(
-    prepared: PreparedRecommendations, trained: Trained, metrics: Mapping[str, Any], data: RecommendationData
+    prepared: PreparedRecommendations, recommender: Recommender, model: SequenceModel, metrics: Mapping[str, Any]
 ) -> str:
-    """The whole page."""
-    log, split, recommender = prepared.log, prepared.split, trained.recommender
+    """The page as HTML."""
+    log, split = prepared.log, prepared.split
     lead = (
-        f"What to show next: {len(log):,} interactions of {log.users:,} users with {log.items:,} items, split "
-        f"{data.split}. All items are ranked; {_AGAIN if recommender.repeat_buying else _ONCE}."
+        f"What to show next: {len(log):,} interactions of {log.num_users:,} users with {log.num_items:,} items, split "
+        f"{prepared.data.split}. All items are ranked; {_REPEAT if recommender.repeat_buying else _NO_REPEAT}."
     )
     where = "validation" if split.test is None else "test"
-    judged = {**metrics["baselines"], "sequence network alone": metrics["sequence_alone"]}
-    parts = [_ranking(where, metrics[where], judged)]
+    scores = {**metrics["baselines"], "sequence network alone": metrics["sequence_alone"]}
+    parts = [_ranking(where, metrics[where], scores)]
     if split.test is not None:
         parts.append(_ranking("validation", metrics["validation"], metrics["baselines_validation"]))
-    parts += [_mix(trained), _network(trained), _data(prepared)]
+    parts += [_blend(recommender.mix), _network(model), _data(prepared)]
     return page("recommendations: what to show next", lead, metrics["notes"], parts)
 
 
 def _ranking(where: str, own: Mapping[str, Any] | None, others: Mapping[str, Mapping[str, Any] | None]) -> str:
     if own is None:
-        return section(f"Ranking, {where}", "<p>Not judged: nothing was held out.</p>")
-    known = {name: values for name, values in others.items() if values}
-    return section(f"Ranking, {where}", metrics_table("this model", own, known))
+        return section(f"Ranking, {where}", "<p>No metrics: nothing was held out.</p>")
+    rivals = {name: values for name, values in others.items() if values}
+    return section(f"Ranking, {where}", metrics_table("this model", own, rivals))
 
 
-def _mix(trained: Trained) -> str:
-    mix = trained.recommender.mix
-    rows: list[list[Cell]] = [
-        ["sequence network", mix.sequence],
-    ]
-    rows += [[f"{name} (log)", weight] for name, weight in mix.static.items()]
-    rows += [[f"neighbours: {name}, newest basket", weights[0]] for name, weights in mix.matrices.items() if weights]
-    rows += [[f"bought before: {name}", weight] for name, weight in mix.repeat.items()]
-    return section("Weights of the components", table(["component", "weight"], rows), "Learnt on baskets held out for it.")
+def _blend(blend: BlendWeights) -> str:
+    rows: list[list[Cell]] = [["sequence network", blend.sequence]]
+    rows += [[f"{name} (log)", weight] for name, weight in blend.static.items()]
+    rows += [[f"neighbours: {name}, newest basket", weights[0]] for name, weights in blend.matrices.items() if weights]
+    rows += [[f"bought before: {name}", weight] for name, weight in blend.repeat.items()]
+    return section("Weights of the components", table(["component", "weight"], rows), "Learned on baskets held out for it.")
 
 
-def _network(trained: Trained) -> str:
-    rows = [[number + 1, e["loss"], e["validation_ndcg_at_10"]] for number, e in enumerate(trained.report.history)]
-    note = f"{trained.config}; the weights of epoch {trained.report.best_epoch} were kept, {trained.report.seconds:.0f} s."
+def _network(model: SequenceModel) -> str:
+    rows = [[number + 1, e["loss"], e["validation_ndcg_at_10"]] for number, e in enumerate(model.report.history)]
+    note = f"{model.network.config}; the weights of epoch {model.report.best_epoch} were kept, {model.report.seconds:.0f} s."
     return section("Training of the network", table(["epoch", "loss", "NDCG@10 on validation"], rows), note)
 
 

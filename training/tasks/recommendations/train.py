@@ -11,11 +11,11 @@ from typing import Any, Final
 import numpy as np
 
 from personalization.bundles.bundle import MODEL_ONNX
-from personalization.recommendations import BlendWeights
+from personalization.recommendations import Recommender
 from training.bundle_writer import REPORT_HTML, start_bundle, write_bundle
-from training.tasks.recommendations.bundle_files import write_files
-from training.tasks.recommendations.evaluate import evaluate
-from training.tasks.recommendations.model import Trained, encoder_from, learn
+from training.tasks.recommendations.bundle_files import onnx_encoder, write_files
+from training.tasks.recommendations.evaluation import evaluate
+from training.tasks.recommendations.model import SequenceModel, learn_blend, popularity_recommender, train_sequence_model
 from training.tasks.recommendations.options import RecommendationData, RecommendationTraining
 from training.tasks.recommendations.prepare import PreparedRecommendations, prepare_recommendations
 from training.tasks.recommendations.report import recommendations_report
@@ -60,19 +60,17 @@ def _one(
     started: float,
     tried: list[dict[str, Any]],
 ) -> str:
-    trained = learn(prepared.log, prepared.split, prepared.catalogue, training.config, training.fit, data.window, training.drop)
-    if training.model == BASE_RATE:
-        popular = BlendWeights(sequence=0.0, static={"popularity": 1.0}, cold={"popularity": 1.0})
-        trained = replace(trained, recommender=replace(trained.recommender, matrices={}, mix=popular, repeat_buying=False))
+    model = train_sequence_model(prepared, training)
+    recommender = popularity_recommender(prepared, model) if training.model == BASE_RATE else learn_blend(prepared, model)
     histories = prepared.split.validation.sample(256, data.seed).histories(prepared.log, data.window)
-    files, difference = write_files(directory, trained, prepared.catalogue, histories)
-    # What is judged is what will be served.
-    trained = replace(trained, recommender=replace(trained.recommender, encode=encoder_from(directory / MODEL_ONNX)))
-    metrics = evaluate(prepared, trained, data.window, data.seed)
+    files, difference = write_files(directory, recommender, model, prepared.items, histories)
+    # What is evaluated is what will be served.
+    recommender = replace(recommender, encode=onnx_encoder(directory / MODEL_ONNX))
+    metrics = evaluate(recommender, prepared.log, prepared.split, prepared.statistics, data.seed)
     metrics["data"] = prepared.report
     if tried:
         metrics["tuning"] = tried
-    page = recommendations_report(prepared, trained, metrics, data)
+    page = recommendations_report(prepared, recommender, model, metrics)
     (directory / REPORT_HTML).write_text(page, encoding="utf-8")
     return write_bundle(
         directory,
@@ -82,15 +80,15 @@ def _one(
         metrics=metrics,
         started=started,
         files=[REPORT_HTML, *files],
-        content=_content(prepared, trained, data, training)
+        content=_content(prepared, recommender, model, training)
         | {"export_difference": difference, "baselines_validation": metrics["baselines_validation"]},
     )
 
 
 def _content(
-    prepared: PreparedRecommendations, trained: Trained, data: RecommendationData, training: RecommendationTraining
+    prepared: PreparedRecommendations, recommender: Recommender, model: SequenceModel, training: RecommendationTraining
 ) -> dict[str, Any]:
-    recommender = trained.recommender
+    data = prepared.data
     popular = np.argsort(-recommender.static[0], kind="stable")[:_FALLBACK]
     return {
         "timezone": data.timezone,
@@ -102,7 +100,7 @@ def _content(
             "items": len(recommender.items),
             "pace": asdict(recommender.pace),
             "matrices": list(recommender.matrices),
-            "content": [column.name for column in prepared.catalogue.columns],
+            "content": [column.name for column in prepared.items.columns],
         },
         "fallback": {"items": [recommender.items[code] for code in popular]},
         "data_fingerprint": prepared.fingerprint,
@@ -111,9 +109,9 @@ def _content(
             "split": data.split,
             "cutoff": data.cutoff.isoformat() if data.cutoff else None,
             "no_test": data.no_test,
-            "network": asdict(trained.config),
+            "network": asdict(model.network.config),
             "fit": {k: v for k, v in asdict(training.fit).items() if k not in ("quiet", "budget", "tensorboard")},
             "drop": training.drop,
-            "best_epoch": trained.report.best_epoch,
+            "best_epoch": model.report.best_epoch,
         },
     }

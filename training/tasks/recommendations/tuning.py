@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-from training.tasks.recommendations.model import learn
+from training.tasks.recommendations.model import train_sequence_model
 from training.tasks.recommendations.options import RecommendationData, RecommendationTraining
 from training.tasks.recommendations.prepare import PreparedRecommendations
 
@@ -42,7 +42,7 @@ def tune(
             fit=replace(training.fit, learning_rate=rate),
             drop=trial.suggest_float("drop", 0.0, 0.5),
         )
-        trained = learn(prepared.log, prepared.split, prepared.catalogue, one.config, one.fit, data.window, one.drop)
+        trained = train_sequence_model(prepared, one)
         value = max((epoch["validation_ndcg_at_10"] for epoch in trained.report.history), default=0.0)
         tried.append({**trial.params, "validation_ndcg_at_10": value})
         _log.info("try %d of %d: validation NDCG@10 %.4f", len(tried), training.tune + 1, value)

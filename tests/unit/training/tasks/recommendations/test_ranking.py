@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from training.evaluation.ranking import Lists, ranking_metrics, target_ranks
+from training.evaluation.ranking import TopListMetrics, ranking_metrics, target_ranks
 
 
 def test_by_hand() -> None:
@@ -62,7 +62,7 @@ def test_lists_as_a_whole() -> None:
     vectors = np.zeros((40, 2), np.float32)
     vectors[:, 0] = 1.0
     vectors[:5] = [0.0, 1.0]  # five of the first user's first ten are unlike the other five
-    lists = Lists(np.full(40, 1 / 40), vectors)
+    lists = TopListMetrics(np.full(40, 1 / 40), vectors)
     lists.add(scores)
     found = lists.metrics()
     assert found["coverage"] == pytest.approx(30 / 40)
