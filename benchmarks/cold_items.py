@@ -41,7 +41,7 @@ from personalization.recommendations.cold_start_items import CONTENT_JSON
 from personalization.recommendations.item_content import ContentColumn, item_features
 from personalization.recommendations.recommend_batch import recommend_batch
 from personalization.recommendations.serving_catalog import ServingCatalog, serving_catalog
-from training.tasks.recommendations.catalogue import rarity
+from training.tasks.recommendations.training_items import inverse_frequency
 
 NAME: Final = "cold_items"
 _DECAY: Final = 0.8  # of an item's weight in content-kNN for each newer one
@@ -166,7 +166,7 @@ def content_knn(shop: Shop, bundle: Bundle) -> Any:
     features = item_features(columns, shop.table, len(shop.items))
     size = sum(column.size for column in columns)
     matrix = sp.csr_matrix((features.values, features.indices, features.indptr), (len(shop.items), size))
-    matrix = matrix @ sp.diags(rarity(features, size))
+    matrix = matrix @ sp.diags(inverse_frequency(features, size))
     length = np.sqrt(np.maximum(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel(), 1e-12))
     unit = (sp.diags(1 / length) @ matrix).tocsr()
     place = {item: row for row, item in enumerate(shop.items)}

@@ -29,8 +29,7 @@ from benchmarks.shop import tables
 from local.tour.data import TIMEZONE
 from personalization.features.window import Window
 from personalization.recommendations import InteractionHistory
-from training.tasks.recommendations import counts
-from training.tasks.recommendations.evaluator import RankingEvaluator
+from training.tasks.recommendations.evaluation import RankingEvaluator
 from training.tasks.recommendations.options import RecommendationData
 from training.tasks.recommendations.prepare import PreparedRecommendations, prepare_recommendations
 
@@ -87,7 +86,7 @@ def tifu_knn() -> dict[str, dict[str, float]]:
     )
 
     class Vectors(TIFUKNN):  # type: ignore[misc]
-        total_items = prepared.log.items  # else it asks the data set that it was fitted to
+        total_items = prepared.log.num_items  # else it asks the data set that it was fitted to
 
     model = Vectors(n_neighbors=NEIGHBOURS, alpha=ALPHA)
     targets = prepared.split.test
@@ -139,9 +138,9 @@ def _judged(prepared: PreparedRecommendations, scores: sp.csr_matrix) -> dict[st
         place += len(histories)
         return some
 
-    popularity = counts.popularity(log.take(split.train))
-    judge = RankingEvaluator(log, Window(), popularity, np.zeros((log.items, 1), np.float32), repeat_buying=True)
-    return judge(block, split.test)
+    no_embeddings = np.zeros((log.num_items, 1), np.float32)
+    evaluator = RankingEvaluator(log, Window(), prepared.statistics.popularity, no_embeddings, repeat_buying=True)
+    return evaluator.metrics(block, split.test) or {}
 
 
 def _row(name: str, values: dict[str, float], run: dict[str, Any] | None = None) -> dict[str, Any]:

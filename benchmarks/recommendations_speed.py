@@ -121,30 +121,30 @@ def _ours(data: Path, epochs: int) -> None:
     import numpy as np
 
     from training.networks.sequence import SequenceConfig, build_sequence
-    from training.tasks.recommendations.fitting import SequenceFitOptions, fit
-    from training.tasks.recommendations.item_table import make_item_table
+    from training.tasks.recommendations.item_embeddings import new_embeddings
     from training.tasks.recommendations.options import RecommendationData
     from training.tasks.recommendations.prepare import prepare_recommendations
-    from training.tasks.recommendations.sequences import make_windows
+    from training.tasks.recommendations.sequence_training import SequenceFitOptions, fit_sequence_network
+    from training.tasks.recommendations.sequence_windows import sequence_windows
     from training.tasks.recommendations.splits import LEAVE_ONE_OUT
+    from training.tasks.recommendations.training_items import TrainingItems
 
-    prepared = prepare_recommendations(RecommendationData((data / "interactions.csv.gz",), split=LEAVE_ONE_OUT))
-    log = prepared.log
-    last = np.repeat(log.offsets[1:], np.diff(log.offsets)) - np.arange(len(log))
-    train = log.take(last > 2)
+    log = prepare_recommendations(RecommendationData((data / "interactions.csv.gz",), split=LEAVE_ONE_OUT)).log
+    from_end = np.repeat(log.offsets[1:], np.diff(log.offsets)) - np.arange(len(log))
     config = SequenceConfig()
-    windows = make_windows(train, config.longest)
-    table = make_item_table(np.ones(log.items, bool), config.size, None, 0, 0.0, 0)
+    windows = sequence_windows(log.take(from_end > 2), config.longest)
+    embeddings = new_embeddings(np.ones(log.num_items, bool), config.size, TrainingItems([]), 0.0, 0)
     started: Any = time.perf_counter()
 
-    def told() -> float:
+    def print_epoch() -> float:
         nonlocal started
         now = time.perf_counter()
-        print("epoch", windows.targets, now - started, flush=True)
+        print("epoch", windows.num_targets, now - started, flush=True)
         started = time.perf_counter()
         return 0.0
 
-    fit(build_sequence(config), table, windows, told, SequenceFitOptions(epochs=epochs, patience=epochs + 1))
+    options = SequenceFitOptions(epochs=epochs, patience=epochs + 1)
+    fit_sequence_network(build_sequence(config), embeddings, windows, print_epoch, options)
 
 
 if __name__ == "__main__":

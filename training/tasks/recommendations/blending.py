@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -158,7 +158,7 @@ def fit_weights(examples: RankingExamples, objective: str) -> NDArray[np.float64
 
 
 def _softmax(
-    design: NDArray[np.float64], labels: NDArray[np.bool_], lengths: NDArray[np.int64], hits: NDArray[np.float64]
+    design: NDArray[np.float64], labels: NDArray[np.bool_], lengths: NDArray[np.int64], hits: NDArray[Any]
 ) -> _Likelihood:
     """Of a softmax over each user's candidates, summed over the users with a hit; `lengths` and `hits` (users,) are counts."""
     kept = np.repeat(hits > 0, lengths)
@@ -199,14 +199,14 @@ def blend_weights(names: Sequence[str], weights: NDArray[np.float64], matrices: 
         )
         for matrix in matrices
     }
-    repeat = {name: weight_of[name] for name in REPEAT_FEATURES if name in weight_of}
+    repeat: dict[str, float] = {name: weight_of[name] for name in REPEAT_FEATURES if name in weight_of}
     static = {name: weight_of[name] for name in STATIC}
     return BlendWeights(weight_of["sequence"], static, {"popularity": 1.0}, by_rank, repeat)
 
 
 def calibrate(recommender: Recommender, histories: InteractionHistory, targets: Sequence[NDArray[np.int32]]) -> BlendWeights:
     """The recommender's blend with slope and intercept of `BlendWeights.relevance`, fitted on the first items of each list."""
-    logits, labels = [np.zeros(0, np.float32)], [np.zeros(0, bool)]
+    logits, labels = [np.zeros(0)], [np.zeros(0, bool)]
     block = max(1, _CALIBRATION_CELLS // len(recommender.items))
     for start in range(0, len(histories), block):
         users = np.arange(start, min(start + block, len(histories)))

@@ -14,8 +14,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.groups:
         raise InvalidInput("expected --groups with a table or for profiles and ads: lists of items have no groups of rows")
     prepare(arguments.seed)  # before anything imports TensorFlow
-    from training.tasks.recommendations.sequence_training import SequenceFitOptions
     from training.tasks.recommendations.options import RecommendationData, RecommendationTraining
+    from training.tasks.recommendations.sequence_training import SequenceFitOptions
     from training.tasks.recommendations.train import train_recommendations
 
     data = RecommendationData(

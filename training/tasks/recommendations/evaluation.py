@@ -60,9 +60,7 @@ class RankingEvaluator:
         """Mean over all targets; 0 without targets."""
         return ranking_metrics(self._ranks(scorer, targets)).get("ndcg_at_10", 0.0)
 
-    def _ranks(
-        self, scorer: Scorer, targets: HeldOutBaskets, lists: TopListMetrics | None = None
-    ) -> list[NDArray[np.float64]]:
+    def _ranks(self, scorer: Scorer, targets: HeldOutBaskets, lists: TopListMetrics | None = None) -> list[NDArray[np.float64]]:
         """Rank of each target item, an array for each basket; the scores are added to `lists`."""
         block = max(1, _BLOCK_CELLS // self.log.num_items)
         ranks: list[NDArray[np.float64]] = []
@@ -91,9 +89,7 @@ def evaluate(
     Returns `test` (None where nothing is held out for test), `validation`, `baselines` (on test, or else on validation),
     `baselines_validation`, `sequence_alone`, `notes`, and for a temporal split `random_later_basket`.
     """
-    evaluator = RankingEvaluator(
-        log, recommender.window, statistics.popularity, recommender.vectors, recommender.repeat_buying
-    )
+    evaluator = RankingEvaluator(log, recommender.window, statistics.popularity, recommender.vectors, recommender.repeat_buying)
     baseline_evaluator = replace(evaluator, window=_UNLIMITED)  # baselines need no bundle and see the whole history
     baselines = baseline_scorers(log.take(split.train), statistics)
     _log.info("evaluation; baselines: %s", ", ".join(baselines))

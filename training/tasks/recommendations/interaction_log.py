@@ -74,8 +74,9 @@ class InteractionLog:
     def take(self, mask: NDArray[np.bool_]) -> InteractionLog:
         """The interactions under a mask (E,). Users and baskets keep their numbers."""
         offsets = np.concatenate([[0], np.cumsum(np.bincount(self.user[mask], minlength=self.num_users))]).astype(np.int64)
-        columns = (column[mask] for column in (self.user, self.item, self.time, self.basket, self.event))
-        return InteractionLog(*columns, offsets, self.num_items)
+        return InteractionLog(
+            self.user[mask], self.item[mask], self.time[mask], self.basket[mask], self.event[mask], offsets, self.num_items
+        )
 
     def histories(
         self, users: NDArray[np.int64], ends: NDArray[np.int64], as_of: NDArray[np.int64] | None, window: Window
@@ -120,13 +121,11 @@ def build_log(events: Events, code_of_item: NDArray[np.int32], num_items: int) -
     first_time[by_basket] = time[by_basket][starts][np.cumsum(starts) - 1]
     sorting = np.lexsort((time, basket_key, first_time, user))
     item, time, basket_key, event = item[sorting], time[sorting], basket_key[sorting], event[sorting]
-    user = np.unique(user[sorting], return_inverse=True)[1]  # users whose rows are all left out get no code
+    user = np.unique(user[sorting], return_inverse=True)[1].astype(np.int32)  # users whose rows are all left out get no code
     offsets = np.concatenate([[0], np.cumsum(np.bincount(user))]).astype(np.int64)
     number = np.cumsum(_changes(user, basket_key)) - 1
     basket = number - number[offsets[:-1]][user]
-    return InteractionLog(
-        user.astype(np.int32), item, time, basket.astype(np.int32), event.astype(np.int8), offsets, num_items
-    )
+    return InteractionLog(user, item, time, basket.astype(np.int32), event.astype(np.int8), offsets, num_items)
 
 
 def row_ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:

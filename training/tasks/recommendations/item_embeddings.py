@@ -78,9 +78,7 @@ class ItemEmbeddings:
         return own if self.features is None else own + content_vectors(self.features, self.content.numpy())
 
 
-def new_embeddings(
-    interacted: NDArray[np.bool_], size: int, items: TrainingItems, drop: float, seed: int
-) -> ItemEmbeddings:
+def new_embeddings(interacted: NDArray[np.bool_], size: int, items: TrainingItems, drop: float, seed: int) -> ItemEmbeddings:
     """Embeddings of `size` numbers at random.
 
     interacted   (items,) True for items with training interactions; the own embedding of the others is 0

@@ -162,7 +162,8 @@ def repurchase_log_odds(log: InteractionLog) -> NDArray[np.float32]:
     repeats = np.bincount(item[has_next & again], minlength=log.num_items)
     mean = (repeats.sum() + 0.5) / (trials.sum() + 1.0)
     rate = np.clip((repeats + _PRIOR_BASKETS * mean) / (trials + _PRIOR_BASKETS), 1e-6, 1 - 1e-6)
-    return (np.log(rate) - np.log1p(-rate)).astype(np.float32)
+    log_odds: NDArray[np.float32] = (np.log(rate) - np.log1p(-rate)).astype(np.float32)
+    return log_odds
 
 
 def repeat_share(log: InteractionLog) -> float:

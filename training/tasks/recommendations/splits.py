@@ -14,8 +14,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.core.time import DAY_MS
 from personalization.core.errors import InvalidInput
+from personalization.core.time import DAY_MS
 from personalization.features.window import Window
 from personalization.recommendations.history import InteractionHistory
 from training.tasks.recommendations.interaction_log import InteractionLog, row_ranges

@@ -82,11 +82,12 @@ def read_items(interacted: Sequence[str], path: Path | None, mapping: Mapping[st
                 codes.append((code_of_id[item], row))
         rows.append((codes, chunk))
     table: dict[str, list[Any]] = {}
-    for codes, chunk in rows:
-        for name in (name for name in chunk if name != ITEM_ID):
-            column = table.setdefault(name, [None] * len(ids))
-            for code, row in codes:
-                column[code] = chunk[name][row]
+    for codes, columns in rows:
+        for name, content in columns.items():
+            if name != ITEM_ID:
+                column = table.setdefault(name, [None] * len(ids))
+                for code, row in codes:
+                    column[code] = content[row]
     return TrainingItems(ids, table, content_columns(table))
 
 

@@ -17,9 +17,9 @@ from personalization.recommendations.components import (
 )
 from personalization.recommendations.item_content import ContentColumn, alike, content_vectors, item_features
 from training.tasks.recommendations import blending
-from training.tasks.recommendations.catalogue import content_columns, rarity
-from training.tasks.recommendations.counts import cosine_alike
-from training.tasks.recommendations.ranking_examples import RankingExamples
+from training.tasks.recommendations.blending import RankingExamples
+from training.tasks.recommendations.item_statistics import content_similarity
+from training.tasks.recommendations.training_items import content_columns, inverse_frequency
 
 
 def dense(matrix: NeighborMatrix, columns: int) -> np.ndarray:
@@ -128,7 +128,7 @@ def test_comparing_items_leaves_their_features_alone() -> None:
     matrix = np.array([[1, 2, 0], [1, 0, 3], [1, 2, 0]], np.float32)
     features = sparse(matrix)
     before = [features.indptr.copy(), features.indices.copy(), features.values.copy()]
-    alike = cosine_alike(features, np.array([0.0, 1.0, 1.0], np.float32)).toarray()
+    alike = content_similarity(features, np.array([0.0, 1.0, 1.0], np.float32)).toarray()
     np.testing.assert_allclose(alike, [[0, 0, 1], [0, 0, 0], [1, 0, 0]], atol=1e-6)
     for now, then in zip((features.indptr, features.indices, features.values), before, strict=True):
         np.testing.assert_array_equal(now, then)
@@ -140,27 +140,29 @@ def test_content_vectors_and_alike_against_dense_arithmetic() -> None:
     matrix[:, 0] += 0.1
     table = random.normal(size=(5, 3)).astype(np.float32)
     assert content_vectors(sparse(matrix), table) == pytest.approx((matrix @ table), rel=1e-4, abs=1e-5)
-    weight = rarity(sparse(matrix), 5) + 0.1
+    weight = inverse_frequency(sparse(matrix), 5) + 0.1
     rows = matrix * weight
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     place, item, value = alike(sparse(matrix), sparse(matrix), weight, 6)
     found = np.zeros((6, 6))
     found[place, item] = value
     assert found == pytest.approx(rows @ rows.T, abs=1e-5)
-    in_training = cosine_alike(sparse(matrix), weight).toarray()
+    in_training = content_similarity(sparse(matrix), weight).toarray()
     assert in_training == pytest.approx(rows @ rows.T - np.eye(6), abs=1e-5)  # an item is no neighbour of itself
 
 
-@pytest.mark.parametrize("objective", [blending.ONE, blending.EACH])
+@pytest.mark.parametrize("objective", [blending.SOFTMAX, blending.LOGISTIC])
 def test_the_mix_finds_what_speaks_for_items(objective: str) -> None:
     """Users take the candidate with the largest second feature: its weight must win, the others stay small."""
     random = np.random.default_rng(2)
     features = random.normal(size=(4000, 3)).astype(np.float32)
     offsets = np.arange(0, 4001, 10)
-    wanted = np.zeros(4000, bool)
+    labels = np.zeros(4000, bool)
     noisy = features[:, 1] + 0.3 * random.normal(size=4000)
-    wanted[offsets[:-1] + noisy.reshape(-1, 10).argmax(axis=1)] = True
-    weights = blending.learn(RankingExamples(("sequence", "popularity", "together 0.0"), features, offsets, wanted), objective)
+    labels[offsets[:-1] + noisy.reshape(-1, 10).argmax(axis=1)] = True
+    weights = blending.fit_weights(
+        RankingExamples(("sequence", "popularity", "together 0.0"), features, offsets, labels), objective
+    )
     assert weights[1] > 2
     assert abs(weights[0]) < 0.3
     assert 0 <= weights[2] < 0.3
@@ -169,12 +171,14 @@ def test_the_mix_finds_what_speaks_for_items(objective: str) -> None:
 def test_without_data_the_mix_is_what_is_believed_beforehand() -> None:
     features = np.array([[1, 0], [3, 0]], np.float32)
     pairs = RankingExamples(("sequence", "popularity"), features, np.array([0, 2]), np.zeros(2, bool))
-    assert blending.learn(pairs, blending.ONE).tolist() == pytest.approx([1.0, 0.0])  # by standard deviations of 1 and 0
+    assert blending.fit_weights(pairs, blending.SOFTMAX).tolist() == pytest.approx(
+        [1.0, 0.0]
+    )  # by standard deviations of 1 and 0
 
 
 def test_rank_weights_are_sums_of_decays() -> None:
     names = ("sequence", "popularity", "recent", "next 0.0", "next 0.6", "next 0.9")
-    mix = blending.to_mix(names, np.array([1.0, 0.0, 0.0, 2.0, 1.0, 0.5]), ["next"])
+    mix = blending.blend_weights(names, np.array([1.0, 0.0, 0.0, 2.0, 1.0, 0.5]), ["next"])
     assert mix.rank_weights("next")[:3] == pytest.approx([3.5, 0.6 + 0.45, 0.36 + 0.405])
     assert BlendWeights.from_json(mix.to_json()) == mix
 

@@ -7,9 +7,9 @@ import pytest
 
 from personalization.core.events import Events
 from personalization.features.window import Window
-from training.tasks.recommendations import counts
-from training.tasks.recommendations.interaction_log import InteractionLog, make_log
-from training.tasks.recommendations.sequences import make_windows
+from training.tasks.recommendations.interaction_log import InteractionLog, build_log
+from training.tasks.recommendations.item_statistics import cooccurrence, repeat_share, repurchase_log_odds, transitions
+from training.tasks.recommendations.sequence_windows import sequence_windows
 from training.tasks.recommendations.splits import leave_one_out, temporal
 
 DAY = 86_400_000
@@ -29,7 +29,7 @@ def log_of(*rows: tuple[int, int, int, int], items: int = 10) -> InteractionLog:
         "event_type": np.full(count, 3, np.int8),
     }  # fmt: skip
     events = Events(**columns, users=[f"u{n}" for n in range(user.max() + 1)], items=[f"i{n}" for n in range(items)])
-    return make_log(events, np.arange(items, dtype=np.int32), items)
+    return build_log(events, np.arange(items, dtype=np.int32), items)
 
 
 _COLUMNS = (
@@ -44,8 +44,8 @@ def test_a_basket_is_an_order_and_else_a_moment() -> None:
     assert log.user.tolist() == [0, 0, 0, 1, 1, 1]  # users are numbered anew
     assert log.item.tolist() == [1, 3, 2, 4, 5, 6]  # the order stands where it began
     assert log.basket.tolist() == [0, 0, 1, 0, 0, 1]
-    assert log.baskets_of_user.tolist() == [2, 2]
-    assert log.pace().basket_items == pytest.approx(6 / 4)
+    assert log.basket_counts.tolist() == [2, 2]
+    assert log.pace.basket_items == pytest.approx(6 / 4)
 
 
 def test_histories_look_back_from_a_row() -> None:
@@ -84,9 +84,9 @@ def test_no_row_is_learnt_from_and_asked_for() -> None:
     log = log_of(*rows)
     for split in (leave_one_out(log, test=True, seed=1), temporal(log, 6 * DAY, test=True, seed=1)):
         assert split.test is not None
-        assert len(split.mix)
+        assert len(split.blend)
         used = split.train.astype(int)
-        for targets in (split.mix, split.validation, split.test):
+        for targets in (split.blend, split.validation, split.test):
             for start, stop, end in zip(targets.starts, targets.stops, targets.ends, strict=True):
                 assert end <= start < stop
                 assert not split.train[start:stop].any()
@@ -108,8 +108,8 @@ def test_temporal_asks_for_the_first_basket_behind_the_cut() -> None:
 
 def test_windows_pair_each_item_with_one_of_the_next_basket() -> None:
     log = log_of((0, 1, 1, -1), (0, 2, 2, -1), (0, 3, 2, -1), (0, 4, 3, -1), (1, 5, 1, -1))
-    windows = make_windows(log, longest=2)
-    assert windows.targets == 3
+    windows = sequence_windows(log, longest=2)
+    assert windows.num_targets == 3
     pairs = set()
     for seed in range(8):
         for codes, targets in windows.batches(2, np.random.default_rng(seed)):
@@ -121,7 +121,7 @@ def test_windows_pair_each_item_with_one_of_the_next_basket() -> None:
 
 def test_cosine_together_by_hand() -> None:
     log = log_of((0, 0, 1, -1), (0, 1, 2, -1), (1, 0, 1, -1), (1, 1, 2, -1), (2, 0, 1, -1), (2, 2, 2, -1), items=3)
-    found = counts.cosine_together(log).toarray()
+    found = cooccurrence(log).toarray()
     # Every user has two items: all weigh the same. Items 0 and 1 share two users of three and two.
     assert found[0, 1] == pytest.approx(2 / np.sqrt(3 * 2))
     assert found[0, 2] == pytest.approx(1 / np.sqrt(3 * 1))
@@ -132,7 +132,7 @@ def test_cosine_together_by_hand() -> None:
 
 def test_transitions_by_hand() -> None:
     log = log_of((0, 0, 1, -1), (0, 1, 2, -1), (0, 2, 3, -1), (1, 0, 1, -1), (1, 1, 2, -1), items=3)
-    found = counts.transitions(log, steps=2).toarray()
+    found = transitions(log, steps=2).toarray()
     # From 0: twice 1 at once, once 2 in two steps (weight ½); the row sum 2.5 is shrunk by 5.
     assert found[0, 1] == pytest.approx(2 / 7.5)
     assert found[0, 2] == pytest.approx(0.5 / 7.5)
@@ -145,5 +145,5 @@ def test_repurchase_counts_the_next_basket_alone() -> None:
     log = log_of(*[(0, item, day, -1) for item, day in ((0, 1), (0, 2), (1, 3), (0, 4))], items=3)
     mean = (1 + 0.5) / (3 + 1)  # asked three times in all (item 1 once, in vain), bought once
     chance = (1 + 20 * mean) / (2 + 20)
-    assert counts.repurchase(log)[0] == pytest.approx(np.log(chance / (1 - chance)), abs=1e-5)
-    assert counts.repeat_share(log) == pytest.approx(2 / 3)
+    assert repurchase_log_odds(log)[0] == pytest.approx(np.log(chance / (1 - chance)), abs=1e-5)
+    assert repeat_share(log) == pytest.approx(2 / 3)
