@@ -1,4 +1,4 @@
-"""The whole stack on one machine: template.yaml's own resources, routes, queues and handlers, without AWS or Docker."""
+"""The stack on one machine: resources, routes, queues and handlers are those of template.yaml; no AWS, no Docker."""
 
 from pathlib import Path
 from typing import Final

@@ -1,4 +1,4 @@
-"""The AWS services of the local stack: moto's server on loopback, and clients of it."""
+"""The embedded AWS services: moto's server on loopback, and its clients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from botocore.config import Config
 from local import REPOSITORY
 from local.intrinsics import REGION
 
-# Not secrets: moto takes any credentials, and these keep a machine's real ones out of reach.
+# Not secrets: moto accepts any credentials, and these replace the machine's real ones.
 CREDENTIALS: Final[Mapping[str, str]] = {
     "AWS_ACCESS_KEY_ID": "local",
     "AWS_SECRET_ACCESS_KEY": "local",
@@ -35,10 +35,10 @@ _INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_
 
 
 class EmbeddedAws:
-    """S3, SQS, DynamoDB and EventBridge in the memory of a child process; gone when it ends.
+    """S3, SQS, DynamoDB and EventBridge in the memory of a child process.
 
-    bridge   a further address to answer on (that of a container bridge), or none
-    log      file for what the services have to say
+    bridge   a further address to listen on (that of a container bridge), or none
+    log      file for the services' output
     """
 
     def __init__(self, log: Path, bridge: str | None = None) -> None:
@@ -51,7 +51,7 @@ class EmbeddedAws:
         self.bridge_endpoint: str | None = None
 
     def start(self) -> None:
-        """Raises `RuntimeError` where the services do not come up; their log says why."""
+        """Start the services. Raises `RuntimeError` where they do not start; their log says why."""
         self._connection, child = Pipe()
         addresses = [LOOPBACK, *([self._bridge] if self._bridge else [])]
         with self._log.open("ab") as log, child:
@@ -75,7 +75,7 @@ class EmbeddedAws:
         self.bridge_endpoint = f"http://{self._bridge}:{port}" if self._bridge else None
 
     def stop(self) -> None:
-        """At once: there is nothing to be saved, and requests that wait for a message would hold it up."""
+        """Kill the process: it has nothing to save, and long polls would delay a soft stop."""
         if self._process:
             self._connection.close()
             self._process.kill()
@@ -86,14 +86,14 @@ class EmbeddedAws:
 
 
 def client(service: str, endpoint: str) -> Any:
-    """A boto3 client of an embedded service; nothing of the machine's own AWS configuration is used."""
+    """A boto3 client of an embedded service; the machine's AWS configuration is not used."""
     session = isolated_session()
     config = Config(retries={"total_max_attempts": 3}, max_pool_connections=20, s3={"addressing_style": "path"})
     return session.client(service, endpoint_url=endpoint, config=config)  # type: ignore[call-overload]
 
 
 def isolated_session() -> boto3.Session:
-    """A session that knows the local credentials and region, and neither profiles nor files of AWS settings."""
+    """A session with the local credentials and region, without AWS profiles and configuration files."""
     unset, nowhere = (None, None, None, None), (None, None, os.devnull, None)
     variables = {"profile": unset, "config_file": nowhere, "credentials_file": nowhere}
     return boto3.Session(
@@ -120,5 +120,5 @@ def bridge_address(interface: str = BRIDGE_INTERFACE) -> str | None:
 
 
 def isolated_environment() -> dict[str, str]:
-    """For a child: what any program needs and the local credentials; no settings of this shell, no account of its owner."""
+    """Environment of a child process: a few common variables and the local credentials, nothing else of this shell."""
     return {key: os.environ[key] for key in _INHERITED if key in os.environ} | dict(CREDENTIALS)

@@ -1,7 +1,7 @@
-"""The child process that is S3, SQS, DynamoDB and EventBridge: moto's server, on the addresses it is given.
+"""The child process of the embedded AWS services: moto's server on the given addresses.
 
-Started by `local.aws` as ``python -m local.aws_server FD ADDRESS…``. Tells its port over that file descriptor and ends when
-the parent hangs up. A process of its own, because moto keeps its accounts in globals and reads this machine's AWS settings.
+`local.aws` starts it as ``python -m local.aws_server FD ADDRESS…``. It writes its port to that file descriptor and ends when
+the parent closes it. It is a process of its own because moto keeps accounts in globals and reads the machine's AWS settings.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from moto.server import ThreadedMotoServer
 
 
 def main(descriptor: int, addresses: Sequence[str]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the parent, which then hangs up
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # else a line a request
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C stops the parent, which then closes the connection
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # otherwise one line for each request
     connection = Connection(descriptor)
     port = 0
-    for address in addresses:  # several doors to one memory, on one port, so that their URLs differ in the host only
+    for address in addresses:  # several addresses of one memory, on one port, so that their URLs differ in the host only
         server = ThreadedMotoServer(ip_address=address, port=port, verbose=False)
         server.start()
         port = server.get_host_and_port()[1]

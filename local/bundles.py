@@ -1,4 +1,4 @@
-"""Bundles from disk into the local model store, so that a served stack answers at once."""
+"""Publishes bundles from disk to the local model store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from personalization.core.errors import PersonalizationError
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What became of one directory: `version` is None where `problem` says why it was not published."""
+    """The result for one directory: `version` is None where `problem` says why it was not published."""
 
     directory: Path
     name: str
@@ -24,13 +24,13 @@ class Published:
 
 
 def find_bundles(pattern: str) -> list[Path]:
-    """The directories that the pattern names and that hold a bundle, in order of their names."""
-    # `Path.glob` takes no absolute pattern
+    """The directories that match the pattern and hold a bundle, sorted by name."""
+    # `Path.glob` does not accept an absolute pattern
     return sorted(path for path in map(Path, glob.glob(pattern)) if (path / BUNDLE_JSON).is_file())  # noqa: PTH207
 
 
 def publish_all(s3: Any, bucket: str, directories: Sequence[Path]) -> list[Published]:
-    """Publish and promote each; a bundle that is not sound is reported and left out."""
+    """Publish and promote each bundle; an invalid one is reported and skipped."""
     return [_publish(s3, bucket, directory) for directory in directories]
 
 

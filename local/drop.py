@@ -1,4 +1,4 @@
-"""python -m local drop: a file through the inbox of the running stack, its results on disk."""
+"""`python -m local drop`: send a file through the inbox of the running stack and fetch its results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from local import running
+from local import stack_file
 from local.inbox import DropFailed, Inbox
 from personalization.core.errors import InvalidInput
 from personalization.core.schema import job_of
@@ -17,8 +17,8 @@ from personalization.data.column_mapping import parse_mapping
 
 
 def drop(options: argparse.Namespace) -> int:
-    """Drop, wait, fetch, say what happened; the exit status."""
-    inbox = Inbox(running.find(options.home))
+    """Drop the file, wait, fetch the results, print a summary; returns the exit status."""
+    inbox = Inbox(stack_file.find(options.home))
     if not options.file.is_file():
         print(f"expected a file, found none at {options.file}", file=sys.stderr)
         return 2
@@ -42,7 +42,7 @@ def drop(options: argparse.Namespace) -> int:
 
 
 def read_mapping(argument: str) -> bytes:
-    """The JSON of a mapping that is given as ``our_name=TheirColumn,…`` or as a file. Raises `InvalidInput`."""
+    """The JSON of a mapping from ``our_name=TheirColumn,…`` or from a file. Raises `InvalidInput`."""
     if argument.endswith(".json"):
         try:
             content = Path(argument).read_bytes()
@@ -54,7 +54,7 @@ def read_mapping(argument: str) -> bytes:
 
 
 def summary(manifest: Mapping[str, Any]) -> str:
-    """What a manifest says, in a few lines: every row in is used or rejected."""
+    """A manifest in a few lines."""
     model = manifest.get("model", {})
     lines = [f"{manifest.get('file', '')} by {model.get('name', '?')} {model.get('version', '?')}"]
     count = {key: value for key, value in manifest.items() if isinstance(value, int)}

@@ -1,4 +1,4 @@
-"""python -m local env: the variables with which `sam local` runs a function on the running stack's resources."""
+"""`python -m local env`: environment variables with which `sam local` runs a function on the running stack."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 
 def variables(stack: Mapping[str, Any], function: str) -> dict[str, dict[str, str]]:
-    """``{logical id: {variable: value}}``: sam local would pass a resource's logical name where its physical one belongs.
+    """``{logical id: {variable: value}}`` with physical names, where `sam local` itself would pass logical ones.
 
-    Addresses of the stack are those that a container reaches, where the stack is served with a bridge.
+    With a bridge, the addresses are those for containers.
 
     Raises `KeyError` with a message for a function that the template does not have.
     """

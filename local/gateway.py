@@ -1,4 +1,4 @@
-"""API Gateway's part on one machine: the template's routes, its key check and its own answers."""
+"""A stand-in for API Gateway: the template's routes, its key check and its own responses."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from local.plan import Api, GatewayResponse, TemplateRoute
 from local.pool import FunctionPool, InvocationFailed
 from local.proxy import MalformedResponse, Request, Response, http_response, match, proxy_event
 
-INTEGRATION_SECONDS: Final = 29.0  # API Gateway waits no longer for a function
+INTEGRATION_SECONDS: Final = 29.0  # API Gateway's limit for a function
 
-# Type → status and message of API Gateway's own answers, where the template words none.
+# Status and message of API Gateway's own responses, by type, where the template has no template for them.
 _DEFAULTS: Final[Mapping[str, tuple[int, str]]] = {
     "BAD_REQUEST_BODY": (400, "Invalid request body"),
     "MISSING_AUTHENTICATION_TOKEN": (403, "Missing Authentication Token"),
@@ -31,10 +31,10 @@ logger = logging.getLogger(__name__)
 
 
 class Gateway:
-    """Answers requests from the functions behind the template's routes.
+    """Routes requests to the functions of the template.
 
-    pools     by the logical id of the function
-    api_key   asked for on the routes that require one, where given
+    pools     by the function's logical id
+    api_key   required on the routes that need a key; `None` requires none
     """
 
     def __init__(self, api: Api, pools: Mapping[str, FunctionPool], api_key: str | None = None) -> None:
@@ -43,11 +43,11 @@ class Gateway:
         self._api_key = api_key
 
     def respond(self, request: Request) -> Response:
-        """The response to a request; a failure of any kind is an answer too."""
-        found = match(self.api.routes, request.method, request.path)
-        if not found:
+        """The response to a request; every failure has a response too."""
+        matched = match(self.api.routes, request.method, request.path)
+        if not matched:
             return self.own_response("MISSING_AUTHENTICATION_TOKEN", request)
-        route, parameters = found
+        route, parameters = matched
         started = time.monotonic()
         if route.key_required and self._api_key and not _same(request.header("x-api-key"), self._api_key):
             response = self.own_response("INVALID_API_KEY", request)
@@ -61,8 +61,8 @@ class Gateway:
     def _from_function(self, route: TemplateRoute, parameters: Mapping[str, str], request: Request) -> Response:
         event = proxy_event(request, route, parameters, self.api.binary_types)
         try:
-            answer = self._pools[route.function].invoke(event, limit=INTEGRATION_SECONDS)
-            return http_response(answer, request, self.api.binary_types)
+            result = self._pools[route.function].invoke(event, limit=INTEGRATION_SECONDS)
+            return http_response(result, request, self.api.binary_types)
         except InvocationFailed as failure:
             logger.error("%s: %s", route.function, failure)
             kinds = {"RequestTooLarge": "REQUEST_TOO_LARGE", "Throttled": "INTEGRATION_TIMEOUT"}
@@ -72,11 +72,11 @@ class Gateway:
             return self.own_response("DEFAULT_5XX", request)
 
     def own_response(self, kind: str, request: Request) -> Response:
-        """An answer of the gateway itself, as the template words it, else as API Gateway does."""
+        """A response of the gateway itself, in the template's words, else in API Gateway's."""
         status, message = _DEFAULTS[kind]
         family = "DEFAULT_4XX" if status < 500 else "DEFAULT_5XX"
-        worded = self.api.responses.get(kind) or self.api.responses.get(family) or GatewayResponse(None, {}, {})
-        templates = worded.templates or {_JSON: '{"message": $context.error.messageString}'}
+        response = self.api.responses.get(kind) or self.api.responses.get(family) or GatewayResponse(None, {}, {})
+        templates = response.templates or {_JSON: '{"message": $context.error.messageString}'}
         media_type = _JSON if _JSON in templates else next(iter(templates))
         values = {
             "error.message": message,
@@ -88,8 +88,8 @@ class Gateway:
             "httpMethod": request.method,
         }
         body = _CONTEXT.sub(lambda name: values.get(name[1] or name[2], ""), templates[media_type])
-        headers = {"content-type": media_type} | {name.lower(): value for name, value in worded.headers.items()}
-        return Response(worded.status or status, list(headers.items()), body.encode())
+        headers = {"content-type": media_type} | {name.lower(): value for name, value in response.headers.items()}
+        return Response(response.status or status, list(headers.items()), body.encode())
 
 
 def _same(given: str, expected: str) -> bool:
@@ -97,5 +97,5 @@ def _same(given: str, expected: str) -> bool:
 
 
 def describe(route: TemplateRoute) -> dict[str, Any]:
-    """A route as stack.json lists it."""
+    """A route as in stack.json."""
     return {"method": route.method, "path": route.path, "function": route.function, "key": route.key_required}

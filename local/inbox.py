@@ -1,4 +1,4 @@
-"""Dropping a file in the inbox of the running stack and fetching what becomes of it."""
+"""Drops a file in the inbox of the running stack and fetches its results."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from typing import Any, Final
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
-from local import running
+from local import stack_file
 from local.aws import client
 from personalization.batch.jobs import FAILED, MANIFEST, REJECTS, SUCCESS, Job, input_version
 from personalization.bundles.pointer import pointer_key
 
 _POLL_SECONDS: Final = 0.25
-_IN_ONE_PIECE: Final = TransferConfig(multipart_threshold=5 * 1024**3)  # moto announces an upload in parts twice
+_IN_ONE_PIECE: Final = TransferConfig(multipart_threshold=5 * 1024**3)  # moto sends two events for a multipart upload
 _OWN_FILES: Final = ("part-*", REJECTS, MANIFEST, SUCCESS, FAILED)
 
 
 class DropFailed(Exception):
-    """The job gave no results; the message says why and where to look."""
+    """The job has no results; the message says why and where to look."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
     """A dropped file.
 
-    results      prefix of its results' keys
+    results      prefix of the results' keys
     dropped_at   unix seconds
     """
 
@@ -43,22 +43,22 @@ class Drop:
 class Inbox:
     """The inbox and the results of a running stack.
 
-    stack   its description, as `running.find` gives it
+    stack   its description, as `stack_file.find` gives it
     """
 
     def __init__(self, stack: Mapping[str, Any]) -> None:
         self._stack = stack
         self._s3 = client("s3", stack["endpoint"])
         self._sqs = client("sqs", stack["endpoint"])
-        self._data = running.variable(stack, "DATA_BUCKET")
-        self._models = running.variable(stack, "MODELS_BUCKET")
+        self._data = stack_file.variable(stack, "DATA_BUCKET")
+        self._models = stack_file.variable(stack, "MODELS_BUCKET")
 
     def drop(self, name: str, file: Path, *, mapping: bytes | None = None, table: str | None = None) -> Drop:
         """Upload a file to the inbox of a model.
 
         name      of the model: ``profiles``, ``profiles-table``, …
-        mapping   JSON of the mapping file that goes beside it
-        table     kind of table, where its columns would not tell
+        mapping   JSON of the mapping file beside it
+        table     kind of table, where its columns are ambiguous
 
         Raises `DropFailed` where no model of that name is promoted.
         """
@@ -78,21 +78,21 @@ class Inbox:
         return drop
 
     def wait(self, drop: Drop, timeout: float) -> None:
-        """Until the job's results are complete. Raises `DropFailed` where it failed or `timeout` seconds have passed."""
+        """Wait for complete results. Raises `DropFailed` where the job failed or `timeout` seconds have passed."""
         while True:
             files = set(self._files(drop))
             if SUCCESS in files:
                 return
             if FAILED in files:
                 raise DropFailed(f"the job failed: {self._cause(drop)}")
-            if function := self._given_up(drop):
-                raise DropFailed(f"{function} gave the file up after several tries; see logs/{function}.log")
+            if function := self._dead_letter_function(drop):
+                raise DropFailed(f"{function} was interrupted on every try; see logs/{function}.log")
             if time.time() - drop.dropped_at > timeout:
                 raise DropFailed(f"no result within {timeout:g} seconds; the file stays in the inbox")
             time.sleep(_POLL_SECONDS)
 
     def fetch(self, drop: Drop, directory: Path) -> dict[str, Any]:
-        """Copy the job's files flat into a directory, in place of an earlier job's, and answer its manifest."""
+        """Replace the files of an earlier job in a directory by this job's; returns its manifest."""
         directory.mkdir(parents=True, exist_ok=True)
         for pattern in _OWN_FILES:
             for old in directory.glob(pattern):
@@ -119,8 +119,8 @@ class Inbox:
         manifest = json.loads(self._read(self._data, drop.results + MANIFEST) or b"{}")
         return str(manifest.get("reason", "its manifest gives no cause"))
 
-    def _given_up(self, drop: Drop) -> str | None:
-        """The function whose dead letters hold this drop."""
+    def _dead_letter_function(self, drop: Drop) -> str | None:
+        """The function whose dead-letter queue holds this drop."""
         for queue in self._stack["queues"].values():
             letters = next((q for q in self._stack["queues"].values() if q["arn"] == queue["dead_letters"]), None)
             if letters and self._holds(letters["url"], drop):

@@ -1,4 +1,4 @@
-"""CloudFormation's intrinsic functions, resolved to the names that resources have on this machine."""
+"""CloudFormation's intrinsic functions, resolved to the names of the local resources."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ACCOUNT: Final = "123456789012"  # the account that moto answers for
 REGION: Final = "us-east-1"
 PARTITION: Final = "aws"
 
-_REMOVED: Final = object()  # what AWS::NoValue becomes until its key is dropped
+_REMOVED: Final = object()  # stands for AWS::NoValue until its key is dropped
 _VARIABLE = re.compile(r"\$\{([^!}][^}]*)\}")
 
 _NAME_PROPERTY: Final = {
@@ -35,12 +35,12 @@ _ARN_TAIL: Final = {
 
 
 def text(value: Any) -> str:
-    """A scalar of the template as CloudFormation passes it on: ``true``, not ``True``."""
+    """A scalar as CloudFormation writes it: ``true``, not ``True``."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class TemplateError(Exception):
-    """The template holds something that this machine cannot stand in for; the message names it."""
+    """The template cannot be read or has something that is not emulated; the message names it."""
 
 
 class Resolver:

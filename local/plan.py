@@ -1,4 +1,4 @@
-"""What the template says about functions, routes and queues, in the shapes that the local stack works with."""
+"""Functions, routes and queues of the template, as the local stack needs them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class TemplateRoute:
 
 @dataclass(frozen=True, slots=True)
 class GatewayResponse:
-    """An answer of the gateway itself; `headers` and `templates` (by media type) as the template words them."""
+    """A response of the gateway itself; `headers` and `templates` (by media type) are the template's."""
 
     status: int | None
     headers: Mapping[str, str]
@@ -50,7 +50,7 @@ class GatewayResponse:
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """The REST API: its stage, routes, own answers by type, and the media types that travel as base64."""
+    """The REST API: stage, routes, the gateway's own responses by type, and media types that are sent as base64."""
 
     stage: str = "live"
     routes: tuple[TemplateRoute, ...] = ()
@@ -60,7 +60,7 @@ class Api:
 
 @dataclass(frozen=True, slots=True)
 class QueueSource:
-    """A queue that a function is fed from. `partial`: the handler reports failed messages one by one."""
+    """The queue of a function. `partial`: the handler reports failed messages one by one."""
 
     function: str
     queue_arn: str
@@ -71,7 +71,7 @@ class QueueSource:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that the local stack needs to know, from one template."""
+    """Everything that the local stack takes from one template."""
 
     resolver: Resolver
     functions: Mapping[str, Function]
@@ -89,7 +89,7 @@ def read_plan(template: Path, *, endpoint: str, stack: str = "local", parameters
     endpoint     URL of the embedded AWS services
     parameters   values in place of the template's defaults
 
-    Raises `TemplateError` for what cannot be read or stood in for.
+    Raises `TemplateError` for a template that cannot be read or emulated.
     """
     document = read_template(template)
     paths = code_paths(document, template.resolve().parent)
@@ -105,7 +105,7 @@ def _of_type(resolver: Resolver, kind: str) -> Iterator[str]:
 
 def _functions(resolver: Resolver, paths: Mapping[str, list[Path]]) -> Iterator[Function]:
     for logical_id in _of_type(resolver, "AWS::Lambda::Function"):
-        # Only what a worker needs is resolved: roles, log groups and layers have no stand-in here.
+        # Only what a worker needs is resolved: roles, log groups and layers are not emulated.
         raw = resolver.resources[logical_id]["Properties"]
         variables = resolver.value(raw.get("Environment", {}).get("Variables", {}))
         yield Function(

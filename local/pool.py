@@ -1,4 +1,4 @@
-"""Workers of one function: started when first needed, one invocation at a time each, replaced when they die."""
+"""Worker processes of one function: started on demand, one invocation at a time, replaced when they end."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ MAX_PAYLOAD: Final = 6 * 1024 * 1024  # bytes of a synchronous request or answer
 
 
 class InvocationFailed(Exception):
-    """The function gave no answer.
+    """The function returned no result.
 
-    kind   Lambda's word for the cause: the type of the handler's exception, ``Runtime.ImportModuleError``,
+    kind   Lambda's name of the cause: the type of the handler's exception, ``Runtime.ImportModuleError``,
            ``Runtime.ExitError``, ``Sandbox.Timedout``, ``RequestTooLarge``, ``ResponseTooLarge`` or ``Throttled``
     """
 
@@ -64,7 +64,7 @@ class Worker:
         return self._process.poll() is None
 
     def invoke(self, event: bytes, timeout: float) -> Any:
-        """The handler's answer to a JSON event.
+        """The handler's result for a JSON event.
 
         Raises `InvocationFailed`; after a timeout or a crash the worker is no longer `alive`.
         """
@@ -78,11 +78,11 @@ class Worker:
         return self._receive(timeout)["result"]
 
     def kill(self) -> None:
-        """End the process; whoever waits for its answer is told so."""
+        """End the process; a waiting `invoke` raises `InvocationFailed`."""
         self._process.kill()
 
     def stop(self, patience: float = 0.0) -> None:
-        """Hang up, give the process `patience` seconds to end by itself, then end it."""
+        """Close the connection, wait `patience` seconds for the process to end, then kill it."""
         self._connection.close()
         try:
             self._process.wait(patience)
@@ -113,8 +113,8 @@ class Worker:
 class FunctionPool:
     """Invokes one function, on up to `size` workers at the same time.
 
-    environment   the function's variables, beyond what every Lambda has
-    home          directory of the stack: logs and the workers' scratch space
+    environment   the function's variables beside those that Lambda sets
+    home          directory of the stack: logs and the workers' temporary files
     """
 
     def __init__(self, function: Function, environment: Mapping[str, str], home: Path, size: int = 2) -> None:
@@ -128,9 +128,9 @@ class FunctionPool:
         self._stopped = False
 
     def invoke(self, event: Any, limit: float | None = None) -> Any:
-        """The handler's answer to the event.
+        """The handler's result for the event.
 
-        limit   seconds after which the caller gives up, where that is sooner than the function's own timeout
+        limit   seconds that the caller waits, where that is less than the function's timeout
 
         Raises `InvocationFailed`.
         """
@@ -150,7 +150,7 @@ class FunctionPool:
             self._slots.release()
 
     def stop(self) -> None:
-        """End every worker. Who waits for an answer gets `InvocationFailed`."""
+        """End every worker; a waiting `invoke` raises `InvocationFailed`."""
         with self._lock:
             self._stopped = True
             idle, self._idle = self._idle, []
@@ -184,12 +184,12 @@ class FunctionPool:
 
 
 def log_file(home: Path, logical_id: str) -> Path:
-    """Where a function's output goes."""
+    """Log file of a function."""
     return home / "logs" / f"{logical_id}.log"
 
 
 def _variables(function: Function, environment: Mapping[str, str], scratch: str) -> dict[str, str]:
-    """The child's whole environment: a little of this process', what Lambda sets, what the template sets."""
+    """The worker's environment: a few variables of this process, those of Lambda, those of the template."""
     inherited = isolated_environment()
     here = str(Path(__file__).resolve().parents[1])
     paths = [*map(str, function.import_paths), here, *filter(None, inherited.get("PYTHONPATH", "").split(os.pathsep))]
@@ -207,5 +207,5 @@ def _variables(function: Function, environment: Mapping[str, str], scratch: str)
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": "local",
     }
-    own = {key: re.sub("^/tmp(?=/)", scratch, value) for key, value in environment.items()}  # an instance has its own /tmp
+    own = {key: re.sub("^/tmp(?=/)", scratch, value) for key, value in environment.items()}  # each worker has its own /tmp
     return inherited | lambdas_own | own

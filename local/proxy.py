@@ -1,7 +1,7 @@
-"""HTTP requests as API Gateway's REST proxy events, and a function's answer as an HTTP response.
+"""HTTP requests as API Gateway's REST proxy events, and results of functions as HTTP responses.
 
 The shapes are those of https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html.
-A REST API hands on the path and its parameters as they were sent, still percent-encoded, and the query decoded.
+A REST API passes the path and its parameters percent-encoded, and the query decoded.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from local.plan import TemplateRoute
 
 
 class MalformedResponse(Exception):
-    """The function answered something that API Gateway does not take for a proxy response."""
+    """The result of a function is not a proxy response."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An HTTP request. `path` is percent-encoded and begins with the API's own first segment, without the stage."""
+    """An HTTP request. `path` is percent-encoded and has no stage."""
 
     method: str
     path: str
@@ -48,7 +48,7 @@ class Response:
 
 
 def match(routes: Sequence[TemplateRoute], method: str, path: str) -> tuple[TemplateRoute, dict[str, str]] | None:
-    """The route for a request and its path parameters; literal segments win over parameters, those over ``{proxy+}``."""
+    """The route of a request and its path parameters; a literal segment precedes a parameter, which precedes ``{proxy+}``."""
     segments = path.rstrip("/").split("/")
     candidates = [
         (route, _parameters(route.path.rstrip("/").split("/"), segments)) for route in routes if route.method == method
@@ -81,7 +81,7 @@ def _rank(part: str) -> int:
 def proxy_event(
     request: Request, route: TemplateRoute, parameters: Mapping[str, str], binary_types: Sequence[str]
 ) -> dict[str, Any]:
-    """The event that the function behind `route` gets."""
+    """The event for the function of `route`."""
     query: dict[str, list[str]] = {}
     for name, value in parse_qsl(request.query, keep_blank_values=True):
         query.setdefault(name, []).append(value)
@@ -125,30 +125,30 @@ def proxy_event(
 def _body_text(body: bytes, binary: bool) -> str | None:
     if not body:
         return None
-    # API Gateway takes what it is not told to be binary for UTF-8, whatever it is.
+    # API Gateway decodes a body as UTF-8 where its media type is not listed as binary.
     return base64.b64encode(body).decode() if binary else body.decode("utf-8", "replace")
 
 
-def http_response(answer: Any, request: Request, binary_types: Sequence[str]) -> Response:
-    """The HTTP response that a function's answer asks for. Raises `MalformedResponse`."""
-    if not isinstance(answer, dict):
-        raise MalformedResponse(f"expected an object with statusCode, received a {type(answer).__name__}")
-    unknown = answer.keys() - {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded", "cookies"}
+def http_response(result: Any, request: Request, binary_types: Sequence[str]) -> Response:
+    """The HTTP response for the result of a function. Raises `MalformedResponse`."""
+    if not isinstance(result, dict):
+        raise MalformedResponse(f"expected an object with statusCode, received a {type(result).__name__}")
+    unknown = result.keys() - {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded", "cookies"}
     if unknown:
         raise MalformedResponse(f"keys that a proxy response does not have: {', '.join(sorted(unknown))}")
     try:
-        status = int(answer.get("statusCode", 200))
+        status = int(result.get("statusCode", 200))
     except (TypeError, ValueError):
-        raise MalformedResponse(f"expected a numeric statusCode, received {answer['statusCode']!r}") from None
-    body = answer.get("body")
+        raise MalformedResponse(f"expected a numeric statusCode, received {result['statusCode']!r}") from None
+    body = result.get("body")
     if body is not None and not isinstance(body, str):
         raise MalformedResponse(f"expected a text for body, received a {type(body).__name__}")
-    headers = {name.lower(): [_text(value)] for name, value in (answer.get("headers") or {}).items()}
-    for name, values in (answer.get("multiValueHeaders") or {}).items():
+    headers = {name.lower(): [_text(value)] for name, value in (result.get("headers") or {}).items()}
+    for name, values in (result.get("multiValueHeaders") or {}).items():
         headers[name.lower()] = [_text(value) for value in values]
     headers.setdefault("content-type", ["application/json"])
-    # Whether base64 is undone goes by what the client accepts, then by what the answer says it is.
-    decoded = answer.get("isBase64Encoded") and any(
+    # Base64 is decoded where the type that the client accepts, or the content type, is listed as binary.
+    decoded = result.get("isBase64Encoded") and any(
         is_binary(kind, binary_types) for kind in (request.header("accept").split(",")[0], headers["content-type"][0])
     )
     content = base64.b64decode(body or "") if decoded else (body or "").encode("utf-8", "surrogatepass")

@@ -1,4 +1,4 @@
-"""Lambda's event source mappings on one machine: queues polled, batches handed to functions, failures retried."""
+"""Lambda's event source mappings: polls queues, invokes functions with batches of messages, retries failures."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from local.intrinsics import REGION
 from local.plan import QueueSource
 from local.pool import FunctionPool, InvocationFailed
 
-_WAIT_SECONDS: Final = 1  # of one long poll; also how long a stop can take
-RETRY_SECONDS: Final = 1  # in AWS a failed message waits for the queue's visibility timeout: minutes
+_WAIT_SECONDS: Final = 1  # of one long poll, which a stop may wait for
+RETRY_SECONDS: Final = 1  # in AWS a failed message returns after the queue's visibility timeout
 logger = logging.getLogger(__name__)
 
 
 class QueuePoller:
-    """Feeds one function from one queue.
+    """Invokes one function with the messages of one queue.
 
     url       of the queue, in the embedded services
-    workers   upper bound of invocations at the same time, below the mapping's own
+    workers   limit of concurrent invocations, beside the mapping's own
     """
 
     def __init__(self, source: QueueSource, url: str, sqs: Any, pool: FunctionPool, workers: int = 2) -> None:
@@ -30,25 +30,25 @@ class QueuePoller:
         self._pool = pool
         self._stopping = threading.Event()
         self._slots = threading.Semaphore(min(workers, source.concurrency or workers))
-        # Not several receivers: moto may hand one message to two that ask at the same time.
+        # One receiver: moto may return one message to two concurrent receivers.
         self._thread = threading.Thread(target=self._run, name=f"queue-of-{source.function}", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        """Take no more messages. An invocation under way ends with its function's pool."""
+        """Receive no more messages. A running invocation ends with its function's pool."""
         self._stopping.set()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            with self._slots:  # a message that is received is invisible: take one when somebody is free to work on it
+            with self._slots:  # wait for a free worker: a received message is invisible meanwhile
                 pass
             try:
                 messages = self._receive()
             except Exception:
                 if not self._stopping.wait(1.0):
-                    logger.exception("queue of %s: cannot be read", self._source.function)
+                    logger.exception("the queue of %s cannot be read", self._source.function)
                 continue
             if messages:
                 self._slots.acquire()
@@ -78,12 +78,12 @@ class QueuePoller:
                     )
         except Exception:
             if not self._stopping.is_set():
-                logger.exception("queue of %s: a batch was not settled", self._source.function)
+                logger.exception("messages of the queue of %s were neither deleted nor returned", self._source.function)
         finally:
             self._slots.release()
 
     def _invoke(self, messages: list[dict[str, Any]]) -> set[str]:
-        """Ids of the messages that the function did not get done."""
+        """Ids of the messages that the function did not process."""
         ids = {message["MessageId"] for message in messages}
         try:
             answer = self._pool.invoke({"Records": [sqs_record(m, self._source.queue_arn) for m in messages]})
@@ -94,7 +94,7 @@ class QueuePoller:
 
 
 def sqs_record(message: Mapping[str, Any], queue_arn: str) -> dict[str, Any]:
-    """A received message as Lambda words it."""
+    """A received message as Lambda's SQS record."""
     return {
         "messageId": message["MessageId"],
         "receiptHandle": message["ReceiptHandle"],
@@ -112,7 +112,7 @@ def sqs_record(message: Mapping[str, Any], queue_arn: str) -> dict[str, Any]:
 
 
 def failed_ids(answer: Any, ids: set[str]) -> set[str]:
-    """The messages that a ``batchItemFailures`` answer names; all of them where it is malformed, as Lambda has it."""
+    """The messages that a ``batchItemFailures`` result names; all messages where it is malformed, as in Lambda."""
     if answer is None or answer == {}:
         return set()
     failures = (answer.get("batchItemFailures") or []) if isinstance(answer, dict) else None

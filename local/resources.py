@@ -1,8 +1,8 @@
-"""Creating the template's buckets, queues, tables and event rules in the embedded services.
+"""Creates the template's buckets, queues, tables and event rules in the embedded services.
 
-moto's own CloudFormation would create most of this, but silently leaves out what the stack lives on: the bucket's
-EventBridge notification and versioning. Here each property that the stack depends on is set by a call of its own; what has
-no effect on one machine (encryption, public access blocks, policies, lifecycle rules) is left to AWS.
+moto's CloudFormation would create most of them, but it silently ignores the bucket's EventBridge notification and versioning,
+which the stack needs. So each property that matters is set by a call. Properties without effect on one machine (encryption,
+public access blocks, policies, lifecycle rules) are ignored.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from local.plan import Plan
 
 
 def create_resources(plan: Plan, client: Callable[[str], Any]) -> None:
-    """Create what the template declares; `client` gives a boto3 client by service name."""
+    """Create the template's resources; `client` returns a boto3 client by service name."""
     _buckets(plan, client("s3"))
     _queues(plan, client("sqs"))
     _tables(plan, client("dynamodb"))
@@ -74,7 +74,7 @@ def _tables(plan: Plan, dynamodb: Any) -> None:
 def _rules(plan: Plan, events: Any) -> None:
     for logical_id in plan.of_type("AWS::Events::Rule"):
         properties = plan.resolver.properties(logical_id)
-        # moto stops at the first target it has no backend for, and swallows the error: only queues are handed to it.
+        # moto silently stops at the first target that it does not support, so only queues are passed to it.
         targets = [target for target in properties.get("Targets", []) if ":sqs:" in str(target.get("Arn"))]
         pattern = properties.get("EventPattern")
         if not targets or not pattern:

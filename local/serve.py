@@ -1,4 +1,4 @@
-"""python -m local serve: the stack in the foreground, until it is told to stop."""
+"""`python -m local serve`: run the stack in the foreground until a signal stops it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from local.stack import Stack
 
 
 def serve(options: argparse.Namespace) -> int:
-    """Serve until SIGINT or SIGTERM; the exit status."""
+    """Serve until SIGINT or SIGTERM; returns the exit status."""
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
@@ -25,7 +25,8 @@ def serve(options: argparse.Namespace) -> int:
         bridge = bridge_address(bridge)
         if bridge is None:
             print(
-                f"there is no interface {options.bridge} here; name the bridge's address: --bridge 172.17.0.1", file=sys.stderr
+                f"expected an interface named {options.bridge}, found none; give its address: --bridge 172.17.0.1",
+                file=sys.stderr,
             )
             return 2
     try:
@@ -53,20 +54,20 @@ def serve(options: argparse.Namespace) -> int:
 
 
 def _welcome(stack: Stack, published: list[Published], pattern: str) -> str:
-    lines = [f"The stack is up: {stack.url}/v1/health  (Ctrl-C stops it)", ""]
+    lines = [f"The stack is running: {stack.url}/v1/health  (Ctrl-C stops it)", ""]
     for bundle in published:
-        outcome = bundle.version if bundle.version else f"NOT published: {bundle.problem}"
-        lines.append(f"  model  {bundle.name:<22} {outcome}")
+        status = bundle.version if bundle.version else f"NOT published: {bundle.problem}"
+        lines.append(f"  model  {bundle.name:<22} {status}")
     if not published:
         lines += [
-            f"  No bundle found at {pattern}; until one is published, answers say that there is no model. To train one:",
+            f"  No bundle found at {pattern}; responses are degraded until a model is published. To train one:",
             "    python -m training train profiles --interactions FILE --out build/bundles/profiles",
         ]
-    lines += ["", f"  logs   {_short(stack.home / 'logs')}", "", "To reach its services from another shell:"]
+    lines += ["", f"  logs   {_short(stack.home / 'logs')}", "", "To use its services from another shell:"]
     lines += [f"  export {key}={value}" for key, value in stack.exports().items()]
     lines += [f"  export MODEL_STORE=s3://{stack.variable('MODELS_BUCKET')}"]
     if stack.aws.bridge_endpoint:
-        lines += ["", f"Containers reach them at {stack.aws.bridge_endpoint}"]
+        lines += ["", f"Containers use {stack.aws.bridge_endpoint}"]
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""The running stack: embedded services, workers, queues and gateway, started and stopped together."""
+"""The running stack: embedded AWS services, workers, queues and gateway, started and stopped together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from local import HOME, TEMPLATE, running
+from local import HOME, TEMPLATE, stack_file
 from local.aws import CREDENTIALS, EmbeddedAws
 from local.bundles import Published, publish_all
 from local.gateway import Gateway, describe
@@ -27,13 +27,13 @@ class Stack:
     """The template's stack on this machine; a context manager that starts and stops it.
 
     template    SAM template; its handlers are imported from its directory
-    home        directory of stack.json, logs and scratch space
-    host, port  of the gateway (port 0: a free one)
-    api_key     asked for by the gateway; needed where `host` is not loopback
-    bridge      address of a container bridge on which the embedded services answer too
-    workers     of one function at the same time
+    home        directory for stack.json, logs and temporary files
+    host, port  of the gateway (port 0: a free port)
+    api_key     required by the gateway; needed where `host` is not loopback
+    bridge      address of a container bridge on which the embedded services listen too
+    workers     concurrent invocations of one function
 
-    Raises `ValueError` for a host that needs a key, `running.AlreadyRunning`, `TemplateError`, `OSError` for a port in use.
+    Raises `ValueError` for a host that needs a key, `stack_file.AlreadyRunning`, `TemplateError`, `OSError` for a port in use.
     """
 
     def __init__(
@@ -68,10 +68,10 @@ class Stack:
 
     def variable(self, name: str) -> str:
         """A variable that the template gives to its functions, such as ``DATA_BUCKET``. Raises `KeyError`."""
-        return running.variable(self.description(), name)
+        return stack_file.variable(self.description(), name)
 
     def start(self) -> None:
-        running.claim(self.home)
+        stack_file.claim(self.home)
         self._claimed = True
         for left in ("logs", "tmp"):
             shutil.rmtree(self.home / left, ignore_errors=True)
@@ -108,11 +108,11 @@ class Stack:
         return publish_all(self.aws.client("s3"), self.variable("MODELS_BUCKET"), bundles)
 
     def announce(self) -> None:
-        """Write stack.json: from now on others find the stack."""
-        running.write(self.home, self.description())
+        """Write stack.json, by which other commands find the stack."""
+        stack_file.write(self.home, self.description())
 
     def description(self) -> dict[str, Any]:
-        """What stack.json says: names and addresses, no secrets."""
+        """The content of stack.json: names and addresses, no secrets."""
         resolver = self.plan.resolver
 
         def names(kind: str) -> dict[str, str]:
@@ -145,11 +145,11 @@ class Stack:
         }
 
     def stop(self) -> None:
-        """End everything, children included. Safe to call twice, before a start and after one that failed."""
+        """Stop all services and child processes. May be called twice, before a start and after a failed start."""
         if not self._claimed:
             return
         self._claimed = False
-        running.release(self.home)
+        stack_file.release(self.home)
         for poller in self._pollers:
             poller.stop()
         if self._server:
@@ -162,7 +162,7 @@ class Stack:
         self._log.close()
 
     def exports(self) -> Mapping[str, str]:
-        """Variables with which other programs (``python -m training publish``, the AWS CLI) reach this stack."""
+        """Environment variables for other programs (``python -m training publish``, the AWS CLI) to use this stack."""
         shown = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
         return {"AWS_ENDPOINT_URL": self.aws.endpoint, **{key: CREDENTIALS[key] for key in shown}}
 

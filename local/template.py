@@ -16,11 +16,11 @@ from samtranslator.yaml_helper import yaml_parse
 from local.aws import isolated_session
 from local.intrinsics import TemplateError
 
-# What a translation asks AWS for: which managed policies exist. The names do not matter where nothing checks permissions.
+# The translator asks AWS which managed policies exist; their ARNs do not matter where permissions are not checked.
 _MANAGED_POLICIES: Final = {
     name: f"arn:aws:iam::aws:policy/{name}" for name in ("AWSLambdaBasicExecutionRole", "AWSLambdaSQSQueueExecutionRole")
 }
-# Paths on this machine, where a deployed template holds addresses in S3.
+# Properties with local paths, which a deployed template has as S3 addresses.
 _CODE_PROPERTY: Final = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
 _PLACEHOLDER: Final = "s3://local/code"
 
@@ -57,10 +57,10 @@ def translate(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def code_paths(document: dict[str, Any], directory: Path) -> dict[str, list[Path]]:
-    """Where Python finds the code of each function: {logical id: import paths, first wins}.
+    """Import paths of each function: {logical id: paths, the first wins}.
 
-    A handler's path may begin at the template's directory (an artefact that is built by makefile can keep it) or, as SAM has
-    it by default, at the function's CodeUri. Layers follow as Lambda lays them under /opt: their `python` directory.
+    A handler's path begins at the template's directory, where its first package lies there, else at the function's CodeUri.
+    The `python` directories of the layers follow, as in Lambda.
     """
     resources = document["Resources"]
     shared = document.get("Globals", {}).get("Function", {})

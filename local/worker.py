@@ -1,7 +1,7 @@
-"""The child process that runs one function's handler, as the Lambda runtime would.
+"""The child process that runs the handler of one function, like the Lambda runtime.
 
-Started by `local.pool` as ``python -m local.worker FD``. Requests and answers are JSON messages over that file
-descriptor, so that a handler may print what it likes: stdout and stderr are the function's log.
+`local.pool` starts it as ``python -m local.worker FD``. Events and results are JSON messages over that file descriptor;
+stdout and stderr are the function's log.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from decimal import Decimal
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
-# Seconds past its timeout after which a worker ends itself: its parent, which would have ended it, must have died.
+# Seconds after its timeout at which a worker ends itself: the parent, which ends it at the timeout, must have died.
 _ORPHAN_GRACE: Final = 5.0
 
 
 @dataclass(slots=True)
 class Context:
-    """What Lambda tells a handler besides the event."""
+    """The Lambda context."""
 
     aws_request_id: str
     invoked_function_arn: str
@@ -46,17 +46,17 @@ Handler = Callable[[Any, Context], Any]
 
 
 def load_handler(path: str) -> Handler:
-    """``functions.profiles.api.lambda_handler`` → the function. Raises what the import raises."""
+    """The function at a dotted path. Raises the errors of its import."""
     module, _, name = path.rpartition(".")
     handler: Handler = getattr(importlib.import_module(module.replace("/", ".")), name)
     return handler
 
 
 def serve(connection: Connection) -> None:
-    """Load the handler that the environment names, then answer one request at a time until the parent hangs up."""
+    """Load the handler that the environment names, then handle one event at a time until the parent closes the connection."""
     try:
         handler = load_handler(os.environ["_HANDLER"])
-    except BaseException as error:  # whatever the module does wrong, the answer is that it could not be loaded
+    except BaseException as error:  # any error of the import is reported as one
         traceback.print_exc()
         connection.send_bytes(encode({"error": {"type": "Runtime.ImportModuleError", "message": str(error)}}))
         return
@@ -70,7 +70,7 @@ def serve(connection: Connection) -> None:
 
 
 def answer(handler: Handler, event: Any, request_id: str, timeout: float) -> bytes:
-    """``{"result": …}``, or ``{"error": {"type", "message"}}`` where the handler raises or answers no JSON."""
+    """``{"result": …}``, or ``{"error": {"type", "message"}}`` where the handler raises or its result is not JSON."""
     signal.setitimer(signal.ITIMER_REAL, timeout + _ORPHAN_GRACE)
     started = time.monotonic()
     context = Context(
@@ -93,18 +93,18 @@ def answer(handler: Handler, event: Any, request_id: str, timeout: float) -> byt
 
 
 def encode(message: dict[str, Any]) -> bytes:
-    """JSON as Lambda's runtime writes it. Raises `TypeError` and `ValueError` (NaN, infinity) for what is no JSON."""
+    """JSON as Lambda's runtime writes it. Raises `TypeError`, and `ValueError` for NaN and infinity."""
 
     def default(value: Any) -> Any:
         if isinstance(value, Decimal):
             return float(value)
-        raise TypeError(f"expected an answer of JSON values, received a {type(value).__name__}")
+        raise TypeError(f"expected a result of JSON values, received a {type(value).__name__}")
 
     return json.dumps(message, default=default, allow_nan=False).encode()
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the parent, which then hangs up
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C stops the parent, which then closes the connection
     serve(Connection(int(sys.argv[1])))
     sys.stdout.flush()
-    os._exit(0)  # as Lambda ends an instance; taking a loaded model apart would take a second
+    os._exit(0)  # as Lambda ends an instance: freeing a loaded model would take a second

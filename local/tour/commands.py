@@ -1,4 +1,4 @@
-"""Running the project's own commands as an engineer would, their chatter kept in a file."""
+"""Runs the project's own commands, with their output in a log file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from local import REPOSITORY
 
 
 class CommandFailed(Exception):
-    """A command ended with an error; the message holds its last lines and where the others are."""
+    """A command failed; the message has its last lines and the path of its log."""
 
 
 def run_module(module: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
@@ -28,4 +28,4 @@ def run_module(module: str, arguments: Sequence[str], log: Path, environment: Ma
     if done.returncode:
         last = log.read_text(errors="replace").strip().splitlines()[-12:]
         command = f"python -m {module} {' '.join(arguments)}"
-        raise CommandFailed("\n".join([f"{command} ended with status {done.returncode}:", *last, f"(all of it: {log})"]))
+        raise CommandFailed("\n".join([f"{command} ended with status {done.returncode}:", *last, f"(full log: {log})"]))

@@ -1,4 +1,4 @@
-"""The tour's data: the Complete Journey retail data set in our tables, and a file of it to drop."""
+"""Data of the tour: the Complete Journey retail data set in our tables, and a file of it for the inbox."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WEEK_MS: Final = 7 * DAY_MS
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """Where the tables lie; `flat` by the job that each flat file is for."""
+    """Paths of the tables; `flat` by job."""
 
     interactions: Path
     items: Path
@@ -53,7 +53,7 @@ def tables(directory: Path = DATA) -> Tables:
 
 
 def prepare(log: Path, directory: Path = DATA) -> Tables:
-    """Write the tables where they are not there yet. Raises `CommandFailed`."""
+    """Write the missing tables. Raises `CommandFailed`."""
     found = tables(directory)
     if not all(path.is_file() for path in found.raw()):
         run_module("training.datasets.complete_journey", ["--out", str(directory), "--format", "csv.gz"], log)
@@ -63,12 +63,12 @@ def prepare(log: Path, directory: Path = DATA) -> Tables:
 
 
 @dataclass(frozen=True, slots=True)
-class Planted:
-    """A file to drop.
+class SpoiltFile:
+    """A file for the inbox with some invalid rows.
 
-    rows        without the header
-    household   one of the file's; half of the others bought less often
-    bad         what was spoilt at which line (the header is line 1)
+    rows        number of rows, without the header
+    household   a user of the file with the median number of purchases
+    bad         (line, what is wrong with it); the header is line 1
     """
 
     path: Path
@@ -77,11 +77,11 @@ class Planted:
     bad: tuple[tuple[int, str], ...]
 
 
-def spoilt_file(interactions: Path, target: Path, now: datetime | None = None) -> Planted:
-    """All that one household in ten bought, as CSV, with a few rows spoilt as real files are.
+def spoilt_file(interactions: Path, target: Path, now: datetime | None = None) -> SpoiltFile:
+    """All purchases of every tenth household as CSV, with five invalid rows of the kinds that real files have.
 
-    The data set ends with 2017. So that "now" means something to the profiles, its times are moved on by whole weeks until
-    the newest lies in the week before `now`; weekdays stay what they were.
+    The data set ends in 2017. Its times are moved by whole weeks, so that the newest lies in the week before `now` and
+    weekdays do not change.
     """
     with gzip.open(interactions, "rt", encoding="utf-8", newline="") as stream:
         reader = csv.reader(stream)
@@ -99,11 +99,11 @@ def spoilt_file(interactions: Path, target: Path, now: datetime | None = None) -
     bad = _spoil(lines, columns)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(b"".join([_csv_line(columns).encode(), *lines]))
-    return Planted(target, len(lines), household, bad)
+    return SpoiltFile(target, len(lines), household, bad)
 
 
 def _spoil(lines: list[bytes], columns: Sequence[str]) -> tuple[tuple[int, str], ...]:
-    """Spoil five rows in place, far apart; line numbers and what is wrong with them."""
+    """Make five rows invalid in place; returns their line numbers and what is wrong."""
 
     def with_cell(line: bytes, column: str, cell: bytes) -> bytes:
         cells = next(csv.reader([line.decode()]))
@@ -111,11 +111,11 @@ def _spoil(lines: list[bytes], columns: Sequence[str]) -> tuple[tuple[int, str],
         return _csv_line(cells).encode().replace(b"\0", cell)
 
     spoilers: tuple[tuple[str, Callable[[bytes], bytes]], ...] = (
-        ("no user", lambda line: with_cell(line, "user_id", b"")),
-        ("a time that is none", lambda line: with_cell(line, "timestamp", b"last tuesday")),
-        ("a word for a number", lambda line: with_cell(line, "quantity", b"two")),
-        ("bytes that are no UTF-8", lambda line: with_cell(line, "item_id", b"caf\xe9")),
-        ("a quote that never ends", lambda line: with_cell(line, "item_id", b'"' + b"82")),
+        ("no user id", lambda line: with_cell(line, "user_id", b"")),
+        ("an invalid timestamp", lambda line: with_cell(line, "timestamp", b"last tuesday")),
+        ("a word instead of a number", lambda line: with_cell(line, "quantity", b"two")),
+        ("bytes that are not UTF-8", lambda line: with_cell(line, "item_id", b"caf\xe9")),
+        ("an unclosed quote", lambda line: with_cell(line, "item_id", b'"' + b"82")),
     )
     bad = []
     for number, (what, spoil) in enumerate(spoilers, 1):

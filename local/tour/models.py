@@ -1,4 +1,4 @@
-"""The models that the tour trains, each reused while its data, code and options stay what they were."""
+"""The models of the tour. A bundle is reused while its data, code and options are unchanged."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from local import BUNDLES, reuse
+from local import BUNDLES, bundle_reuse
 from local.tour.commands import run_module
 from local.tour.data import TIMEZONE, Tables
 
-_SAID: Final = {"auc": "AUC", "log_loss": "log loss", "ndcg_at_10": "NDCG@10", "recall_at_10": "recall@10"}
+_LABELS: Final = {"auc": "AUC", "log_loss": "log loss", "ndcg_at_10": "NDCG@10", "recall_at_10": "recall@10"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class Model:
 
 
 def models(tables: Tables, bundles: Path = BUNDLES) -> list[Model]:
-    """In the order in which the tour trains them; each bundle goes into a directory of `bundles`."""
-    # Without the users table: what is asked for by id comes from state, which holds events and no attributes.
+    """The models in training order; each bundle is a directory of `bundles`."""
+    # Without the users table: requests by id read state, which holds events and no attributes.
     raw = (tables.interactions, tables.items)
     options = _named(raw)
     log = (tables.impressions, tables.ads, tables.users, tables.interactions)
@@ -39,7 +39,7 @@ def models(tables: Tables, bundles: Path = BUNDLES) -> list[Model]:
     return [
         model("profiles", raw, "profiles", *options, "--cutoff", "2017-10-01", "--timezone", TIMEZONE),
         replace(
-            # A minute of the network is enough for what it adds here: people buy again what they bought.
+            # One minute for the network is enough here: customers mostly buy again what they bought.
             model(
                 "recommendations",
                 raw,
@@ -60,24 +60,24 @@ def models(tables: Tables, bundles: Path = BUNDLES) -> list[Model]:
 
 
 def _named(files: Sequence[Path]) -> list[str]:
-    """``--interactions F …``: the tables' files go by their names."""
+    """``--interactions F …``: an option is named like its file."""
     return [part for path in files for part in (f"--{path.name.split('.')[0]}", str(path))]
 
 
 def fingerprint(model: Model) -> str:
-    """What the bundle is made of; files go by their names and content, wherever they lie."""
+    """Fingerprint of data, code and options; of a file, its name and content count, not its directory."""
     options = [part if not Path(part).is_absolute() else Path(part).name for part in model.arguments]
-    return reuse.fingerprint(model.data, options)
+    return bundle_reuse.fingerprint(model.data, options)
 
 
 def train(model: Model, log: Path, *, fresh: bool) -> bool:
-    """Make sure that the model's bundle is there; whether it had to be trained. Raises `CommandFailed`."""
+    """Train the model unless a current bundle exists; returns whether it was trained. Raises `CommandFailed`."""
     value = fingerprint(model)
-    if not fresh and reuse.is_current(model.directory, value):
+    if not fresh and bundle_reuse.is_current(model.directory, value):
         return False
-    reuse.forget(model.directory)
+    bundle_reuse.remove_record(model.directory)
     run_module("training", ["train", *model.arguments, "--out", str(model.directory)], log)
-    reuse.remember(model.directory, value)
+    bundle_reuse.record(model.directory, value)
     return True
 
 
@@ -87,11 +87,11 @@ def metrics(model: Model) -> dict[str, Any]:
 
 
 def against_baselines(model: Model, name: str) -> str:
-    """One metric on the test rows, beside the best of the baselines: ``AUC 0.812 (0.801)``."""
+    """A test metric with that of the best baseline: ``AUC 0.812 (0.801)``."""
     content = metrics(model)
     value = content.get("test", {}).get(name)
     if value is None:
         return "–"
     rivals = [scores[name] for scores in content.get("baselines", {}).values() if scores.get(name) is not None]
     best = (min if name == "log_loss" else max)(rivals, default=None)
-    return f"{_SAID.get(name, name)} {value:.3f}" + (f" ({best:.3f})" if best is not None else "")
+    return f"{_LABELS.get(name, name)} {value:.3f}" + (f" ({best:.3f})" if best is not None else "")

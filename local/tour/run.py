@@ -1,4 +1,4 @@
-"""The tour from its first step to its last."""
+"""`python -m local tour`: run all steps."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from local import BUNDLES
 from local.inbox import DropFailed
 from local.stack import Stack
 from local.tour.commands import CommandFailed
-from local.tour.guide import Tour, UnexpectedAnswer
-from local.tour.show import Show
+from local.tour.context import Tour, UnexpectedResponse
 from local.tour.steps import STEPS
+from local.tour.terminal import Terminal
 
 
 def tour(home: Path, *, fresh: bool = False, bundles: Path = BUNDLES) -> int:
-    """Walk through the steps, stop the stack, answer the exit status: 0 where every step went as it should.
+    """Run the steps, then stop the stack. Returns the exit status: 0 where every step succeeded.
 
-    home      the tour has a stack of its own, with its logs in a directory below
-    fresh     train anew, also asked for by ``FRESH=1`` in the environment
-    bundles   where trained bundles are kept for the next time
+    home      the tour's own stack and its logs are in a directory below
+    fresh     train again; ``FRESH=1`` in the environment does the same
+    bundles   directory of the trained bundles, which the next tour reuses
     """
-    show = Show()
+    terminal = Terminal()
     fresh = fresh or os.environ.get("FRESH", "0") not in ("", "0")
-    with_stack = Tour(show, Stack(home=home / "tour"), home / "tour", bundles, fresh)
+    state = Tour(terminal, Stack(home=home / "tour"), home / "tour", bundles, fresh)
     try:
         for number, (caption, step) in enumerate(STEPS, 1):
-            show.heading(f"{number}. {caption}")
-            step(with_stack)
-    except (CommandFailed, DropFailed, UnexpectedAnswer) as error:
-        print(f"\nThe tour ends here.\n{error}", file=sys.stderr)
+            terminal.heading(f"{number}. {caption}")
+            step(state)
+    except (CommandFailed, DropFailed, UnexpectedResponse) as error:
+        print(f"\nA step of the tour failed.\n{error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
     finally:
-        with_stack.stack.stop()
-    show.heading("That was all of it, and nothing is left running.")
-    show.note("make serve keeps the same stack up on 127.0.0.1:3000; python -m local --help lists what else there is.")
+        state.stack.stop()
+    terminal.heading("The tour is complete; the stack is stopped.")
+    terminal.note("make serve keeps the same stack running on 127.0.0.1:3000; python -m local --help lists further commands.")
     return 0

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from local import REPOSITORY, running
+from local import REPOSITORY, stack_file
 from local.__main__ import main
 from local.aws import client
 from tests.integration.local_shop import TEMPLATE, call, told
@@ -40,7 +40,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def serve(home: Path) -> Iterator[subprocess.Popen[str]]:
-    (home / running.FILE).write_text(json.dumps({"pid": 2**22 + 1, "gateway": "gone", "endpoint": "http://127.0.0.1:9"}))
+    (home / stack_file.FILE).write_text(json.dumps({"pid": 2**22 + 1, "gateway": "gone", "endpoint": "http://127.0.0.1:9"}))
     command = ["serve", "--port", "0", "--home", str(home), "--template", str(TEMPLATE), "--bundles", str(home / "none" / "*")]
     process = subprocess.Popen(
         [sys.executable, "-m", "local", *command, "--bridge", "127.0.0.2"], stdout=subprocess.PIPE, text=True, env=_ENVIRONMENT
@@ -63,7 +63,7 @@ def _until(condition: Any, process: subprocess.Popen[str]) -> None:
 
 
 def _stack(home: Path) -> dict[str, Any]:
-    path = home / running.FILE
+    path = home / stack_file.FILE
     content: dict[str, Any] = (
         json.loads(path.read_text()) if path.exists() else {}
     )  # a dead one's is removed, then ours written
@@ -79,7 +79,7 @@ class TestWhileServing:
         done = _run("serve", "--port", "0", "--home", str(home), "--template", str(TEMPLATE))
         assert done.returncode == 2
         assert "already serves" in done.stderr
-        assert running.find(home)["pid"] == _stack(home)["pid"]
+        assert stack_file.find(home)["pid"] == _stack(home)["pid"]
 
     def test_drop_fetches_the_results(self, home: Path, tmp_path: Path) -> None:
         file, out = tmp_path / "a.csv", tmp_path / "out"
@@ -146,18 +146,20 @@ def test_sigterm_ends_it_and_every_child(serve: subprocess.Popen[str], home: Pat
     assert "export MODEL_STORE=s3://local-models" in printed
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
-    assert not (home / running.FILE).exists()
+    assert not (home / stack_file.FILE).exists()
     assert not (home / "tmp").exists()
     assert main(["drop", "profiles", str(TEMPLATE), "--out", str(home / "out"), "--home", str(home)]) == 2
     assert "expected a running stack, found none" in capsys.readouterr().err
 
 
 def test_a_dead_ones_stack_json_is_not_taken_for_a_running_stack(tmp_path: Path) -> None:
-    running.write(tmp_path, {"pid": os.getpid(), "gateway": "", "endpoint": "http://127.0.0.1:9"})  # lives, but serves nothing
-    with pytest.raises(running.NotRunning, match="is gone"):
-        running.find(tmp_path)
-    running.claim(tmp_path)
-    assert not (tmp_path / running.FILE).exists()
+    stack_file.write(
+        tmp_path, {"pid": os.getpid(), "gateway": "", "endpoint": "http://127.0.0.1:9"}
+    )  # lives, but serves nothing
+    with pytest.raises(stack_file.NotRunning, match="does not run any more"):
+        stack_file.find(tmp_path)
+    stack_file.claim(tmp_path)
+    assert not (tmp_path / stack_file.FILE).exists()
 
 
 def test_a_port_in_use_is_named(home: Path) -> None:

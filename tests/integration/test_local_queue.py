@@ -75,7 +75,7 @@ def test_a_file_that_no_try_can_work_on_ends_with_the_dead_letters(
     inbox: Inbox, stack: Stack, tmp_path: Path, word: str
 ) -> None:
     job = inbox.drop("things", _file(tmp_path, f"{word}\n"))
-    with pytest.raises(DropFailed, match=r"FilesFunction gave the file up.*logs/FilesFunction\.log"):
+    with pytest.raises(DropFailed, match=r"FilesFunction was interrupted on every try.*logs/FilesFunction\.log"):
         inbox.wait(job, timeout=60)
     queue = stack.description()["queues"]["Queue"]["url"]
     wanted = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from local import reuse, running
+from local import bundle_reuse, stack_file
 from local.tour import data, steps, tour
 from local.tour.commands import CommandFailed, run_module
 from local.tour.data import Tables, spoilt_file
 from local.tour.models import fingerprint, models
-from local.tour.show import WIDTH, Show, pretty, short
+from local.tour.terminal import WIDTH, Terminal, pretty, short
 from tests.ads_bundle import ads_bundle
 from tests.bundles import THRESHOLDS, expected_probability, flat_bundle, profiles_bundle
 from tests.recommending import recommendations_bundle
@@ -42,41 +42,41 @@ def project(tmp_path: Path) -> dict[str, Path]:
 
 
 def _fingerprint(project: dict[str, Path], *options: str) -> str:
-    return reuse.fingerprint([project["data"]], options, [project["code"]])
+    return bundle_reuse.fingerprint([project["data"]], options, [project["code"]])
 
 
 def test_a_bundle_is_current_until_data_code_options_or_itself_change(project: dict[str, Path]) -> None:
     bundle, value = project["bundle"], _fingerprint(project, "--seed", "1")
-    assert not reuse.is_current(bundle, value)
-    reuse.remember(bundle, value)
-    assert reuse.is_current(bundle, _fingerprint(project, "--seed", "1"))
-    assert not reuse.is_current(bundle, _fingerprint(project, "--seed", "2"))
+    assert not bundle_reuse.is_current(bundle, value)
+    bundle_reuse.record(bundle, value)
+    assert bundle_reuse.is_current(bundle, _fingerprint(project, "--seed", "1"))
+    assert not bundle_reuse.is_current(bundle, _fingerprint(project, "--seed", "2"))
 
     project["data"].write_text("a\n2\n")
-    assert not reuse.is_current(bundle, _fingerprint(project, "--seed", "1"))
+    assert not bundle_reuse.is_current(bundle, _fingerprint(project, "--seed", "1"))
     project["data"].write_text("a\n1\n")
-    assert reuse.is_current(bundle, _fingerprint(project, "--seed", "1"))
+    assert bundle_reuse.is_current(bundle, _fingerprint(project, "--seed", "1"))
 
     project["source"].write_text("x = 2\n")
-    assert not reuse.is_current(bundle, _fingerprint(project, "--seed", "1"))
+    assert not bundle_reuse.is_current(bundle, _fingerprint(project, "--seed", "1"))
     project["source"].write_text("x = 1\n")
     (project["code"] / "new.py").write_text("")
-    assert not reuse.is_current(bundle, _fingerprint(project, "--seed", "1"))
+    assert not bundle_reuse.is_current(bundle, _fingerprint(project, "--seed", "1"))
     (project["code"] / "new.py").unlink()
 
     (bundle / "bundle.json").write_text('{"format": 1}')
-    assert not reuse.is_current(bundle, value)
+    assert not bundle_reuse.is_current(bundle, value)
 
 
 def test_a_training_that_breaks_off_leaves_nothing_to_reuse(project: dict[str, Path]) -> None:
     value = _fingerprint(project)
-    reuse.remember(project["bundle"], value)
-    reuse.forget(project["bundle"])
-    assert not reuse.is_current(project["bundle"], value)
+    bundle_reuse.record(project["bundle"], value)
+    bundle_reuse.remove_record(project["bundle"])
+    assert not bundle_reuse.is_current(project["bundle"], value)
 
 
 def test_what_a_project_hashes_is_there() -> None:
-    for path in reuse.CODE[:2]:
+    for path in bundle_reuse.CODE[:2]:
         assert any(path.rglob("*.py")), path
 
 
@@ -96,13 +96,13 @@ def test_the_dropped_file_holds_whole_histories_with_five_rows_spoilt(tmp_path: 
     source, target = tmp_path / "interactions.csv.gz", tmp_path / "out" / "drop.csv"
     _interactions(source)
 
-    planted = spoilt_file(source, target, now=datetime(2026, 3, 4, 12, tzinfo=UTC))
+    dropped = spoilt_file(source, target, now=datetime(2026, 3, 4, 12, tzinfo=UTC))
 
     lines = target.read_bytes().split(b"\n")
-    assert planted.rows == 60  # users 10 and 20; 7 is not one in ten
+    assert dropped.rows == 60  # users 10 and 20; 7 is not one in ten
     assert len(lines) == 1 + 60 + 1
-    assert {number for number, _ in planted.bad} == {12, 22, 32, 42, 52}  # 60 * k // 6 + 2
-    spoilt = [lines[number - 1] for number, _ in planted.bad]
+    assert {number for number, _ in dropped.bad} == {12, 22, 32, 42, 52}  # 60 * k // 6 + 2
+    spoilt = [lines[number - 1] for number, _ in dropped.bad]
     assert spoilt[0].startswith(b",item-")
     assert b"last tuesday" in spoilt[1]
     assert spoilt[2].endswith(b",two")
@@ -110,7 +110,7 @@ def test_the_dropped_file_holds_whole_histories_with_five_rows_spoilt(tmp_path: 
     assert spoilt[4].count(b'"') == 1
     # 2017-12-30 is a Saturday; 426 weeks later is 2026-02-28, the last Saturday before the 4th of March.
     assert lines[60] == b"20,item-30,purchase,2026-02-28T10:00:00Z,1.0"
-    assert planted.household == "20"
+    assert dropped.household == "20"
 
 
 def test_a_command_that_fails_says_what_it_said(tmp_path: Path) -> None:
@@ -133,9 +133,9 @@ def test_json_is_cut_and_folded_to_the_width_of_a_terminal() -> None:
 
 def test_without_a_terminal_there_is_no_colour_and_no_clock() -> None:
     stream = io.StringIO()
-    show = Show(stream)
+    show = Terminal(stream)
     show.heading("One")
-    show.call("curl " + "x" * 200)
+    show.command("curl " + "x" * 200)
     with show.working("two"):
         pass
     show.table([["a", "b"], ["long", "c"]])
@@ -160,7 +160,7 @@ def test_the_whole_tour_with_models_that_are_there_already(
         own.get(model.name, partial(flat_bundle, name=model.name))(model.directory)
         metrics = {"test": {"auc": 0.75, "log_loss": 0.5}, "baselines": {"base_rate": {"auc": 0.5, "log_loss": 0.625}}}
         (model.directory / "metrics.json").write_text(json.dumps(metrics))
-        reuse.remember(model.directory, fingerprint(model))
+        bundle_reuse.record(model.directory, fingerprint(model))
 
     status = tour(tmp_path / "home", bundles=bundles)
 
@@ -177,15 +177,15 @@ def test_the_whole_tour_with_models_that_are_there_already(
     # Of what nobody had yet the most taken comes first; whoever bought it is shown what goes with it.
     assert re.search(r"1 +Mug \(mug\) +popular in kitchen", printed.out), printed.out
     assert re.search(r"before +after\n +1 +Mug \(mug\) +Teapot \(teapot\)", printed.out)
-    assert "It is like: " in printed.out
+    assert "Similar items: " in printed.out
     # A bid of 400 for a thousand is .4 for one, which a budget of 2 bears five times.
     assert re.search(r"( +\d +paid-2 +400 +paid-1 +outscored\n){5} +6 +paid-1 +250 +paid-2 +budget_spent\n", printed.out), (
         printed.out
     )
     # The household is user 20: thirty purchases a day apart, none spoilt; one more on the way, and one is added here.
     assert re.search(r"orders +31 +32\n", printed.out)
-    with pytest.raises(running.NotRunning):
-        running.find(tmp_path / "home" / "tour")
+    with pytest.raises(stack_file.NotRunning):
+        stack_file.find(tmp_path / "home" / "tour")
 
 
 def _small_shop(directory: Path) -> Tables:

@@ -1,4 +1,4 @@
-"""The steps of the tour that score ads: coupons for a household, a budget that runs out, when to send what."""
+"""The ads steps of the tour: coupons for a household, an auction until a budget is spent, a plan."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import csv
 import gzip
 from typing import Any, Final
 
-from local.tour.guide import Tour, UnexpectedAnswer
-from local.tour.show import pick
+from local.tour.context import Tour, UnexpectedResponse
+from local.tour.terminal import pick
 
 _CAMPAIGNS: Final = 4
 _COPIED: Final = ("ad_id", "campaign_id", "creative", "channel", "coupons", "products")
@@ -18,20 +18,22 @@ _MOST_CALLS: Final = 12
 
 
 def coupons(tour: Tour) -> None:
-    tour.show.note("Coupon campaigns of the shop, for the customer from before: what each is expected to bring, and who wins")
-    answer = tour.ask(
+    tour.terminal.note(
+        "Coupon campaigns of the shop, for the customer from before: what each is expected to bring, and who wins"
+    )
+    response = tour.call(
         "POST", "/v1/ads/score", {"user_id": _household(tour), "objective": "own", "candidates": _campaigns(tour)}
     )
-    winner = answer["slots"][0]["winner"]
+    winner = response["slots"][0]["winner"]
     if winner is None:
-        tour.show.note("None is worth its letter.")
-    told = [] if winner is None else [winner | {"reason": "wins", "detail": ""}]
+        tour.terminal.note("No campaign is worth the cost of a letter.")
+    winners = [] if winner is None else [winner | {"reason": "wins", "detail": ""}]
     rows = [
         [str(ad["ad_id"]), f"{ad.get('pconversion', 0.0):.4f}", f"{ad.get('expected_value', 0.0):+.4f}", ad["reason"]]
-        for ad in [*told, *answer["losers"]]
+        for ad in [*winners, *response["losers"]]
     ]
-    tour.show.table([["campaign", "redeems", "expected value", ""], *rows])
-    tour.show.value(pick(answer, ("decision_id", "basis", "exploration", "degraded", "degraded_reason")))
+    tour.terminal.table([["campaign", "redeems", "expected value", ""], *rows])
+    tour.terminal.value(pick(response, ("decision_id", "basis", "exploration", "degraded", "degraded_reason")))
 
 
 def budget(tour: Tour) -> None:
@@ -47,31 +49,32 @@ def budget(tour: Tour) -> None:
         for ad, bid in zip(_campaigns(tour), _CPM, strict=False)
     ]
     campaigns[0]["budget"] = _BUDGET
-    asked = {"user_id": _household(tour), "candidates": campaigns, "pacing": "off", "auction": "first_price"}
-    tour.show.note(f"Two campaigns that pay for impressions; the one that bids more has {_BUDGET:.2f} left to spend:")
+    body = {"user_id": _household(tour), "candidates": campaigns, "pacing": "off", "auction": "first_price"}
+    tour.terminal.note(f"Two campaigns that pay for impressions; the one that bids more has {_BUDGET:.2f} left to spend:")
     rows = [["call", "winner", "price of 1,000", "loser", "reason"]]
     for call in range(1, _MOST_CALLS + 1):
-        answer = tour.ask("POST", "/v1/ads/score", asked) if call == 1 else tour.quietly("POST", "/v1/ads/score", asked)
-        winner, loser = answer["slots"][0]["winner"], answer["losers"][0]
+        send = tour.call if call == 1 else tour.request
+        response = send("POST", "/v1/ads/score", body)
+        winner, loser = response["slots"][0]["winner"], response["losers"][0]
         rows.append([str(call), winner["ad_id"], f"{winner['price']:.0f}", loser["ad_id"], loser["reason"]])
         if winner["ad_id"] != campaigns[0]["ad_id"]:
-            tour.show.table(rows)
+            tour.terminal.table(rows)
             return
-    raise UnexpectedAnswer(f"the budget of {_BUDGET} was not spent after {_MOST_CALLS} calls: {rows}")
+    raise UnexpectedResponse(f"the budget of {_BUDGET} was not spent after {_MOST_CALLS} calls: {rows}")
 
 
 def plan(tour: Tour) -> None:
     ads = _campaigns(tour)
-    asked = {
+    body = {
         "user_id": _household(tour), "ad": {**ads[0], "ad_id": "next-letter"}, "hours": 72, "step": 6, "k": 3,
         "creatives": sorted({ad["creative"] for ad in ads}), "objective": "own",
     }  # fmt: skip
-    answer = tour.ask("POST", "/v1/ads/plan", asked)
-    tour.show.value(pick(answer, ("cells", "mean_expected_value", "best")))
+    response = tour.call("POST", "/v1/ads/plan", body)
+    tour.terminal.value(pick(response, ("cells", "mean_expected_value", "best")))
 
 
 def _campaigns(tour: Tour) -> list[dict[str, Any]]:
-    """The campaigns with the most products, one of each kind first; their flights are over, so they come without."""
+    """The campaigns with the most products, one of each kind first; without their flights, which have ended."""
     assert tour.tables is not None
     with gzip.open(tour.tables.ads, "rt", encoding="utf-8", newline="") as stream:
         rows = sorted(csv.DictReader(stream), key=lambda row: -int(row.get("products") or 0))
@@ -81,5 +84,5 @@ def _campaigns(tour: Tour) -> list[dict[str, Any]]:
 
 
 def _household(tour: Tour) -> str:
-    assert tour.planted is not None
-    return tour.planted.household
+    assert tour.dropped is not None
+    return tour.dropped.household

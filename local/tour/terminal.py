@@ -1,4 +1,4 @@
-"""Printing for a terminal: captions, tables and JSON that is cut to what the eye takes in."""
+"""Prints headings, tables and shortened JSON to a terminal."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _LONGEST_LIST: Final = 3
 _LONGEST_TEXT: Final = 72
 
 
-class Show:
-    """Writes to one stream; colour and a running clock only where that is a terminal (and NO_COLOR is not set)."""
+class Terminal:
+    """Writes to one stream; with colour and a running clock where it is a terminal and NO_COLOR is not set."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
@@ -33,17 +33,17 @@ class Show:
         for line in textwrap.wrap(text, WIDTH - 2, subsequent_indent="  ") if len(text) > WIDTH - 2 else [text]:
             self._write(f"  {line}")
 
-    def call(self, text: str) -> None:
-        """What is done, as an engineer would type it."""
+    def command(self, text: str) -> None:
+        """A command line."""
         self._write(f"  {self._styled(_cut(f'$ {text}', WIDTH - 2), '36')}")
 
     def value(self, value: Any) -> None:
-        """JSON, short."""
+        """Shortened JSON."""
         for line in pretty(value, WIDTH - 4).splitlines():
             self._write(f"    {line}")
 
     def table(self, rows: Sequence[Sequence[str]]) -> None:
-        """Columns as wide as their widest cell; the first to the left, the others as they come."""
+        """Rows of cells; a column is as wide as its widest cell."""
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         for row in rows:
             line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -51,7 +51,7 @@ class Show:
 
     @contextmanager
     def working(self, text: str) -> Iterator[None]:
-        """A line that says what is going on and, in the end, how long it took."""
+        """Print what is in progress and, at the end, how long it took."""
         started, done = time.monotonic(), Event()
 
         def tick() -> None:
@@ -80,7 +80,7 @@ class Show:
 
 
 def short(value: Any, longest: int = _LONGEST_LIST) -> Any:
-    """A JSON value with long lists and long texts cut, and numbers rounded to what a reader compares."""
+    """A JSON value with long lists and texts cut and numbers rounded to four digits."""
     if isinstance(value, dict):
         return {key: short(part, longest) for key, part in value.items()}
     if isinstance(value, list):
@@ -92,12 +92,12 @@ def short(value: Any, longest: int = _LONGEST_LIST) -> Any:
 
 
 def pick(value: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """These members, in this order, where they are there."""
+    """The named members that exist, in this order."""
     return {name: value[name] for name in names if name in value}
 
 
 def pretty(value: Any, width: int = WIDTH) -> str:
-    """JSON in which whatever fits on one line stands on one line.
+    """JSON in which a value that fits on one line is on one line.
 
     >>> print(pretty({"a": [1, 2], "b": {"c": "x" * 20}}, width=30))
     {

@@ -1,4 +1,4 @@
-"""Finding a running stack: `.local/stack.json` is there while it serves."""
+"""`.local/stack.json`: it describes the running stack and exists while it runs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ FILE: Final = "stack.json"
 
 
 class NotRunning(Exception):
-    """No stack serves from this directory."""
+    """No stack runs in this directory."""
 
 
 class AlreadyRunning(Exception):
-    """Another stack serves from this directory."""
+    """Another stack runs in this directory."""
 
 
 def write(home: Path, description: Mapping[str, Any]) -> None:
-    """By rename, so that a reader sees all or nothing; readable by its owner alone, as it names open doors."""
+    """Write the file by rename, so that readers see all of it; only its owner may read the addresses."""
     home.mkdir(parents=True, exist_ok=True)
     draft = home / f"{FILE}.{os.getpid()}"
     draft.touch(mode=0o600)
@@ -31,17 +31,19 @@ def write(home: Path, description: Mapping[str, Any]) -> None:
 
 
 def find(home: Path) -> dict[str, Any]:
-    """The description of the stack that serves from this directory. Raises `NotRunning`."""
+    """The description of the stack that runs in this directory. Raises `NotRunning`."""
     description = _read(home)
     if description is None:
         raise NotRunning("expected a running stack, found none; start one with: python -m local serve")
     if not _alive(description):
-        raise NotRunning(f"the stack of process {description['pid']} is gone; start one with: python -m local serve")
+        raise NotRunning(
+            f"the stack of process {description['pid']} does not run any more; start one with: python -m local serve"
+        )
     return description
 
 
 def claim(home: Path) -> None:
-    """Make sure that nobody else serves from this directory; what a dead one left is removed. Raises `AlreadyRunning`."""
+    """Remove the file of a dead stack. Raises `AlreadyRunning` where a stack runs in this directory."""
     description = _read(home)
     if description is not None and _alive(description):
         raise AlreadyRunning(f"process {description['pid']} already serves at {description['gateway']} from {home}")
@@ -49,7 +51,7 @@ def claim(home: Path) -> None:
 
 
 def release(home: Path) -> None:
-    """Remove stack.json if it is this process' own."""
+    """Remove the file where this process wrote it."""
     description = _read(home)
     if description is not None and description["pid"] == os.getpid():
         (home / FILE).unlink(missing_ok=True)
@@ -72,7 +74,7 @@ def _read(home: Path) -> dict[str, Any] | None:
 
 
 def _alive(description: Mapping[str, Any]) -> bool:
-    """Whether the process lives and its services answer: process ids are used again."""
+    """Whether the process exists and its port accepts connections; a process id alone may be reused."""
     try:
         os.kill(int(description["pid"]), 0)
         address = urlsplit(description["endpoint"])

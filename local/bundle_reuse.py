@@ -1,4 +1,4 @@
-"""Whether a trained bundle still stands for its data, its code and its options."""
+"""Whether a trained bundle is current: its data, code and options are unchanged since its training."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Final
 from local import REPOSITORY
 from personalization.bundles.bundle import BUNDLE_JSON, file_sha256
 
-# What a bundle is made by: the trainer, the runtime whose features and encoder it uses, and the versions of the libraries.
+# The code that makes a bundle: the trainer, the runtime with its features and encoder, the versions of the libraries.
 CODE: Final = (REPOSITORY / "training", REPOSITORY / "layers" / "personalization" / "python", REPOSITORY / "constraints.txt")
 
 
 def fingerprint(data: Iterable[Path], options: Sequence[str], code: Iterable[Path] = CODE) -> str:
     """sha256 over the content of data files, the Python sources under `code` and the options.
 
-    Names of data files count, the directories they lie in do not; a missing file raises `FileNotFoundError`.
+    The names of data files count, their directories do not. Raises `FileNotFoundError` for a missing file.
     """
     digest = hashlib.sha256()
     for path in data:
@@ -32,28 +32,28 @@ def fingerprint(data: Iterable[Path], options: Sequence[str], code: Iterable[Pat
 
 
 def is_current(bundle: Path, expected: str) -> bool:
-    """Whether `bundle` was remembered with this fingerprint and has not been changed since."""
+    """Whether `bundle` was recorded with this fingerprint and has not changed since."""
     try:
-        record = json.loads(_record(bundle).read_text())
+        record = json.loads(_record_file(bundle).read_text())
         return bool(record["fingerprint"] == expected and record["bundle_sha256"] == file_sha256(bundle / BUNDLE_JSON))
     except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
         return False
 
 
-def remember(bundle: Path, value: str) -> None:
-    """Write down, beside the bundle, what it was made of."""
-    record = {"fingerprint": value, "bundle_sha256": file_sha256(bundle / BUNDLE_JSON)}
-    draft = _record(bundle).with_suffix(".draft")
-    draft.write_text(json.dumps(record, indent=2) + "\n")
-    draft.replace(_record(bundle))
+def record(bundle: Path, value: str) -> None:
+    """Record the fingerprint beside the bundle."""
+    content = {"fingerprint": value, "bundle_sha256": file_sha256(bundle / BUNDLE_JSON)}
+    draft = _record_file(bundle).with_suffix(".draft")
+    draft.write_text(json.dumps(content, indent=2) + "\n")
+    draft.replace(_record_file(bundle))
 
 
-def forget(bundle: Path) -> None:
-    """Before a new training, so that one that breaks off leaves nothing that looks finished."""
-    _record(bundle).unlink(missing_ok=True)
+def remove_record(bundle: Path) -> None:
+    """Remove the record before a training, so that an interrupted training leaves no current bundle."""
+    _record_file(bundle).unlink(missing_ok=True)
 
 
-def _record(bundle: Path) -> Path:
+def _record_file(bundle: Path) -> Path:
     return bundle.with_name(f"{bundle.name}.reuse.json")
 
 
