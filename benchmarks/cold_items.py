@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from benchmarks.report import publish
 from personalization.bundles.bundle import Bundle, load_bundle
-from personalization.catalog.contents import empty
+from personalization.catalog import empty_catalog
 from personalization.catalog.rows import parse_items
 from personalization.core.time import DAY_SECONDS
 from personalization.recommendations import from_items
@@ -98,7 +98,7 @@ def compare(shop: Shop, bundle: Bundle, back: int = 1) -> list[dict[str, Any]]:
     place = {item: row for row, item in enumerate(shop.items)}
     columns: dict[str, list[Any]] = {name: [content[place[item]] for item in told] for name, content in shop.table.items()}
     part = parse_items({"item_id": told, **columns}, len(told), UTC).part
-    before, after = serving_catalog(bundle), serving_catalog(bundle, empty().with_part(part))
+    before, after = serving_catalog(bundle), serving_catalog(bundle, empty_catalog().with_part(part))
     asked = [(history[:-back], history[-back]) for history in shop.histories if len(history) > back]
     new = [pair for pair in asked if pair[1] in shop.cold]
     old = [pair for pair in asked if pair[1] not in shop.cold]

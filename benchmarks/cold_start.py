@@ -31,7 +31,7 @@ FUNCTION: Final = "ProfilesApiFunction"
 TURNS: Final = 5
 BARE: Final = "import numpy, onnxruntime, boto3; boto3.client('s3', region_name='us-east-1')"
 ON_TENSORFLOW: Final = (
-    "from benchmarks import shop, profiles_handler as p; from personalization.bundle import load_bundle; "
+    "from benchmarks import shop, profiles_handler as p; from personalization.bundles.bundle import load_bundle; "
     "b = load_bundle(__import__('pathlib').Path({bundle!r})); "
     "assert shop.handler('profiles', p.on_keras(b))(p.requests()['ready features'], None)['statusCode'] == 200"
 )

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from personalization.ads import seed_of
-from personalization.ads.ad_catalog import AdCatalogueStore, write_catalogue
+from personalization.ads.ad_catalog import AdCatalogReader, write_ad_catalog
 from personalization.ads.budgets import Budgets
 from personalization.ads.budgets.counters import CounterTable
 from personalization.ads.budgets.exposure_store import ExposureStore
@@ -44,7 +44,7 @@ def house(dynamodb: DynamoDBClient, s3: S3Client, clock: Clock) -> AdStores:
         StateStore(dynamodb, TABLE, clock=clock, sleep=lambda seconds: None),
         Budgets(dynamodb, TABLE, clock=clock, believed_ms=0),
         ExposureStore(CounterTable(dynamodb, TABLE)),
-        AdCatalogueStore(s3, "test-data", clock=clock),
+        AdCatalogReader(s3, "test-data", clock=clock),
     )
 
 
@@ -182,12 +182,12 @@ def test_a_winner_explains_itself(tmp_path: Path, house: AdStores, bundle: Bundl
 def test_ads_come_from_the_catalogue(bundle: Bundle, house: AdStores, s3: S3Client, clock: Clock) -> None:
     with pytest.raises(InvalidInput, match="no file of ads"):
         ask(bundle, house)
-    write_catalogue(s3, "test-data", [SMALL, BIG, BIG | {"ad_id": "other", "campaign_id": "c3"}], modified=1)
+    write_ad_catalog(s3, "test-data", [SMALL, BIG, BIG | {"ad_id": "other", "campaign_id": "c3"}], modified=1)
     clock.go_on(60)
     assert len(ask(bundle, house).content["losers"]) == 2
     found = ask(bundle, house, campaigns=["c1", "c3"]).content
     assert {found["slots"][0]["winner"]["ad_id"], found["losers"][0]["ad_id"]} == {"small", "other"}
-    write_catalogue(s3, "test-data", [SMALL | {"ad_id": str(n)} for n in range(501)], modified=2)
+    write_ad_catalog(s3, "test-data", [SMALL | {"ad_id": str(n)} for n in range(501)], modified=2)
     clock.go_on(60)
     with pytest.raises(TooLarge, match="501"):
         ask(bundle, house)
@@ -260,7 +260,7 @@ def test_a_plan_by_hand(tmp_path: Path, house: AdStores) -> None:
 
 
 def test_a_plan_for_a_segment_and_an_ad_of_the_catalogue(bundle: Bundle, house: AdStores, s3: S3Client, clock: Clock) -> None:
-    write_catalogue(s3, "test-data", [BIG | {"channel": "mail"}], modified=1)
+    write_ad_catalog(s3, "test-data", [BIG | {"channel": "mail"}], modified=1)
     clock.go_on(60)
     request = PlanRequest.model_validate({"ad_id": "big", "users": ["u", "v"], "hours": 4, "objective": "paid", "k": 1})
     found = plan(request, bundle, int(NOON * 1000), house).content

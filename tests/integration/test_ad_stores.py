@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from botocore.exceptions import ClientError
 
-from personalization.ads.ad_catalog import KEY, AdCatalogueStore, write_catalogue
+from personalization.ads.ad_catalog import KEY, AdCatalogReader, write_ad_catalog
 from personalization.ads.budgets import Account, Budgets, Charge
 from personalization.ads.budgets.counters import CounterTable
 from personalization.ads.budgets.exposure_store import ExposureStore
@@ -27,18 +27,18 @@ TEA, CUP = {"ad_id": "tea", "campaign_id": "c", "bid": 1.5}, {"ad_id": "cup", "c
 
 def test_the_newest_file_is_the_catalogue(s3: S3Client) -> None:
     clock = Clock()
-    store = AdCatalogueStore(s3, BUCKET, clock=clock)
+    store = AdCatalogReader(s3, BUCKET, clock=clock)
     assert store.get() is None
-    assert write_catalogue(s3, BUCKET, [TEA], modified=10)
+    assert write_ad_catalog(s3, BUCKET, [TEA], modified=10)
     assert store.get() is None  # believed for a while
     clock.go_on(15)
     found = store.get()
     assert found is not None
     assert (list(found.ads), found.modified, len(found.version)) == ([TEA], 10, 16)
     # an older file, delivered late, is no news; the same one again is
-    assert not write_catalogue(s3, BUCKET, [CUP], modified=9)
-    assert write_catalogue(s3, BUCKET, [TEA], modified=10)
-    assert write_catalogue(s3, BUCKET, [TEA, CUP], modified=11)
+    assert not write_ad_catalog(s3, BUCKET, [CUP], modified=9)
+    assert write_ad_catalog(s3, BUCKET, [TEA], modified=10)
+    assert write_ad_catalog(s3, BUCKET, [TEA, CUP], modified=11)
     clock.go_on(15)
     found = store.get()
     assert found is not None
@@ -47,16 +47,16 @@ def test_the_newest_file_is_the_catalogue(s3: S3Client) -> None:
 
 def test_the_last_good_catalogue_is_kept(s3: S3Client) -> None:
     clock = Clock()
-    store = AdCatalogueStore(s3, BUCKET, clock=clock)
-    write_catalogue(s3, BUCKET, [TEA], modified=10)
+    store = AdCatalogReader(s3, BUCKET, clock=clock)
+    write_ad_catalog(s3, BUCKET, [TEA], modified=10)
     assert store.get() is not None
     s3.put_object(Bucket=BUCKET, Key=KEY, Body=b"half a file")
     clock.go_on(15)
     found = store.get()
     assert found is not None
     assert list(found.ads) == [TEA]
-    assert store.failure == "the catalogue of ads cannot be read"
-    assert write_catalogue(s3, BUCKET, [CUP], modified=9)  # and a file mends it
+    assert store.failure == "the ad catalog is damaged (BadGzipFile)"
+    assert write_ad_catalog(s3, BUCKET, [CUP], modified=9)  # and a file mends it
     clock.go_on(15)
     found = store.get()
     assert found is not None
@@ -75,19 +75,19 @@ def test_writers_do_not_overwrite_what_they_have_not_seen(s3: S3Client, monkeypa
     def crowded(**request: object) -> object:
         if next(times, False):
             monkeypatch.setattr(s3, "put_object", put)
-            write_catalogue(s3, BUCKET, [CUP], modified=20)
+            write_ad_catalog(s3, BUCKET, [CUP], modified=20)
         return put(**request)  # type: ignore[arg-type]
 
     monkeypatch.setattr(s3, "put_object", crowded)
-    assert not write_catalogue(s3, BUCKET, [TEA], modified=10)
-    found = AdCatalogueStore(s3, BUCKET).get()
+    assert not write_ad_catalog(s3, BUCKET, [TEA], modified=10)
+    found = AdCatalogReader(s3, BUCKET).get()
     assert found is not None
     assert list(found.ads) == [CUP]
 
 
 def test_other_failures_of_the_bucket_are_told(s3: S3Client) -> None:
     with pytest.raises(ClientError, match="NoSuchBucket"):
-        write_catalogue(s3, "no-such-bucket", [TEA], modified=1)
+        write_ad_catalog(s3, "no-such-bucket", [TEA], modified=1)
 
 
 def test_what_a_user_had_to_do_with_ads(dynamodb: DynamoDBClient) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from personalization.ads.ad_catalog import write_catalogue
+from personalization.ads.ad_catalog import write_ad_catalog
 from tests.ads_bundle import ads_bundle, click
 from tests.api_shop import NOW, Reply, Shop
 
@@ -127,7 +127,7 @@ def test_thompson_logs_what_its_propensities_were_drawn_with(shop: Shop, capsys:
 @pytest.mark.usefixtures("model")
 def test_ads_of_the_catalogue_and_of_a_campaign(shop: Shop) -> None:
     assert score(shop).status == 400
-    write_catalogue(shop.s3, "test-data", [CHEAP, DEAR], modified=1)
+    write_ad_catalog(shop.s3, "test-data", [CHEAP, DEAR], modified=1)
     shop.clock.go_on(60)
     assert winner(score(shop))["ad_id"] == "dear"
     assert winner(score(shop, campaigns=["c2"]))["ad_id"] == "cheap"

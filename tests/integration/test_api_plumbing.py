@@ -155,7 +155,7 @@ def test_a_degraded_answer_is_counted_and_says_why(shop: Shop, capsys: pytest.Ca
     reply = shop.call("ads", "POST", "/v1/ads/score", {"candidates": [{"ad_id": "a"}]})
     seen, metrics = lines(capsys)[-2:]
     assert reply.body["degraded"] is True
-    assert reply.body["degraded_reason"] == seen["degraded_reason"] == "no model 'ads' can be had: none was promoted"
+    assert reply.body["degraded_reason"] == seen["degraded_reason"] == "no model 'ads' is available: no version was promoted"
     assert (metrics["DegradedAnswers"], metrics["ModelRefreshFailures"]) == ([1.0], [1.0])
 
 

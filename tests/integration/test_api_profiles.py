@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from personalization.bundles import promote, publish
-from personalization.bundles.pointer import share_of
+from personalization.bundles.pointer import hash_fraction
 from tests.api_shop import MODELS, NOW, Shop
 from tests.bundles import profiles_bundle
 from tests.integration.test_api_plumbing import row
@@ -178,7 +178,7 @@ def test_a_user_stays_with_one_variant(shop: Shop, model: str, tmp_path: Path) -
     promote(shop.s3, MODELS, "profiles", challenger, challenger_share=0.5)
     for user_id in ("u-1", "u-2", "u-3", "u-4"):
         body = post(shop, {"user_id": user_id, "features": {"events": 1}})
-        expected = ("challenger", challenger) if share_of(user_id, "profiles") < 0.5 else ("champion", model)
+        expected = ("challenger", challenger) if hash_fraction(user_id, "profiles") < 0.5 else ("champion", model)
         assert (body["variant"], body["model"]["version"]) == expected
     several = post(shop, {"users": [{"user_id": f"u-{n}", "features": {}} for n in range(1, 5)]})
     assert (several["variant"], several["model"]["version"]) == ("champion", model)

@@ -17,8 +17,7 @@ from personalization.batch.scoring import score_file
 from personalization.batch.task import JobDependencies, ScoringTask
 from personalization.bundles import promote, publish
 from personalization.bundles.bundle import Bundle
-from personalization.catalog import CatalogPart, CatalogReader, ItemCatalog
-from personalization.catalog.contents import empty
+from personalization.catalog import CatalogPart, CatalogReader, ItemCatalog, empty_catalog
 from personalization.core.errors import InvalidInput
 from personalization.recommendations.recommend import recommend
 from tests.integration.test_batch_jobs import CONTEXT, DATA, MODELS, files, message, put
@@ -119,7 +118,7 @@ def test_the_items_are_those_of_the_catalogue(bundle: Bundle, tmp_path: Path) ->
     lines, row_counts = scored(bundle, tmp_path / "items.csv", items, dependencies=JobDependencies(write_catalog=taken.append))
     assert lines == [{"item_id": "hoe", "status": "stored"}, {"item_id": "rake", "status": "removed"}]
     assert row_counts.kind == "items"
-    folded = empty().with_part(taken[0])
+    folded = empty_catalog().with_part(taken[0])
     catalogue = ItemCatalog(folded.ids, folded.columns, folded.removed, "v1")
     told = '{"user_id": "u", "history": ["spade"]}\n{"user_id": "v", "history": ["hoe"]}'
     lines, row_counts = scored(

@@ -11,9 +11,9 @@ import orjson
 import pytest
 from botocore.exceptions import ClientError
 
-from personalization.bundles import ModelStore, get_pointer, list_versions, promote, publish, rollback
+from personalization.bundles import ModelStore, list_versions, promote, publish, read_pointer, rollback
 from personalization.bundles.bundle import BUNDLE_JSON, MODEL_ONNX, load_bundle
-from personalization.bundles.pointer import bundle_key, pointer_key, share_of
+from personalization.bundles.pointer import bundle_key, hash_fraction, pointer_key
 from personalization.core.encoder import Column, TableEncoder
 from personalization.core.errors import BundleInvalid, Conflict, InvalidInput, ModelUnavailable, NotFound
 from tests.support import Clock
@@ -54,7 +54,7 @@ class Reader:
         self.store = ModelStore(s3, BUCKET, NAME, cache_dir=cache, ttl=60.0, clock=self.clock, on_failure=self.failures.append)
 
     def rate(self, user_id: str | None = None) -> float:
-        return float(self.store.get(user_id).run({"numeric": np.zeros((1, 1), np.float32)})["probability"][0])
+        return float(self.store.choose(user_id)[0].run({"numeric": np.zeros((1, 1), np.float32)})["probability"][0])
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def reader(s3: S3Client, tmp_path: Path) -> Reader:
 
 
 def test_publishing_does_not_promote(s3: S3Client, versions: dict[float, str], reader: Reader) -> None:
-    with pytest.raises(ModelUnavailable, match="none was promoted"):
+    with pytest.raises(ModelUnavailable, match="no version was promoted"):
         reader.rate()
     assert [(v.version, v.role) for v in list_versions(s3, BUCKET)] == [(v, "") for v in sorted(versions.values())]
 
@@ -117,9 +117,9 @@ def test_two_promotions_at_once_one_wins(s3: S3Client, versions: dict[float, str
     monkeypatch.setattr(s3, "put_object", somebody_is_faster)
     with pytest.raises(Conflict, match="somebody else"):
         promote(s3, BUCKET, NAME, versions[0.25])
-    found = get_pointer(s3, BUCKET, NAME)
-    assert found is not None
-    assert found[0].current.version == versions[0.75]
+    pointer = read_pointer(s3, BUCKET, NAME)
+    assert pointer is not None
+    assert pointer.current.version == versions[0.75]
 
 
 def test_a_challenger_gets_its_share_and_users_stay(s3: S3Client, versions: dict[float, str], reader: Reader) -> None:
@@ -128,7 +128,7 @@ def test_a_challenger_gets_its_share_and_users_stay(s3: S3Client, versions: dict
     users = [f"u{i}" for i in range(400)]
     rates = [reader.rate(user) for user in users]
     assert rates == [reader.rate(user) for user in users]
-    expected = [0.75 if share_of(user, NAME) < 0.3 else 0.25 for user in users]
+    expected = [0.75 if hash_fraction(user, NAME) < 0.3 else 0.25 for user in users]
     assert rates == pytest.approx(expected)
     assert 0.2 < np.mean(np.array(rates) > 0.5) < 0.4
     assert reader.rate(None) == pytest.approx(0.25), "without a user the champion answers"
@@ -190,6 +190,70 @@ def test_the_last_good_model_goes_on(s3: S3Client, versions: dict[float, str], r
     assert reader.store.failure == ""
 
 
+def test_a_cold_function_keeps_the_files_of_champion_and_challenger(
+    s3: S3Client, versions: dict[float, str], reader: Reader
+) -> None:
+    """Bundles read some files when they are first needed, after both were loaded."""
+    promote(s3, BUCKET, NAME, versions[0.25])
+    promote(s3, BUCKET, NAME, versions[0.75], challenger_share=0.5)
+    bundles = {variant: bundle for bundle, variant in (reader.store.choose(f"u{i}") for i in range(20))}
+    assert {variant: bundle.version for variant, bundle in bundles.items()} == {
+        "champion": versions[0.25],
+        "challenger": versions[0.75],
+    }
+    for bundle in bundles.values():
+        assert bundle.file("report.html").read_text() == "<p>nothing to see</p>"
+
+
+def test_a_challenger_that_is_damaged_leaves_all_users_to_the_champion(
+    s3: S3Client, versions: dict[float, str], reader: Reader
+) -> None:
+    key = bundle_key(NAME, versions[0.75], MODEL_ONNX)
+    promote(s3, BUCKET, NAME, versions[0.25])
+    promote(s3, BUCKET, NAME, versions[0.75], challenger_share=0.5)
+    flip_a_byte(s3, key)
+    assert {reader.rate(f"u{i}") for i in range(20)} == {0.25}
+    assert "model.onnx" in reader.store.failure
+    flip_a_byte(s3, key)  # mended, it gets its share without a restart
+    reader.clock.go_on(5)
+    assert {reader.rate(f"u{i}") for i in range(20)} == {0.25, 0.75}
+    assert reader.store.failure == ""
+
+
+def test_a_challenger_that_was_damaged_is_gone_after_a_rollback(
+    s3: S3Client, versions: dict[float, str], reader: Reader
+) -> None:
+    promote(s3, BUCKET, NAME, versions[0.25])
+    without = s3.get_object(Bucket=BUCKET, Key=pointer_key(NAME))["Body"].read()
+    reader.rate()
+    flip_a_byte(s3, bundle_key(NAME, versions[0.75], MODEL_ONNX))
+    promote(s3, BUCKET, NAME, versions[0.75], challenger_share=0.5)
+    reader.clock.go_on(61)
+    reader.rate()
+    assert reader.store.failure
+    s3.put_object(Bucket=BUCKET, Key=pointer_key(NAME), Body=without)  # the same bytes have the same ETag
+    reader.clock.go_on(61)
+    assert (reader.rate(), reader.store.failure) == (pytest.approx(0.25), "")
+
+
+def test_a_model_that_cannot_be_loaded_is_tried_less_and_less_often(
+    s3: S3Client, versions: dict[float, str], reader: Reader
+) -> None:
+    promote(s3, BUCKET, NAME, versions[0.25])
+    reader.rate()
+    flip_a_byte(s3, bundle_key(NAME, versions[0.75], MODEL_ONNX))
+    promote(s3, BUCKET, NAME, versions[0.75])
+    tried_after = []
+    reader.clock.go_on(60)
+    for second in range(200):
+        before = len(reader.failures)
+        assert reader.rate() == pytest.approx(0.25)
+        if len(reader.failures) > before:
+            tried_after.append(second)
+        reader.clock.go_on(1)
+    assert tried_after == [0, 5, 15, 35, 75, 135, 195], "twice as long each time, at most the TTL"
+
+
 def test_a_cached_copy_that_was_damaged_is_fetched_anew(
     s3: S3Client, versions: dict[float, str], reader: Reader, tmp_path: Path
 ) -> None:
@@ -211,7 +275,7 @@ def test_a_throttling_store_keeps_the_model(
     monkeypatch.setattr(s3, "get_object", slow_down)
     reader.clock.go_on(61)
     assert reader.rate() == pytest.approx(0.25)
-    assert reader.failures == ["the model store answered SlowDown"]
+    assert reader.failures == ["S3 returned SlowDown"]
 
 
 @pytest.mark.parametrize("sabotage", ["truncated graph", "other size", "not finite", "no manifest", "future format"])

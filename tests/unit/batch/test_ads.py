@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from personalization.ads.ad_catalog import AdCatalogue
+from personalization.ads.ad_catalog import AdCatalog
 from personalization.batch.output import PartsOutput, StreamOutput
 from personalization.batch.row_counts import RowCounts, TooManyRejects
 from personalization.batch.scoring import score_file
@@ -131,7 +131,7 @@ def test_candidates_are_asked_for_when_they_were_dropped(bundle: Bundle, tmp_pat
 def test_the_catalogue_tells_what_the_file_does_not(bundle: Bundle, tmp_path: Path) -> None:
     ads = [{"ad_id": "a", "size": 1, "creative": "blue", "channel": "app"}, {"ad_id": "b", "size": 4, "creative": "blue"}]
     text = f"user_id,ad_id,timestamp,size,channel\nu,a,{NINE},2,\nu,a,{NINE},,mail\nu,b,{NINE},,\nu,c,{NINE},1,\n"
-    around = JobDependencies(read_ads=lambda: AdCatalogue("v1", 0, ads))
+    around = JobDependencies(read_ads=lambda: AdCatalog("v1", 0, ads))
     lines, row_counts = scored(bundle, tmp_path, text, dependencies=around)
     expected = [
         click("app", "blue", ad__size=2, hour=9),  # the file's own size

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.ads.ad_catalog import AdCatalogue
+from personalization.ads.ad_catalog import AdCatalog
 from personalization.ads.exposure import Exposure
 from personalization.batch.task import JobDependencies, Words
 from personalization.core import cells
@@ -45,14 +45,14 @@ def _exposures(path: Path, zone: tzinfo) -> Callable[[Words, Words, NDArray[np.i
     return before
 
 
-def _catalogue(path: Path, zone: tzinfo) -> AdCatalogue:
+def _catalogue(path: Path, zone: tzinfo) -> AdCatalog:
     rows = [
         {name: content[row] for name, content in columns.items() if not cells.is_missing(content[row])}
         for columns, count, _ in read_chunks(path, (AD_ID,), zone=zone)
         for row in range(count)
     ]
     # the first row of an ad counts, as in training
-    return AdCatalogue("", 0, list({str(cells.word(row.get(AD_ID))): row for row in reversed(rows)}.values()))
+    return AdCatalog("", 0, list({str(cells.word(row.get(AD_ID))): row for row in reversed(rows)}.values()))
 
 
 def _reader(paths: Sequence[Path], zone: tzinfo) -> Callable[[str], Events]:

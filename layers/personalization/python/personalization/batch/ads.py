@@ -25,11 +25,11 @@ from personalization.core import cells
 from personalization.core.categorical import Vocabulary
 from personalization.core.errors import InvalidInput
 from personalization.core.events import Events, concatenate, empty_events
+from personalization.core.parallel import map_parallel
 from personalization.core.schema import AD_ID, ADS, IMPRESSIONS, TIMESTAMP, USER_ID
 from personalization.core.time import MISSING_TIME
 from personalization.data import Chunk, open_table
 from personalization.profiles.predict import window_of
-from personalization.state.parallel import map_parallel
 
 CANDIDATES: Final = "candidates"
 ROWS_AT_ONCE: Final = 8_192

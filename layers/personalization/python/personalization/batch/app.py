@@ -13,7 +13,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from botocore.config import Config
 
-from personalization.ads.ad_catalog import AdCatalogueStore, write_catalogue
+from personalization.ads.ad_catalog import AdCatalogReader, write_ad_catalog
 from personalization.ads.budgets.counters import CounterTable
 from personalization.ads.budgets.exposure_store import ExposureStore
 from personalization.batch.handler import BatchHandler
@@ -73,7 +73,7 @@ def batch_handler(job: str) -> Callable[[dict[str, Any], Any], Mapping[str, Any]
     runner = Runner(
         s3,
         settings.data_bucket,
-        lambda name: models(name).get(),
+        lambda name: models(name).choose()[0],
         max_reject_share=settings.max_reject_share,
         temp_dir=scratch_directory(cache_dir.parent),
         dependencies=JobDependencies(
@@ -81,9 +81,9 @@ def batch_handler(job: str) -> Callable[[dict[str, Any], Any], Mapping[str, Any]
             write_catalog=CatalogWriter(s3, settings.data_bucket).append,
             write_windows=write_windows,
             read_events=lambda user_id: state.read(user_id).events,
-            read_ads=AdCatalogueStore(s3, settings.data_bucket, ttl=0.0).get,
+            read_ads=AdCatalogReader(s3, settings.data_bucket, ttl=0.0).get,
             read_exposures=lambda user_id, ads: exposures.read(partition("user", user_id), ads),
-            write_ads=partial(write_catalogue, s3, settings.data_bucket),
+            write_ads=partial(write_ad_catalog, s3, settings.data_bucket),
         ),
     )
     handler = BatchHandler(job, settings.data_bucket, runner.run, logger, metrics)

@@ -11,8 +11,7 @@ import orjson
 from personalization.batch.task import ScoringTask
 from personalization.batch.user_events import events_by_user
 from personalization.bundles.bundle import Bundle
-from personalization.catalog import parse_items
-from personalization.catalog.contents import empty
+from personalization.catalog import empty_catalog, parse_items
 from personalization.core import cells
 from personalization.core.errors import InvalidInput
 from personalization.core.events import Events, concatenate, empty_events
@@ -134,7 +133,7 @@ def _store(bundle: Bundle, task: ScoringTask) -> None:
     row_counts = task.row_counts
     reader = open_table(task.path, mapping=task.mapping, kind=ITEMS.kind)
     row_counts.kind = reader.kind
-    folded = empty()
+    folded = empty_catalog()
     for chunk in reader.chunks():
         parsed = parse_items(chunk.columns, len(chunk), bundle.encoder.zone)
         first = {fault.row: fault for fault in reversed(parsed.faults)}

@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from personalization.ads.ad_catalog import AdCatalogue
+from personalization.ads.ad_catalog import AdCatalog
 from personalization.ads.exposure import Exposure
 from personalization.batch.output import Output
 from personalization.batch.partitions import Partition
@@ -45,7 +45,7 @@ class JobDependencies:
     write_catalog: Callable[[CatalogPart], object] | None = None
     read_events: Callable[[str], Events] | None = None
     write_windows: Callable[[Bundle, Partition], object] | None = None
-    read_ads: Callable[[], AdCatalogue | None] = lambda: None
+    read_ads: Callable[[], AdCatalog | None] = lambda: None
     write_ads: Callable[[Sequence[Mapping[str, Any]], int], object] | None = None
     read_exposures: Callable[[str, Sequence[str]], Exposure] | None = None
     exposures_before: Callable[[Words, Words, NDArray[np.int64]], Exposure] | None = None

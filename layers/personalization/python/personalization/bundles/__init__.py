@@ -1,17 +1,17 @@
-"""Bundles in S3: ``models/<name>/<version>/…`` never changes; ``models/<name>/current.json`` says which version answers."""
+"""Model bundles in S3: ``models/<name>/<version>/…`` never changes; ``models/<name>/current.json`` names what serves."""
 
 from personalization.bundles.model_store import ModelStore
-from personalization.bundles.pointer import ModelPointer, Release, get_pointer
-from personalization.bundles.publishing import Listing, list_versions, promote, publish, rollback
+from personalization.bundles.pointer import ModelPointer, Release, read_pointer
+from personalization.bundles.publishing import PublishedVersion, list_versions, promote, publish, rollback
 
 __all__ = [
-    "Listing",
     "ModelPointer",
     "ModelStore",
+    "PublishedVersion",
     "Release",
-    "get_pointer",
     "list_versions",
     "promote",
     "publish",
+    "read_pointer",
     "rollback",
 ]

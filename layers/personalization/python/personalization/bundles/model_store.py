@@ -1,43 +1,53 @@
-"""The reader of a model: asks for the pointer at most once per TTL (a conditional GET, 304 as a rule), checks what it
-downloads, swaps only when all of it is good, and on any failure goes on with what it has."""
+"""Reads models from S3, and decides when a model is swapped.
+
+A model is swapped at the first request after the TTL (60 s by default) at which ``current.json`` names another version: that
+version is downloaded, checked against its sha256, loaded and run once, and only then replaces the one that serves. On any
+failure the last good model goes on serving. A challenger that cannot be loaded leaves all users to the champion.
+"""
 
 from __future__ import annotations
 
-import logging
 import shutil
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import orjson
 from botocore.exceptions import BotoCoreError, ClientError
 
 from personalization.bundles.bundle import BUNDLE_JSON, Bundle, load_bundle
-from personalization.bundles.pointer import ModelPointer, Release, bundle_key, get_pointer, share_of
+from personalization.bundles.pointer import ModelPointer, Release, bundle_key, hash_fraction, pointer_key
 from personalization.core.errors import BundleInvalid, ModelUnavailable
+from personalization.core.snapshots import Incomplete, OnFailure, SnapshotReader
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# After a failure the store is left alone for this long, so that a broken model costs one try, not one a request.
-RETRY_SECONDS: Final = 5.0
 
-logger = logging.getLogger(__name__)
+@dataclass(frozen=True, slots=True)
+class LoadedModels:
+    """The bundles of one pointer; `challenger` with its share of users, `None` where there is none or it is not usable."""
+
+    champion: Bundle
+    challenger: tuple[Bundle, float] | None = None
+
+    def by_version(self) -> dict[str, Bundle]:
+        bundles = [self.champion, *([self.challenger[0]] if self.challenger else [])]
+        return {bundle.version: bundle for bundle in bundles}
 
 
-class ModelStore:
+class ModelStore(SnapshotReader[LoadedModels]):
     """The reader of one model name; one instance a function, shared by its calls.
 
-    s3          client
-    cache_dir   local directory for downloaded versions
-    ttl         seconds for which the pointer is believed
+    cache_dir   local directory for downloaded versions; those that neither serve nor are named by the pointer are removed
+    ttl         seconds for which a pointer is used without asking S3
     clock       monotonic seconds
     threads     of one `session.run`
-    on_failure  called with a short cause whenever a refresh fails, for the metric
+    on_failure  called with the cause whenever a refresh fails, for a metric
     """
 
     def __init__(
@@ -50,92 +60,77 @@ class ModelStore:
         ttl: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
         threads: int = 1,
-        on_failure: Callable[[str], None] | None = None,
+        on_failure: OnFailure | None = None,
     ) -> None:
+        super().__init__(s3, bucket, pointer_key(name), ttl=ttl, clock=clock, on_failure=on_failure)
         self.name = name
-        self._s3, self._bucket, self._cache_dir = s3, bucket, cache_dir
-        self._ttl, self._clock, self._threads = ttl, clock, threads
-        self._on_failure = on_failure
-        self._lock = threading.Lock()
-        self._pointer: ModelPointer | None = None
-        self._etag: str | None = None
-        self._bundles: dict[str, Bundle] = {}
-        self._ask_again_at = -float("inf")
-        self._failure = ""
-
-    @property
-    def failure(self) -> str:
-        """Why the last refresh failed, empty where it did not; an answer from an older model can say so."""
-        return self._failure
-
-    def get(self, user_id: str | None = None) -> Bundle:
-        """The bundle that answers this user. Raises `ModelUnavailable` where there is none at all."""
-        return self.choose(user_id)[0]
+        self._cache_dir, self._threads = cache_dir / name, threads
 
     def choose(self, user_id: str | None = None) -> tuple[Bundle, str]:
-        """The bundle and its variant, ``champion`` or ``challenger``: a user stays with one of them."""
-        if self._clock() >= self._ask_again_at:
-            with self._lock:
-                if self._clock() >= self._ask_again_at:
-                    self._refresh()
-        pointer = self._pointer
-        if pointer is None or pointer.current.version not in self._bundles:
-            raise ModelUnavailable(f"no model {self.name!r} can be had: {self._failure or 'none was published'}")
+        """The bundle for a user, and its variant, ``champion`` or ``challenger``; a user stays with one of them.
+
+        Raises `ModelUnavailable` where no model can be loaded and none was loaded before.
+        """
+        models = self.get()
+        if models is None:
+            raise ModelUnavailable(f"no model {self.name!r} is available: {self.failure}")
+        if models.challenger and user_id and hash_fraction(user_id, self.name) < models.challenger[1]:
+            return models.challenger[0], "challenger"
+        return models.champion, "champion"
+
+    def load(self, previous: LoadedModels | None, body: bytes | None) -> LoadedModels:
+        """The bundles that a pointer names; those that are loaded already are taken over."""
+        if body is None:
+            raise ModelUnavailable("no version was promoted")
+        pointer = ModelPointer.from_json(body)
+        loaded = previous.by_version() if previous else {}
         challenger = pointer.challenger
-        if challenger and user_id and challenger.version in self._bundles and share_of(user_id, self.name) < challenger.share:
-            return self._bundles[challenger.version], "challenger"
-        return self._bundles[pointer.current.version], "champion"
-
-    def _refresh(self) -> None:
-        """One conditional GET; swap only when everything that the pointer names is checked and loaded."""
+        named = {release.version for release in (pointer.current, challenger) if release}
+        self._make_room(keep=named | loaded.keys())
+        champion = loaded.get(pointer.current.version) or self._load_bundle(pointer.current)
+        if challenger is None:
+            return LoadedModels(champion)
         try:
-            found = get_pointer(self._s3, self._bucket, self.name, self._etag)
-            if found is not None:
-                pointer, etag = found
-                releases = [pointer.current] + ([pointer.challenger] if pointer.challenger else [])
-                bundles = {r.version: self._bundles.get(r.version) or self._load(r) for r in releases}
-                self._pointer, self._etag, self._bundles = pointer, etag, bundles
-            self._failure = ""
-            self._ask_again_at = self._clock() + self._ttl
-        except (BotoCoreError, ClientError, BundleInvalid, ModelUnavailable, OSError) as error:
-            self._failure = _cause(error)
-            self._ask_again_at = self._clock() + min(self._ttl, RETRY_SECONDS)
-            logger.error("model %s: refresh failed, %s: %s", self.name, self._failure, error)
-            if self._on_failure:
-                self._on_failure(self._failure)
+            bundle = loaded.get(challenger.version) or self._load_bundle(challenger)
+        except (BotoCoreError, ClientError, BundleInvalid, OSError) as error:
+            raise Incomplete(LoadedModels(champion), error) from error
+        return LoadedModels(champion, (bundle, challenger.share))
 
-    def _load(self, release: Release) -> Bundle:
-        """Download where not cached, check, load. A cached copy that fails its check is fetched anew, once."""
-        directory = self._cache_dir / self.name / release.version
+    def _load_bundle(self, release: Release) -> Bundle:
+        """Download where not cached, check, load. A cached copy that fails its check is downloaded again, once."""
+        directory = self._cache_dir / release.version
         if directory.is_dir():
             try:
                 return load_bundle(directory, expected_sha256=release.sha256, threads=self._threads)
             except BundleInvalid:
                 shutil.rmtree(directory, ignore_errors=True)
-        self._make_room(keep=release.version)
         download(self._s3, self._bucket, self.name, release.version, directory)
         return load_bundle(directory, expected_sha256=release.sha256, threads=self._threads)
 
-    def _make_room(self, keep: str) -> None:
-        """Remove cached versions that no longer answer: /tmp is small."""
-        for directory in (self._cache_dir / self.name).glob("*"):
-            if directory.name != keep and directory.name not in self._bundles:
+    def _make_room(self, keep: set[str]) -> None:
+        """Remove other cached versions: /tmp is small. Bundles read some files when they are first needed."""
+        for directory in self._cache_dir.glob("*"):
+            if directory.name not in keep:
                 shutil.rmtree(directory, ignore_errors=True)
 
 
 def download(s3: S3Client, bucket: str, name: str, version: str, directory: Path) -> None:
-    """Fetch a version into `directory`, which appears only when complete; files travel at once, for S3 streams are slow."""
+    """Download a version into `directory`, which appears only when it is complete.
+
+    Files are downloaded in parallel, because one stream from S3 is slow. Raises `BundleInvalid` where bundle.json cannot be
+    read or names files outside the bundle, botocore's errors where S3 fails, `OSError` where the disk does.
+    """
     part = directory.with_name(f".{directory.name}.{uuid4().hex[:8]}")
     part.mkdir(parents=True, exist_ok=True)
+
+    def fetch(file: str) -> None:
+        body = s3.get_object(Bucket=bucket, Key=bundle_key(name, version, file))["Body"]
+        with (part / file).open("wb") as out:
+            shutil.copyfileobj(body, out, 1 << 20)
+
     try:
-
-        def fetch(file: str) -> None:
-            body = s3.get_object(Bucket=bucket, Key=bundle_key(name, version, file))["Body"]
-            with (part / file).open("wb") as out:
-                shutil.copyfileobj(body, out, 1 << 20)
-
+        fetch(BUNDLE_JSON)
         try:
-            fetch(BUNDLE_JSON)
             files = list(orjson.loads((part / BUNDLE_JSON).read_bytes())["files"])
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
             raise BundleInvalid(f"{BUNDLE_JSON} of version {version} is not readable: {error!r}") from None
@@ -150,14 +145,3 @@ def download(s3: S3Client, bucket: str, name: str, version: str, directory: Path
                 raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
-
-
-def _cause(error: Exception) -> str:
-    """A cause that may be shown to a caller: no keys, no names of buckets."""
-    if isinstance(error, ModelUnavailable):
-        return "none was promoted"
-    if isinstance(error, BundleInvalid):
-        return f"the published bundle is not valid ({error.detail})"
-    if isinstance(error, ClientError):
-        return f"the model store answered {error.response.get('Error', {}).get('Code', 'an error')}"
-    return f"the model store does not answer ({type(error).__name__})"

@@ -1,4 +1,4 @@
-"""The one mutable object of a model: ``models/<name>/current.json``, and where everything lies."""
+"""``models/<name>/current.json``: the only object of a model that is ever overwritten. It names the version that serves."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
-from botocore.exceptions import ClientError
 
-from personalization.core.errors import BundleInvalid, ModelUnavailable
+from personalization.core.errors import BundleInvalid
+from personalization.core.snapshots import read_object
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -20,7 +20,7 @@ POINTER: Final = "current.json"
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """One version that a pointer names: the version, the sha256 of its bundle.json, and its share of users."""
+    """One version that a pointer names: the version, the sha256 of its bundle.json, and its share of users in (0, 1]."""
 
     version: str
     sha256: str
@@ -29,7 +29,12 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class ModelPointer:
-    """Content of current.json; `previous` is what a rollback returns to, `challenger` gets its share of users."""
+    """Content of current.json.
+
+    current      the champion: the version that serves
+    previous     the version that a rollback returns to
+    challenger   the version that serves its share of users instead of the champion
+    """
 
     current: Release
     previous: Release | None = None
@@ -37,13 +42,12 @@ class ModelPointer:
 
     @classmethod
     def from_json(cls, raw: bytes) -> ModelPointer:
-        """Raises `BundleInvalid` for anything that is not a pointer."""
+        """Raises `BundleInvalid` for bytes that are not a pointer."""
         try:
             content = orjson.loads(raw)
-            current = Release(str(content["version"]), str(content["sha256"]))
             previous, challenger = content.get("previous"), content.get("challenger")
             return cls(
-                current,
+                Release(str(content["version"]), str(content["sha256"])),
                 Release(previous["version"], previous["sha256"]) if previous else None,
                 Release(challenger["version"], challenger["sha256"], float(challenger["share"])) if challenger else None,
             )
@@ -61,28 +65,19 @@ class ModelPointer:
         return orjson.dumps(content, option=orjson.OPT_INDENT_2)
 
 
-def share_of(user_id: str, salt: str) -> float:
-    """A user's fixed place in [0, 1), by which traffic is split."""
+def hash_fraction(user_id: str, salt: str) -> float:
+    """A user's fixed number in [0, 1), by which traffic is split between champion and challenger."""
     digest = hashlib.blake2b(f"{salt}\0{user_id}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
 
-def get_pointer(s3: S3Client, bucket: str, name: str, etag: str | None = None) -> tuple[ModelPointer, str] | None:
-    """The pointer and its ETag, `None` where it is still the one of `etag`.
+def read_pointer(s3: S3Client, bucket: str, name: str) -> ModelPointer | None:
+    """The pointer of a model as it is now, `None` where no version was promoted.
 
-    Raises `ModelUnavailable` where there is none, `BundleInvalid` where it is not a pointer, botocore's errors otherwise.
+    Raises `BundleInvalid` where the object is not a pointer, botocore's errors where S3 fails.
     """
-    condition = {"IfNoneMatch": etag} if etag else {}
-    try:
-        answer = s3.get_object(Bucket=bucket, Key=pointer_key(name), **condition)  # type: ignore[arg-type]
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        if code in ("304", "NotModified"):
-            return None
-        if code in ("NoSuchKey", "404"):
-            raise ModelUnavailable(f"no model {name!r} was promoted yet") from None
-        raise
-    return ModelPointer.from_json(answer["Body"].read()), answer["ETag"]
+    found = read_object(s3, bucket, pointer_key(name))
+    return ModelPointer.from_json(found.body) if found else None
 
 
 def pointer_key(name: str) -> str:

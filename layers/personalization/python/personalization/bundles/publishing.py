@@ -1,26 +1,27 @@
-"""Publishing, promoting and rolling back: what an engineer or a pipeline does, never a request."""
+"""Publishing, promoting and rolling back models. An engineer or a pipeline does this; a request never does."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from personalization.bundles.bundle import BUNDLE_JSON, file_sha256, load_bundle
-from personalization.bundles.pointer import PREFIX, ModelPointer, Release, bundle_key, get_pointer, pointer_key
-from personalization.core.errors import Conflict, InvalidInput, ModelUnavailable, NotFound
+from personalization.bundles.pointer import PREFIX, ModelPointer, Release, bundle_key, pointer_key, read_pointer
+from personalization.core.errors import Conflict, InvalidInput, NotFound
+from personalization.core.snapshots import error_code, read_object, write_object
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
-    """A published version; `role` is ``current``, ``previous``, ``challenger`` or empty."""
+class PublishedVersion:
+    """`role` is ``current``, ``previous``, ``challenger`` or empty."""
 
     name: str
     version: str
@@ -28,11 +29,11 @@ class Listing:
 
 
 def publish(s3: S3Client, bucket: str, directory: Path) -> str:
-    """Upload a bundle and answer its version; bundle.json goes last, so a half-done upload is no version.
+    """Upload a bundle; returns its version. It does not serve before it is promoted.
 
-    The bundle is checked and run first. Publishing the same bundle again changes nothing; it does not promote.
-    Raises `BundleInvalid` for a bundle that is not as its bundle.json says, `Conflict` where other bytes already lie under
-    this version.
+    The bundle is checked and run first. bundle.json is uploaded last, so an upload that broke off is no version. Publishing
+    the same bundle again changes nothing. Raises `BundleInvalid` for a bundle that differs from its bundle.json or does not
+    run, `Conflict` where other bytes are stored under this version.
     """
     bundle = load_bundle(directory)
     for file in (*bundle.manifest["files"], BUNDLE_JSON):
@@ -41,9 +42,10 @@ def publish(s3: S3Client, bucket: str, directory: Path) -> str:
 
 
 def promote(s3: S3Client, bucket: str, name: str, version: str, *, challenger_share: float | None = None) -> ModelPointer:
-    """Make a published version the one that answers, or the challenger of the one that does for a share of users.
+    """Make a published version the champion, or with a share of users the challenger. Functions swap within their TTL.
 
-    Raises `NotFound` where the version was never published, `Conflict` where somebody else promoted in between.
+    Raises `NotFound` where the version was never published, `InvalidInput` for a share outside (0, 1) or a challenger
+    without a champion, `Conflict` where somebody else changed the pointer in between.
     """
     release = _published(s3, bucket, name, version)
 
@@ -53,21 +55,18 @@ def promote(s3: S3Client, bucket: str, name: str, version: str, *, challenger_sh
                 raise InvalidInput(f"{name!r} has no current version that {version} could challenge; promote one first")
             if not 0 < challenger_share < 1:
                 raise InvalidInput(f"expected a challenger share between 0 and 1, received {challenger_share}")
-            challenger = Release(release.version, release.sha256, challenger_share)
-            return ModelPointer(pointer.current, pointer.previous, challenger)
+            return replace(pointer, challenger=replace(release, share=challenger_share))
         if pointer is None:
             return ModelPointer(release)
-        if pointer.current == release:
-            return ModelPointer(release, pointer.previous)
-        return ModelPointer(release, pointer.current)
+        return ModelPointer(release, pointer.previous if pointer.current == release else pointer.current)
 
     return _change_pointer(s3, bucket, name, change)
 
 
 def rollback(s3: S3Client, bucket: str, name: str) -> ModelPointer:
-    """Return to the previous version: one write. Rolling back twice returns to where it was.
+    """Return to the previous version, by one write. A second rollback undoes the first.
 
-    Raises `NotFound` where there is no previous version.
+    Raises `NotFound` where there is no previous version, `Conflict` where somebody else changed the pointer in between.
     """
 
     def change(pointer: ModelPointer | None) -> ModelPointer:
@@ -78,36 +77,28 @@ def rollback(s3: S3Client, bucket: str, name: str) -> ModelPointer:
     return _change_pointer(s3, bucket, name, change)
 
 
-def list_versions(s3: S3Client, bucket: str, name: str | None = None) -> list[Listing]:
-    """All published versions, oldest first within a name."""
-    found = []
+def list_versions(s3: S3Client, bucket: str, name: str | None = None) -> list[PublishedVersion]:
+    """All published versions of one model or of all, by name, oldest first."""
+    versions: list[tuple[str, str]] = []
     prefix = f"{PREFIX}/{name}/" if name else f"{PREFIX}/"
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    for page in pages:
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for content in page.get("Contents", []):
             parts = content["Key"].split("/")
             if len(parts) == 4 and parts[3] == BUNDLE_JSON:
-                found.append((parts[1], parts[2]))
+                versions.append((parts[1], parts[2]))
     roles: dict[tuple[str, str], str] = {}
-    for known in {name for name, _ in found}:
-        try:
-            pointer = get_pointer(s3, bucket, known)
-        except ModelUnavailable:
-            continue
-        if pointer:
-            releases = {"previous": pointer[0].previous, "challenger": pointer[0].challenger, "current": pointer[0].current}
-            roles |= {(known, release.version): role for role, release in releases.items() if release}
-    return [Listing(name, version, roles.get((name, version), "")) for name, version in sorted(found)]
+    for model in {model for model, _ in versions}:
+        if pointer := read_pointer(s3, bucket, model):
+            releases = {"previous": pointer.previous, "challenger": pointer.challenger, "current": pointer.current}
+            roles |= {(model, release.version): role for role, release in releases.items() if release}
+    return [PublishedVersion(*version, roles.get(version, "")) for version in sorted(versions)]
 
 
 def _published(s3: S3Client, bucket: str, name: str, version: str) -> Release:
-    try:
-        raw = s3.get_object(Bucket=bucket, Key=bundle_key(name, version, BUNDLE_JSON))["Body"].read()
-    except ClientError as error:
-        if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
-            raise NotFound(f"no version {version!r} of {name!r} was published") from None
-        raise
-    return Release(version, hashlib.sha256(raw).hexdigest())
+    manifest = read_object(s3, bucket, bundle_key(name, version, BUNDLE_JSON))
+    if manifest is None:
+        raise NotFound(f"no version {version!r} of {name!r} was published")
+    return Release(version, hashlib.sha256(manifest.body).hexdigest())
 
 
 def _put_once(s3: S3Client, bucket: str, key: str, path: Path) -> None:
@@ -116,10 +107,9 @@ def _put_once(s3: S3Client, bucket: str, key: str, path: Path) -> None:
         with path.open("rb") as body:
             s3.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*", Metadata={"sha256": digest})
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") not in ("PreconditionFailed", "412"):
+        if error_code(error) not in ("PreconditionFailed", "412"):
             raise
-        there = s3.head_object(Bucket=bucket, Key=key)["Metadata"].get("sha256")
-        if there != digest:
+        if s3.head_object(Bucket=bucket, Key=key)["Metadata"].get("sha256") != digest:
             raise Conflict(f"{key} is already published with other content") from None
 
 
@@ -127,17 +117,8 @@ def _change_pointer(
     s3: S3Client, bucket: str, name: str, change: Callable[[ModelPointer | None], ModelPointer]
 ) -> ModelPointer:
     """Read, change, write on the condition that nobody wrote in between."""
-    try:
-        found = get_pointer(s3, bucket, name)
-    except ModelUnavailable:
-        found = None
-    pointer = change(found[0] if found else None)
-    condition: dict[str, Any] = {"IfMatch": found[1]} if found else {"IfNoneMatch": "*"}
-    try:
-        s3.put_object(Bucket=bucket, Key=pointer_key(name), Body=pointer.to_json(), ContentType="application/json", **condition)
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code")
-        if code in ("PreconditionFailed", "412", "ConditionalRequestConflict"):
-            raise Conflict(f"the pointer of {name!r} was changed by somebody else; look and try again") from None
-        raise
+    found = read_object(s3, bucket, pointer_key(name))
+    pointer = change(ModelPointer.from_json(found.body) if found else None)
+    if not write_object(s3, bucket, pointer_key(name), pointer.to_json(), replaces=found, content_type="application/json"):
+        raise Conflict(f"the pointer of {name!r} was changed by somebody else in between; run `list`, then try again")
     return pointer

@@ -1,12 +1,7 @@
-"""The items that recommendations rank: data with a pointer of its own, so that a new item needs no new model.
+"""The items that recommendations rank. They are data with a pointer of their own, so a new item needs no new model."""
 
-``catalogue/<version>/`` holds parts that never change: a base and deltas, with tombstones for items that are gone;
-``catalogue/current.json`` names them in their order.
-"""
-
-from personalization.catalog.contents import CatalogPart, ItemCatalog
-from personalization.catalog.reader import CatalogReader
+from personalization.catalog.item_catalog import CatalogPart, ItemCatalog, empty_catalog
 from personalization.catalog.rows import ParsedItems, parse_items
-from personalization.catalog.writer import CatalogWriter
+from personalization.catalog.store import CatalogReader, CatalogWriter
 
-__all__ = ["CatalogPart", "CatalogReader", "CatalogWriter", "ItemCatalog", "ParsedItems", "parse_items"]
+__all__ = ["CatalogPart", "CatalogReader", "CatalogWriter", "ItemCatalog", "ParsedItems", "empty_catalog", "parse_items"]

@@ -74,6 +74,12 @@ class BundleInvalid(PersonalizationError):
     status, code, title = 500, "bundle-invalid", "The model bundle is not usable"
 
 
+class CatalogInvalid(PersonalizationError):
+    """A catalog in S3 cannot be read: its bytes are damaged, or in a format of another version."""
+
+    status, code, title = 500, "catalogue-invalid", "The catalogue is not usable"
+
+
 class ModelUnavailable(PersonalizationError):
     """No model can be had now: none was published, or the store does not answer and none is cached."""
 

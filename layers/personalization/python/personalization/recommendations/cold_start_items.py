@@ -17,7 +17,7 @@ import orjson
 from numpy.typing import NDArray
 
 from personalization.bundles.bundle import Bundle
-from personalization.catalog.contents import ItemCatalog
+from personalization.catalog import ItemCatalog
 from personalization.recommendations import NeighborMatrix, Recommender
 from personalization.recommendations.item_content import ContentColumn, alike, content_vectors, item_features
 

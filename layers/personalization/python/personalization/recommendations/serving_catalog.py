@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.bundles.bundle import Bundle
-from personalization.catalog.contents import ItemCatalog
+from personalization.catalog import ItemCatalog
 from personalization.recommendations import NeighborMatrix, Recommender, load
 from personalization.recommendations.cold_start_items import ColdStartItems, cold_start_items
 from personalization.recommendations.item_attributes import Attributes, of_bundle

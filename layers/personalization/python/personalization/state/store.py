@@ -27,6 +27,7 @@ import numpy as np
 
 from personalization.core.errors import StateUnavailable
 from personalization.core.events import Events, empty_events
+from personalization.core.parallel import map_parallel
 from personalization.core.time import DAY_SECONDS
 from personalization.features import Lifetime, Window, lifetime
 from personalization.state import user_data
@@ -35,7 +36,6 @@ from personalization.state.dynamodb import Item, StateTable
 from personalization.state.event_batch import EventBatch, event_batches, joined
 from personalization.state.event_keys import event_keys
 from personalization.state.items import Kind, event_item, event_sort_key, gathered, partition, single_rows
-from personalization.state.parallel import map_parallel
 from personalization.state.windows import WindowWriter
 
 if TYPE_CHECKING:

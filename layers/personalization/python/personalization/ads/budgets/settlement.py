@@ -10,8 +10,8 @@ from personalization.ads.budgets.accounts import Settlement
 from personalization.ads.budgets.exposure_store import ExposureStore, Happened
 from personalization.ads.budgets.store import Budgets
 from personalization.ads.terms import CPA, CPC, Billing
+from personalization.core.parallel import map_parallel
 from personalization.core.schema import EVENT_CODE, PURCHASE, VIEW
-from personalization.state.parallel import map_parallel
 
 _WORKERS: Final = 16
 SEPARATOR: Final = "#"  # between a decision's id and an ad's, in the `impression_id` of an answer

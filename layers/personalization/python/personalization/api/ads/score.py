@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from personalization.ads import Candidates, Limits, PositionModel, Traffic, unpriced, valuate
-from personalization.ads.ad_catalog import AdCatalogueStore
+from personalization.ads.ad_catalog import AdCatalogReader
 from personalization.ads.budgets import Budgets, Repeated
 from personalization.ads.budgets.counters import CounterTable
 from personalization.ads.budgets.exposure_store import ExposureStore
@@ -41,13 +41,13 @@ class AdStores:
     users: StateStore | None = None
     budgets: Budgets | None = None
     exposures: ExposureStore | None = None
-    catalogue: AdCatalogueStore | None = None
+    catalogue: AdCatalogReader | None = None
 
     @classmethod
     def of(cls, services: Services) -> AdStores:
         """What a function's dependencies hold; nobody is asked yet."""
         settings, clock = services.settings, services.clock
-        catalogue = AdCatalogueStore(services.s3, settings.data_bucket, clock=clock)
+        catalogue = AdCatalogReader(services.s3, settings.data_bucket, clock=clock)
         if services.dynamodb is None:
             return cls(services.state, catalogue=catalogue)
         table = CounterTable(services.dynamodb, settings.state_table)
@@ -134,7 +134,7 @@ def _ads_of(request: ScoreRequest, house: AdStores) -> tuple[Sequence[Mapping[st
     found = [ad for ad in catalogue.ads if wanted is None or cells.word(ad.get("campaign_id")) in wanted]
     if len(found) > MAX_CANDIDATES_PER_CALL:
         raise TooLarge(f"expected at most {MAX_CANDIDATES_PER_CALL} ads, the catalogue has {len(found)}: name campaigns")
-    return found, f"ads as they were: {failure}" if failure else ""
+    return found, f"the ad catalog could not be refreshed: {failure}" if failure else ""
 
 
 def _understood(sent: Sequence[Mapping[str, Any]], bundle: Bundle) -> tuple[Candidates, Ads]:

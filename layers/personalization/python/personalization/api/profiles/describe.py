@@ -19,13 +19,13 @@ from personalization.core import cells
 from personalization.core.categorical import Vocabulary
 from personalization.core.errors import Fault, InvalidInput, TooLarge
 from personalization.core.events import Events, concatenate
+from personalization.core.parallel import map_parallel
 from personalization.core.schema import MAX_EVENTS_PER_CALL, USER_ID
 from personalization.core.time import MISSING_TIME
 from personalization.data.interactions import parse_events
 from personalization.features import Lifetime
 from personalization.profiles import predict
 from personalization.state import UserState
-from personalization.state.parallel import map_parallel
 from personalization.tabular.explanation import Explainer
 
 READERS: Final = 8

@@ -14,8 +14,7 @@ from personalization.api.recommendations.schemas import Id
 from personalization.api.requests import Body, Call
 from personalization.api.responses import ApiResponse
 from personalization.api.services import Services
-from personalization.catalog import CatalogPart, CatalogWriter, parse_items
-from personalization.catalog.contents import empty
+from personalization.catalog import CatalogPart, CatalogWriter, empty_catalog, parse_items
 from personalization.core.errors import Fault, InvalidInput
 from personalization.core.schema import MAX_ITEMS_PER_CALL
 
@@ -43,7 +42,7 @@ def items_routes(services: Services) -> list[Route]:
         request = call.body(ItemsRequest)
         part = _part(request)
         version = writer.append(part)
-        services.catalogue.look_again()
+        services.catalogue.expire()
         return ApiResponse({"stored": len(part.ids), "removed": len(part.removed), "catalogue": {"version": version}})
 
     return [Route("PUT", "/v1/items", put)]
@@ -55,7 +54,7 @@ def _part(request: ItemsRequest) -> CatalogPart:
     for row, cells in enumerate(request.items):
         by_columns.setdefault(frozenset(canonical_columns([cells])), []).append(row)
     faults: list[Fault] = []
-    folded = empty()
+    folded = empty_catalog()
     for rows in by_columns.values():
         some = [request.items[row] for row in rows]
         parsed = parse_items(canonical_columns(some), len(some), UTC)

@@ -112,7 +112,7 @@ def _assortment(services: Services, served: Served) -> tuple[ServingCatalog, str
     bundle = served.required()
     catalogue = services.catalogue.get()
     failure = services.catalogue.failure
-    return joining.serving_catalog(bundle, catalogue), f"items as they were: {failure}" if failure else ""
+    return joining.serving_catalog(bundle, catalogue), f"the item catalog could not be refreshed: {failure}" if failure else ""
 
 
 def _scoring(here: ServingCatalog, shopper: UserHistory, request: RecommendationsRequest) -> ItemScores:

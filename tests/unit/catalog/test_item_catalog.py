@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from personalization.catalog import CatalogPart, ItemCatalog, parse_items
-from personalization.catalog.contents import empty
-from personalization.core.errors import BundleInvalid
+from personalization.catalog import CatalogPart, ItemCatalog, empty_catalog, parse_items
+from personalization.core.errors import CatalogInvalid
 
 ids = st.sampled_from(["a", "b", "c", "d", "e"])
 rows = st.lists(
@@ -51,12 +50,12 @@ def told_by(catalogue: ItemCatalog) -> dict[str, dict[str, str | None]]:
 
 @given(changes)
 def test_parts_fold_to_what_a_dictionary_holds(every: list[tuple[list[dict[str, Any]], list[str]]]) -> None:
-    catalogue = empty()
+    catalogue = empty_catalog()
     for change in every:
         for part in parts_of(change):
             catalogue = catalogue.with_part(CatalogPart.from_bytes(part.to_bytes()))
     assert told_by(catalogue) == by_hand(every)
-    folded = empty().with_part(CatalogPart.from_bytes(catalogue.as_part().to_bytes()))
+    folded = empty_catalog().with_part(CatalogPart.from_bytes(catalogue.as_part().to_bytes()))
     assert told_by(folded) == by_hand(every)
     gone = {item for item, removed in zip(catalogue.ids, catalogue.removed, strict=True) if removed}
     assert {item for item, removed in zip(folded.ids, folded.removed, strict=True) if removed} == gone
@@ -71,7 +70,7 @@ def test_the_same_part_is_the_same_bytes() -> None:
 
 @pytest.mark.parametrize("raw", [b"", b"PK", b"{}"])
 def test_what_is_no_part_is_refused(raw: bytes) -> None:
-    with pytest.raises(BundleInvalid):
+    with pytest.raises(CatalogInvalid):
         CatalogPart.from_bytes(raw)
 
 

@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from personalization.catalog import CatalogPart, CatalogReader, CatalogWriter, parse_items
-from personalization.catalog.pointer import POINTER_KEY
+from personalization.catalog.store import POINTER_KEY
 from personalization.core.errors import CatalogUnavailable
 from tests.support import Clock
 
@@ -140,6 +140,22 @@ def test_parts_are_folded_into_a_base_and_old_ones_go_a_compaction_later(s3: S3C
     assert prices(fresh) == {f"item-{n}": str(n) for n in range(1, 6)}
 
 
+def test_a_change_is_stored_although_its_compaction_fails(s3: S3Client) -> None:
+    appending = writer(s3, compact_at=1)
+    appending.append(part("a"))
+    damaged = s3.list_objects_v2(Bucket=BUCKET, Prefix="catalogue/2")["Contents"][0]["Key"]
+    whole = s3.get_object(Bucket=BUCKET, Key=damaged)["Body"].read()
+    s3.put_object(Bucket=BUCKET, Key=damaged, Body=whole[:-1])
+    version = appending.append(part("b"))
+    s3.put_object(Bucket=BUCKET, Key=damaged, Body=whole)
+    store = CatalogReader(s3, BUCKET)
+    assert set(prices(store)) == {"a", "b"}
+    assert store.get().version == version
+    appending.append(part("c"))  # compacts
+    pointer = orjson.loads(s3.get_object(Bucket=BUCKET, Key=POINTER_KEY)["Body"].read())
+    assert [ref["key"].endswith("base.npz") for ref in pointer["parts"]] == [True]
+
+
 def test_a_reader_keeps_the_last_good_one(s3: S3Client) -> None:
     clock, counting, causes = Clock(), Counting(s3), []
     store = CatalogReader(counting, BUCKET, ttl=15, clock=clock, on_failure=causes.append)
@@ -148,7 +164,10 @@ def test_a_reader_keeps_the_last_good_one(s3: S3Client) -> None:
     counting.dead = True
     clock.go_on(15)
     assert prices(store) == {"a": "1"}
-    assert (store.failure, causes) == ("the catalogue does not answer", ["the catalogue does not answer"])
+    assert (store.failure, causes) == (
+        "S3 does not respond (EndpointConnectionError)",
+        ["S3 does not respond (EndpointConnectionError)"],
+    )
     counting.dead = False
     writer(s3).append(part("b"))
     damaged = orjson.loads(s3.get_object(Bucket=BUCKET, Key=POINTER_KEY)["Body"].read())["parts"][1]
@@ -156,8 +175,8 @@ def test_a_reader_keeps_the_last_good_one(s3: S3Client) -> None:
     s3.put_object(Bucket=BUCKET, Key=damaged["key"], Body=whole[:-1])
     clock.go_on(5)
     assert prices(store) == {"a": "1"}
-    assert store.failure == "the catalogue is damaged"
+    assert store.failure.startswith("a part of the catalog is damaged: expected sha256")
     s3.put_object(Bucket=BUCKET, Key=damaged["key"], Body=whole)
-    clock.go_on(5)
+    clock.go_on(10)  # twice as long after each failure
     assert set(prices(store)) == {"a", "b"}
     assert store.failure == ""
