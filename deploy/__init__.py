@@ -1,1 +1,1 @@
-"""From this repository to a stack in AWS: building artefacts, and what an operator does with a stack."""
+"""Builds the Lambda artefacts, and deploys, checks and deletes a stack in AWS."""

@@ -1,11 +1,11 @@
-"""What the makefile targets of `sam build` put into an artefact.
+"""Fills the artefacts of `sam build`, whose makefile targets call this.
 
-    python deploy/artefact.py function profiles DIR     code of one job, under the path that its handler names
-    python deploy/artefact.py personalization DIR       our own layer
-    python deploy/artefact.py inference DIR             the layer of third-party packages, stripped
+    python deploy/artefact.py function profiles DIR     code of one job, at the path of its handler
+    python deploy/artefact.py personalization DIR       the layer with our runtime
+    python deploy/artefact.py inference DIR             the layer with third-party packages, stripped
 
-Runs on any Python from 3.11 with pip, for Lambda's Python: wheels are taken by platform and version, nothing is compiled
-but bytecode, and that only where an interpreter of Lambda's version is at hand (``LAMBDA_PYTHON``, 3.13 by default).
+Runs on any Python from 3.11 with pip. Wheels are those for Lambda's platform and Python (``LAMBDA_PYTHON``, by default 3.13);
+bytecode is compiled where an interpreter of that version is installed.
 """
 
 from __future__ import annotations
@@ -39,11 +39,12 @@ def build_function(job: str, target: Path) -> None:
 
 
 def build_personalization(target: Path) -> None:
+    """Copy the runtime."""
     shutil.copytree(ROOT / "layers/personalization/python", target / "python", ignore=_NOT_CODE, dirs_exist_ok=True)
 
 
 def build_inference(target: Path, version: str, platforms: Sequence[str] = PLATFORMS) -> None:
-    """Install the pinned wheels for Lambda and delete what inference does without."""
+    """Install the pinned wheels for Lambda and delete the files that inference does not use."""
     source, python = ROOT / "layers/inference", target / "python"
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile", "--no-deps"]
     command += ["--only-binary=:all:", "--implementation", "cp", "--python-version", version]
@@ -54,7 +55,7 @@ def build_inference(target: Path, version: str, platforms: Sequence[str] = PLATF
 
 
 def strip(directory: Path, patterns: Sequence[str]) -> None:
-    """Delete what the globs match; a pattern that matches nothing is no error, for packages change."""
+    """Delete the paths that match the globs; a pattern may match nothing, since packages change."""
     for pattern in (line.strip() for line in patterns):
         if not pattern or pattern.startswith("#"):
             continue
@@ -63,13 +64,14 @@ def strip(directory: Path, patterns: Sequence[str]) -> None:
 
 
 def precompile(target: Path, version: str, prefix: str) -> bool:
-    """Bytecode beside the sources, for Lambda's disk is read-only and a cold start would compile them each time.
+    """Compile bytecode beside the sources: Lambda's disk is read-only, and each cold start would compile them.
 
-    Unchecked: a zip changes the times that Python would compare. False where no interpreter of this version was found.
+    The bytecode is unchecked, since a zip changes the times that Python compares. Returns False where no interpreter of this
+    version is installed.
     """
     interpreter = find_interpreter(version)
     if interpreter is None:
-        print(f"no Python {version} here: {target.name} goes without bytecode and starts more slowly", file=sys.stderr)
+        print(f"Python {version} is not installed: {target.name} has no bytecode and starts more slowly", file=sys.stderr)
         return False
     command = [interpreter, "-m", "compileall", "-q", "-j", "1", "--invalidation-mode", "unchecked-hash"]
     subprocess.run([*command, "-s", str(target), "-p", prefix, str(target)], check=True)
@@ -84,16 +86,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     kinds.add_parser("inference")
     for kind in kinds.choices.values():
         kind.add_argument("target", type=Path)
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     version = os.environ.get("LAMBDA_PYTHON") or "3.13"
-    asked.target.mkdir(parents=True, exist_ok=True)
-    if asked.kind == "function":
-        build_function(asked.job, asked.target)
-    elif asked.kind == "personalization":
-        build_personalization(asked.target)
+    options.target.mkdir(parents=True, exist_ok=True)
+    if options.kind == "function":
+        build_function(options.job, options.target)
+    elif options.kind == "personalization":
+        build_personalization(options.target)
     else:
-        build_inference(asked.target, version)
-    precompile(asked.target, version, "/var/task" if asked.kind == "function" else "/opt")
+        build_inference(options.target, version)
+    precompile(options.target, version, "/var/task" if options.kind == "function" else "/opt")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Is a stack alive? A few calls and one dropped file, over the ways that a shop itself uses."""
+"""Smoke checks of a stack: a few calls and one dropped file, by the same interfaces that a shop uses."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _CANDIDATES: Final = "user_id,ad_id,timestamp\n" + "".join(f"smoke-{n},ad-{n},20
 
 
 class CheckFailed(AssertionError):
-    """A stack did not answer as it should; the message says what was expected and what came."""
+    """A check failed; the message says what was expected and what was received."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """Status, media type and JSON body of an HTTP answer."""
+    """Status, media type and JSON body."""
 
     status: int
     media_type: str
@@ -41,7 +41,7 @@ class HttpResponse:
 
 @dataclass(frozen=True, slots=True)
 class SmokeTarget:
-    """A deployed or local stack. `models`: what was promoted in it, {name: columns of its flat table, or none}."""
+    """A deployed or local stack. `models`: its promoted models, {name: columns of the flat table, else ()}."""
 
     url: str
     api_key: str
@@ -62,21 +62,21 @@ class SmokeTarget:
 
 
 def checks(target: SmokeTarget) -> Iterator[tuple[str, Callable[[], object]]]:
-    """What is checked, in order, and the call that raises `CheckFailed`."""
-    yield "health answers without a key", lambda: _expect(target.call("GET", "/v1/health", key=False), 200)
-    yield "no key, no answer", lambda: _expect(target.call("GET", "/v1/models", key=False), 403)
-    yield "an unknown path is a problem+json", lambda: _expect(target.call("GET", "/v1/nothing-here"), 404)
+    """The checks in order: a description, and a call that raises `CheckFailed`."""
+    yield "health needs no key", lambda: _expect(target.call("GET", "/v1/health", key=False), 200)
+    yield "a call without a key is refused", lambda: _expect(target.call("GET", "/v1/models", key=False), 403)
+    yield "an unknown path is problem+json", lambda: _expect(target.call("GET", "/v1/nothing-here"), 404)
     yield "models are listed", lambda: _expect(target.call("GET", "/v1/models"), 200)
     for name in target.models:
-        yield f"{name} answers a request", partial(_ask, target, name)
-        yield f"{name} works on a dropped file", partial(_drop, target, name)
+        yield f"{name} answers a request", partial(_check_request, target, name)
+        yield f"{name} scores a dropped file", partial(_check_drop, target, name)
 
 
-def _ask(target: SmokeTarget, name: str) -> None:
+def _check_request(target: SmokeTarget, name: str) -> None:
     sample = json.loads((SAMPLES / f"rest_post_{_sample(name)}.json").read_text(encoding="utf-8"))
-    answer = _expect(target.call("POST", sample["path"], sample["body"]), 200)
-    if answer.body["model"] is None or answer.body["model"]["name"] != name:
-        raise CheckFailed(f"expected an answer of model {name}, received one of {answer.body['model']}")
+    response = _expect(target.call("POST", sample["path"], sample["body"]), 200)
+    if response.body["model"] is None or response.body["model"]["name"] != name:
+        raise CheckFailed(f"expected a response of model {name}, received one of {response.body['model']}")
 
 
 def _sample(name: str) -> str:
@@ -84,7 +84,7 @@ def _sample(name: str) -> str:
     return f"{job}_table" if name != job else {"ads": "ads_score"}.get(job, job)
 
 
-def _drop(target: SmokeTarget, name: str) -> None:
+def _check_drop(target: SmokeTarget, name: str) -> None:
     file = f"smoke-{time.time_ns()}.csv"
     raw = _CANDIDATES if name == "ads" else _INTERACTIONS
     content = _flat(columns) if (columns := target.models[name]) else raw
@@ -105,13 +105,13 @@ def _drop(target: SmokeTarget, name: str) -> None:
 
 
 def _flat(columns: tuple[str, ...]) -> str:
-    """Three rows in which every feature is missing, which is no fault."""
+    """Three rows without features: missing cells are valid."""
     return "\n".join([",".join(("user_id", *columns)), *(f"smoke-{n}{',' * len(columns)}" for n in (1, 2, 3))])
 
 
-def _expect(answer: HttpResponse, status: int) -> HttpResponse:
-    if answer.status != status:
-        raise CheckFailed(f"expected status {status}, received {answer.status}: {json.dumps(answer.body)[:600]}")
-    if status >= 400 and answer.media_type != PROBLEM_JSON:
-        raise CheckFailed(f"expected {PROBLEM_JSON}, received {answer.media_type}")
-    return answer
+def _expect(response: HttpResponse, status: int) -> HttpResponse:
+    if response.status != status:
+        raise CheckFailed(f"expected status {status}, received {response.status}: {json.dumps(response.body)[:600]}")
+    if status >= 400 and response.media_type != PROBLEM_JSON:
+        raise CheckFailed(f"expected {PROBLEM_JSON}, received {response.media_type}")
+    return response

@@ -1,8 +1,8 @@
-"""Writes constraints.txt from the environment at hand, keeping the reasons that stand in it.
+"""Writes constraints.txt from the installed packages, and keeps its comments.
 
     python -m deploy.constraints constraints.txt
 
-Lines before the first package are kept, and so is the comment behind a package.
+The lines before the first package and the comment behind a package are kept.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Final
 
-# The tools that install, and this project itself.
+# The installers and this project itself.
 LEFT_OUT: Final = frozenset({"personalization", "pip", "setuptools", "wheel"})
 
 _PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>\S+)(?:\s+(?P<reason>#.*))?$")
 
 
 def normalized(name: str) -> str:
-    """The one spelling of a distribution's name (PEP 503)."""
+    """The normalised name of a distribution (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def read_pins(lines: Iterable[str]) -> dict[str, str]:
-    """{name: version} of a constraints or requirements file. Raises `ValueError` for a line that pins nothing."""
+    """{name: version} of a constraints or requirements file. Raises `ValueError` for a line without a pin."""
     pins = {}
     for line in lines:
         if not line.strip() or line.startswith("#"):
@@ -39,7 +39,7 @@ def read_pins(lines: Iterable[str]) -> dict[str, str]:
 
 
 def render(installed: dict[str, str], previous: Iterable[str]) -> str:
-    """The new file: the old one's head and reasons, the installed versions."""
+    """The new file: the head and comments of the old one, the installed versions."""
     head: list[str] = []
     reasons = {}
     started = False
@@ -55,7 +55,7 @@ def render(installed: dict[str, str], previous: Iterable[str]) -> str:
 
 
 def installed_versions() -> dict[str, str]:
-    """{name: version} of this environment, the project and the installers left out."""
+    """{name: version} of this environment, without the project and the installers."""
     found = {normalized(d.metadata["Name"]): d.version for d in distributions()}
     return {name: version for name, version in found.items() if name not in LEFT_OUT}
 

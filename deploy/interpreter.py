@@ -1,4 +1,4 @@
-"""Finding a CPython of the version that Lambda runs, where this machine has one."""
+"""Finds an installed CPython of a given version."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 def find_interpreter(version: str) -> str | None:
     """Path of an interpreter of this minor version (``3.13``), `None` where there is none.
 
-    A pyenv shim on the PATH answers only while its version is switched on, so each candidate is asked.
+    Each candidate is started: a pyenv shim on the PATH works only while its version is active.
     """
     for candidate in _candidates(version):
-        if _answers(candidate, version):
+        if _is_version(candidate, version):
             return candidate
     return None
 
@@ -33,10 +33,10 @@ def _candidates(version: str) -> Iterator[str]:
             yield from map(str, sorted(Path(root).glob(f"versions/{version}.*/bin/python"), reverse=True))
 
 
-def _answers(interpreter: str, version: str) -> bool:
-    ask = "import sys; print('%d.%d' % sys.version_info[:2])"
+def _is_version(interpreter: str, version: str) -> bool:
+    program = "import sys; print('%d.%d' % sys.version_info[:2])"
     try:
-        said = subprocess.run([interpreter, "-c", ask], capture_output=True, text=True, check=False, timeout=20)
+        run = subprocess.run([interpreter, "-c", program], capture_output=True, text=True, check=False, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return said.returncode == 0 and said.stdout.strip() == version
+    return run.returncode == 0 and run.stdout.strip() == version

@@ -1,8 +1,8 @@
-"""Gives dropped files that were given up another try.
+"""Moves the messages of dropped files from a job's dead-letter queue back to its queue.
 
     python -m deploy.redrive profiles --stack personalization
 
-Mend the cause first: the function's log names it, and the job's manifest where it got that far.
+Remove the cause first: the function's log names it.
 """
 
 from __future__ import annotations
@@ -20,23 +20,27 @@ if TYPE_CHECKING:
 
 
 def redrive(sqs: SQSClient, dead_letters_url: str) -> int:
-    """Start moving the messages back to the queue they came from; about how many there are."""
-    wanted = ("QueueArn", "ApproximateNumberOfMessages")
-    attributes = sqs.get_queue_attributes(QueueUrl=dead_letters_url, AttributeNames=list(wanted))["Attributes"]  # type: ignore[arg-type]
+    """Start to move the messages back to their queue; returns their approximate number."""
+    names = ("QueueArn", "ApproximateNumberOfMessages")
+    attributes = sqs.get_queue_attributes(QueueUrl=dead_letters_url, AttributeNames=list(names))["Attributes"]  # type: ignore[arg-type]
     waiting = int(attributes["ApproximateNumberOfMessages"])
     if waiting:
-        sqs.start_message_move_task(SourceArn=attributes["QueueArn"])  # without a destination: where each came from
+        sqs.start_message_move_task(SourceArn=attributes["QueueArn"])  # without a destination: to the queue of each message
     return waiting
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Give files that were given up another try.")
+    parser = argparse.ArgumentParser(description="Move dropped files from the dead-letter queue back to the queue.")
     parser.add_argument("job", choices=JOBS)
     parser.add_argument("--stack", default="personalization")
-    asked = parser.parse_args()
-    found = outputs(boto3.client("cloudformation"), asked.stack)
-    waiting = redrive(boto3.client("sqs"), found[f"{asked.job.capitalize()}DeadLetters"])
-    print(f"{waiting} file(s) of {asked.job} go back to their queue" if waiting else f"no file of {asked.job} was given up")
+    options = parser.parse_args()
+    stack = outputs(boto3.client("cloudformation"), options.stack)
+    waiting = redrive(boto3.client("sqs"), stack[f"{options.job.capitalize()}DeadLetters"])
+    print(
+        f"{waiting} files of {options.job} return to the queue"
+        if waiting
+        else f"the dead-letter queue of {options.job} is empty"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a deployed stack is called, and how it is taken down again."""
+"""Outputs of a deployed stack, and its deletion."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# Resources that a deleted stack leaves behind, for they hold a shop's data; by the names of template.yaml's outputs.
+# Outputs of template.yaml that name the resources with data, which a deleted stack retains.
 BUCKETS: Final = ("ModelsBucket", "DataBucket")
 TABLE: Final = "StateTable"
 
 
 class StackMissing(RuntimeError):
-    """There is no such stack, or it has not come up; the message says which."""
+    """The stack does not exist, or its creation is not complete; the message says which."""
 
 
 def outputs(cloudformation: Any, stack: str) -> dict[str, str]:
-    """The outputs of template.yaml by their names. Raises `StackMissing`."""
+    """The outputs of template.yaml by name. Raises `StackMissing`."""
     from botocore.exceptions import ClientError
 
     try:
@@ -34,7 +34,7 @@ def outputs(cloudformation: Any, stack: str) -> dict[str, str]:
 
 
 def empty_bucket(s3: S3Client, bucket: str) -> int:
-    """Delete every object, version and delete marker; how many."""
+    """Delete every object, version and delete marker; returns their number."""
     deleted = 0
     for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
         versions: list[Any] = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
@@ -45,8 +45,8 @@ def empty_bucket(s3: S3Client, bucket: str) -> int:
     return deleted
 
 
-def take_down(session: Any, stack: str, found: Mapping[str, str]) -> None:
-    """Delete a stack and what it would leave behind, data included. For stacks that were made to be tried."""
+def delete_stack(session: Any, stack: str, found: Mapping[str, str]) -> None:
+    """Delete a stack, its retained buckets and its table, with all data. For stacks of smoke tests."""
     cloudformation, s3, dynamodb = (session.client(service) for service in ("cloudformation", "s3", "dynamodb"))
     cloudformation.delete_stack(StackName=stack)
     cloudformation.get_waiter("stack_delete_complete").wait(StackName=stack)

@@ -1,4 +1,4 @@
-"""Scores files dropped under inbox/profiles/ and inbox/profiles-table/; results/ has what became of them."""
+"""Scores files dropped under inbox/profiles/ and inbox/profiles-table/; the results are below results/."""
 
 from personalization.batch.app import batch_handler
 

@@ -1,4 +1,4 @@
-"""Scores files dropped under inbox/recommendations/ and inbox/recommendations-table/; results/ has what became of them."""
+"""Scores files dropped under inbox/recommendations/ and inbox/recommendations-table/; the results are below results/."""
 
 from personalization.batch.app import batch_handler
 

@@ -12,7 +12,7 @@ from botocore.stub import Stubber
 
 from deploy.checks import CheckFailed, SmokeTarget, checks
 from deploy.redrive import redrive
-from deploy.stack import StackMissing, empty_bucket, outputs, take_down
+from deploy.stack import StackMissing, delete_stack, empty_bucket, outputs
 from local.stack import Stack
 from tests.ads_bundle import ads_bundle
 from tests.bundles import flat_bundle, profiles_bundle
@@ -105,7 +105,7 @@ def test_outputs_and_taking_down_leaves_nothing(aws: None, tmp_path: Path):
     s3.delete_object(Bucket="tried-models", Key="models/profiles/current.json")  # leaves a marker
     s3.put_object(Bucket="tried-data", Key="inbox/profiles/x.csv", Body=b"x")
 
-    take_down(session, "tried", found)
+    delete_stack(session, "tried", found)
     assert s3.list_buckets()["Buckets"] == []
     assert dynamodb.list_tables()["TableNames"] == []
     assert cloudformation.list_stacks()["StackSummaries"][0]["StackStatus"] == "DELETE_COMPLETE"
