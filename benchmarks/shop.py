@@ -69,6 +69,6 @@ def handler(job: str, bundle: Bundle) -> Handler:
     settings = Settings.from_environment()
     store = cast(ModelStore, Settled(bundle))
     state = StateStore(boto3.client("dynamodb"), settings.state_table)  # there as in Lambda, never asked
-    services = Services(settings, monitor, boto3.client("s3"), {bundle.name: store, f"{job}-table": store}, state)
+    services = Services(settings, monitor, boto3.client("s3"), state, {bundle.name: store, f"{job}-table": store})
     built: Handler = importlib.import_module(f"functions.{job}.api").build(services)
     return built

@@ -63,7 +63,7 @@ class Shop:
             )
             for name in names
         }
-        return Services(Settings.from_environment(), monitor, self.s3, stores, self.state, self.clock, dynamodb=self.dynamodb)
+        return Services(Settings.from_environment(), monitor, self.s3, self.state, stores, self.clock, dynamodb=self.dynamodb)
 
     def handler(self, job: str) -> Handler:
         """The function's own, over this shop; kept, as Lambda keeps it between calls."""

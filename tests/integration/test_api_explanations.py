@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from personalization.api.profiles.routes import ProfilesRequest
+from personalization.api.profiles.schemas import ProfilesRequest
 from personalization.bundles.bundle import load_bundle
 from tests.api_shop import Reply, Shop
 from tests.bundles import CHANNEL, FILL, WEIGHT, expected_probability, flat_bundle, profiles_bundle
@@ -140,7 +140,7 @@ def test_a_model_without_background_answers_and_says_so(shop: Shop, tmp_path: Pa
     scored = ask(shop, "/v1/tables/profiles-table", {"rows": [{"click_count": 1}], "explain": True})
     assert "explanation" not in scored["results"][0]
     for warnings in (body["warnings"], scored["warnings"]):
-        assert any(warning.startswith("explain: this model was trained without") for warning in warnings)
+        assert any(warning.startswith("explain: the model has no background rows") for warning in warnings)
 
 
 def test_nothing_is_explained_unasked_or_without_a_model(shop: Shop, tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_the_budget_is_divided_over_the_users(tmp_path: Path) -> None:
     profiles_bundle(tmp_path / "p", background=SEEN)
     bundle = load_bundle(tmp_path / "p")
     asked = ProfilesRequest.model_validate({"user_id": "u", "explain": True, "explain_budget_ms": 500})
-    explainer, warnings = asked.explainer(bundle, 5)
+    explainer, warnings = asked.explainer(bundle, 5, "/users")
     assert explainer is not None
     assert (explainer.budget_seconds, warnings) == (0.1, [])
 

@@ -46,14 +46,14 @@ def test_rows_of_a_table_are_scored(shop: Shop, tmp_path: Path, job: str) -> Non
         {"row": 1, "probability": pytest.approx(expected_probability(None, None, "fax"))},
         {"row": 2, "probability": pytest.approx(expected_probability(None, None, None))},
     ]
-    assert reply.body["warnings"] == ["columns that the model does not know: CLICK_COUNT, age"]
+    assert reply.body["warnings"] == ["ignored columns that the model does not use: CLICK_COUNT, age"]
 
 
 def test_columns_that_no_row_has_are_named(shop: Shop, tmp_path: Path) -> None:
     flat_bundle(tmp_path / "b", "ads-table")
     shop.publish(tmp_path / "b")
     reply = shop.call("ads", "POST", "/v1/tables/ads-table", {"rows": [{"channel": "web"}]})
-    assert reply.body["warnings"] == ["columns that no row has: click_count, view_duration"]
+    assert reply.body["warnings"] == ["columns of the model that no row has: click_count, view_duration"]
 
 
 def test_bad_cells_of_a_table_are_pointed_at(shop: Shop, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from personalization.api import Route, Services, application
-from personalization.api.requests import Call
+from personalization.api.requests import ApiRequest
 from personalization.api.responses import ApiResponse
 from personalization.core.errors import BundleInvalid
 from tests.api_shop import NOW, Shop
@@ -26,7 +26,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 
 def failing(services: Services, error: Exception) -> Route:
-    def answer(call: Call) -> ApiResponse:
+    def answer(call: ApiRequest) -> ApiResponse:
         raise error
 
     return Route("GET", "/v1/broken/{user_id}", answer)

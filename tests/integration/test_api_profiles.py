@@ -61,8 +61,8 @@ def test_one_user_by_features(shop: Shop, model: str) -> None:
     assert answers(body) == [(None, "features", pytest.approx(buys_within_14(3)), 7.5)]
     assert "user_id" not in body["profiles"][0]
     assert body["warnings"] == [
-        "features that the model does not know: shoe_size",
-        "attributes that the model does not know: age",
+        "ignored features that the model does not use: shoe_size",
+        "ignored attributes that the model does not use: age",
     ]
 
 

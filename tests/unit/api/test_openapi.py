@@ -15,6 +15,7 @@ from personalization.api import Route, events, models, users
 from personalization.api.ads import routes as ad_routes
 from personalization.api.ads import schemas as ad_schemas
 from personalization.api.profiles import routes as profile_routes
+from personalization.api.profiles import schemas as profile_schemas
 from personalization.api.recommendations import items, schemas
 from personalization.api.recommendations import routes as recommendation_routes
 from personalization.api.tables import TableRequest
@@ -25,8 +26,8 @@ ROOT = Path(__file__).parents[3]
 SPEC = yaml.safe_load((ROOT / "openapi.yaml").read_text())
 SCHEMAS = SPEC["components"]["schemas"]
 BODIES: dict[str, type[BaseModel]] = {
-    "ProfilesRequest": profile_routes.ProfilesRequest,
-    "User": profile_routes.User,
+    "ProfilesRequest": profile_schemas.ProfilesRequest,
+    "User": profile_schemas.User,
     "RecommendationsRequest": schemas.RecommendationsRequest,
     "RankingsRequest": schemas.RankingsRequest,
     "FiltersBody": schemas.FiltersBody,

@@ -1,4 +1,4 @@
-"""``POST /v1/events``: what shoppers just did, stored one by one and counted from the next question on.
+"""``POST /v1/events``: appends events to the state of users and of anonymous sessions.
 
 A click or an order whose `decision_id` is the `impression_id` of an ad is charged to the ad's campaign.
 """
@@ -6,7 +6,7 @@ A click or an order whose `decision_id` is the `impression_id` of an ad is charg
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
@@ -14,9 +14,8 @@ from personalization.ads.budgets import Settlement
 from personalization.ads.budgets.settlement import ad_outcomes, settle
 from personalization.api.ads.score import AdStores
 from personalization.api.app import Route
-from personalization.api.json_rows import Columns, Row, as_sent, canonical_columns
-from personalization.api.problems import pointer
-from personalization.api.requests import Body, Call
+from personalization.api.json_rows import Columns, Row, canonical_columns, cell_pointer
+from personalization.api.requests import ApiRequest, RequestBody
 from personalization.api.responses import ApiResponse
 from personalization.api.services import Services
 from personalization.core.cells import is_missing, words
@@ -25,63 +24,76 @@ from personalization.core.schema import MAX_EVENTS_PER_CALL, USER_ID
 from personalization.data.interactions import ParsedEvents, parse_events
 from personalization.state.items import Kind, partition
 
-_KINDS: Final[tuple[tuple[Kind, bool], ...]] = (("user", False), ("session", True))
 
-
-class EventsRequest(Body):
-    """Rows of the interactions table. One without a `user_id` needs a `session_id`, and is kept under that."""
+class EventsRequest(RequestBody):
+    """Rows of the interactions table. A row without `user_id` needs a `session_id`."""
 
     events: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_EVENTS_PER_CALL)]
 
 
-def routes(services: Services) -> list[Route]:
-    house = AdStores.of(services)
+class _OwnedEvents(NamedTuple):
+    """The events of users, or of anonymous sessions.
 
-    def append(call: Call) -> ApiResponse:
-        sent = call.body(EventsRequest).events
-        groups = [(kind, places, parse_events(own, len(places)), own) for kind, places, own in _by_owner(sent, call.now_ms)]
+    rows      their places in the request
+    columns   their cells; of sessions the `session_id` is the `user_id` too
+    """
+
+    kind: Kind
+    rows: list[int]
+    columns: Columns
+    parsed: ParsedEvents
+
+
+def routes(services: Services) -> list[Route]:
+    stores = AdStores.of(services)
+
+    def append_events(request: ApiRequest) -> ApiResponse:
+        rows = request.parse_body(EventsRequest).events
+        groups = list(_by_owner(rows, request.now_ms))
         faults = [
-            Fault(pointer("events", places[row], *([as_sent(sent[places[row]], column)] if column else [])), reason)
-            for _, places, parsed, _ in groups
-            for row, column, reason in parsed.faults
+            Fault(cell_pointer(("events", group.rows[fault.row]), rows[group.rows[fault.row]], fault.column), fault.reason)
+            for group in groups
+            for fault in group.parsed.faults
         ]
         if faults:
             raise InvalidInput("some events are not valid; none was stored", faults)
         accepted = duplicates = 0
-        for kind, _, parsed, _ in groups:
-            appended = services.users.append_events(parsed.events, parsed.event_ids, parsed.order_ids, kind)
+        for kind, _, _, parsed in groups:
+            appended = services.state.append_events(parsed.events, parsed.event_ids, parsed.order_ids, kind)
             accepted += appended.accepted
             duplicates += appended.duplicates + len(parsed.duplicates)
-        content: dict[str, Any] = {"accepted": accepted, "duplicates": duplicates}
-        # Of duplicates too: a call is repeated where it broke off, and each outcome is charged once.
-        settled = [one for kind, _, parsed, own in groups for one in _settled(house, kind, parsed, own, call.now_ms)]
-        if settled:
-            content["settled"] = sum(not one.unbilled_reason and not one.repeated for one in settled)
+        content = {"accepted": accepted, "duplicates": duplicates}
+        # Of duplicates too: an interrupted call is repeated, and each outcome is charged once.
+        settlements = [one for group in groups for one in _settle(stores, group, request.now_ms)]
+        if settlements:
+            content["settled"] = sum(not one.unbilled_reason and not one.repeated for one in settlements)
         return ApiResponse(content)
 
-    return [Route("POST", "/v1/events", append)]
+    return [Route("POST", "/v1/events", append_events)]
 
 
-def _settled(house: AdStores, kind: Kind, parsed: ParsedEvents, columns: Columns, now_ms: int) -> list[Settlement]:
-    """What became of the ads that these events followed from."""
-    if house.budgets is None or "decision_id" not in columns:
+def _settle(stores: AdStores, group: _OwnedEvents, now_ms: int) -> list[Settlement]:
+    """Charges clicks and orders that name an impression to the campaigns of the ads."""
+    if stores.budgets is None or "decision_id" not in group.columns:
         return []
-    events, cells = parsed.events, words(columns["decision_id"])
-    told = ad_outcomes([cells[row] for row in parsed.kept.tolist()], events.event_type.tolist())
-    partitions = [partition(kind, events.users[user]) for user in events.user.tolist()]
-    return settle(told, partitions, now_ms, house.budgets, house.exposures)
+    events, impression_ids = group.parsed.events, words(group.columns["decision_id"])
+    outcomes = ad_outcomes([impression_ids[row] for row in group.parsed.kept.tolist()], events.event_type.tolist())
+    partitions = [partition(group.kind, events.users[user]) for user in events.user.tolist()]
+    return settle(outcomes, partitions, now_ms, stores.budgets, stores.exposures)
 
 
-def _by_owner(sent: list[Row], now_ms: int) -> Iterator[tuple[Kind, list[int], Columns]]:
-    """Events of users and of nameless sessions apart: their places in the request, and their columns."""
-    columns = canonical_columns(sent)
-    missing = [None] * len(sent)
-    # What does not say when it arrived has arrived now: a late event was not known before.
+def _by_owner(rows: list[Row], now_ms: int) -> Iterator[_OwnedEvents]:
+    """The events of users, then those of anonymous sessions."""
+    columns = canonical_columns(rows)
+    missing = [None] * len(rows)
+    # An event without `received_at` is received now: a late event was not known at its own timestamp.
     columns["received_at"] = [now_ms if is_missing(cell) else cell for cell in columns.get("received_at", missing)]
-    users, sessions = columns.get(USER_ID, missing), columns.get("session_id", missing)
-    nameless = [is_missing(user) and not is_missing(session) for user, session in zip(users, sessions, strict=True)]
-    for kind, of_sessions in _KINDS:
-        places = [place for place, found in enumerate(nameless) if found is of_sessions]
+    owners = zip(columns.get(USER_ID, missing), columns.get("session_id", missing), strict=True)
+    anonymous = [is_missing(user) and not is_missing(session) for user, session in owners]
+    kinds: tuple[tuple[Kind, bool], ...] = (("user", False), ("session", True))
+    for kind, is_session in kinds:
+        places = [row for row, flag in enumerate(anonymous) if flag is is_session]
         if places:
-            own = {name: [cells[place] for place in places] for name, cells in columns.items()}
-            yield kind, places, own | {USER_ID: own["session_id"]} if of_sessions else own
+            own = {name: [cells[row] for row in places] for name, cells in columns.items()}
+            own |= {USER_ID: own["session_id"]} if is_session else {}
+            yield _OwnedEvents(kind, places, own, parse_events(own, len(places)))

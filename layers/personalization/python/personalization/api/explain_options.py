@@ -1,4 +1,4 @@
-"""``explain: true`` of profiles and flat tables: why is this probability what it is."""
+"""``explain: true`` of profiles and flat tables: the contribution of each column to a probability."""
 
 from __future__ import annotations
 
@@ -6,43 +6,48 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
-from personalization.api.problems import refusal
-from personalization.api.requests import Body, Call
+from personalization.api.problems import invalid_request
+from personalization.api.requests import ApiRequest, RequestBody
 from personalization.bundles.bundle import Bundle
 from personalization.core.errors import Fault, InvalidInput
 from personalization.core.schema import MAX_EXPLAINED_PER_CALL
 from personalization.tabular.explanation import Explainer
 
 
-class Explained(Body):
-    """Fields of a request whose answers can be explained.
+class ExplainOptions(RequestBody):
+    """Fields of a request whose probabilities can be explained."""
 
-    explain_budget_ms   for all that is explained in the call, in equal parts; each gets a first round, however small its part
-    """
-
-    explain: bool = False
-    explain_budget_ms: Annotated[int, Field(ge=1, le=10_000)] = 250
+    explain: Annotated[bool, Field(description=f"add explanations; at most {MAX_EXPLAINED_PER_CALL} in one request")] = False
+    explain_budget_ms: Annotated[
+        int,
+        Field(
+            ge=1, le=10_000,
+            description="for all explanations of the request in equal parts; the first sampling round always runs",
+        ),
+    ] = 250  # fmt: skip
 
     @classmethod
-    def of_query(cls, call: Call) -> Explained:
-        """The same fields in a query string: ``?explain=true``. Raises `InvalidInput`."""
-        given = {name: value for name in Explained.model_fields if (value := call.query(name)) is not None}
+    def from_query(cls, request: ApiRequest) -> ExplainOptions:
+        """The same fields as query parameters: ``?explain=true``. Raises `InvalidInput`."""
+        values = {name: value for name in ExplainOptions.model_fields if (value := request.query(name)) is not None}
         try:
-            return Explained.model_validate(given)
+            return ExplainOptions.model_validate(values)
         except ValidationError as error:
-            raise refusal(error) from None
+            raise invalid_request(error) from None
 
-    def check_explained(self, pointer: str, count: int) -> None:
-        """Raises `InvalidInput` where more are to be explained than a call may ask for."""
-        if self.explain and count > MAX_EXPLAINED_PER_CALL:
-            detail = f"expected at most {MAX_EXPLAINED_PER_CALL} with explain, received {count}"
-            raise InvalidInput("too many to explain in one call", [Fault(pointer, detail)])
+    def explainer(self, bundle: Bundle | None, count: int, pointer: str) -> tuple[Explainer | None, list[str]]:
+        """The explainer for `count` probabilities, `None` where nothing is to be or can be explained; and warnings.
 
-    def explainer(self, bundle: Bundle | None, count: int) -> tuple[Explainer | None, list[str]]:
-        """For `count` answers, and what is to be said where there can be none."""
-        if not self.explain or bundle is None:  # without a model nothing is predicted, and the answer says why
+        Raises `InvalidInput` at `pointer` for more explanations than a request may have.
+        """
+        if not self.explain:
             return None, []
-        found = Explainer.of(bundle, budget_seconds=self.explain_budget_ms / 1e3 / max(count, 1))
-        if found is None:
-            return None, ["explain: this model was trained without the rows that answers are explained against; train it again"]
-        return found, []
+        if count > MAX_EXPLAINED_PER_CALL:
+            detail = f"expected at most {MAX_EXPLAINED_PER_CALL} with explain, received {count}"
+            raise InvalidInput("explain is limited to a few entries in one request", [Fault(pointer, detail)])
+        if bundle is None:
+            return None, []
+        explainer = Explainer.of(bundle, budget_seconds=self.explain_budget_ms / 1e3 / max(count, 1))
+        if explainer is None:
+            return None, ["explain: the model has no background rows to explain against; train it again"]
+        return explainer, []

@@ -1,4 +1,4 @@
-"""From JSON rows to columns, and from columns back to places in the body."""
+"""From JSON rows to columns, and from a cell back to its JSON pointer."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from personalization.api.problems import pointer
 from personalization.core.schema import canonical_column
 
 Row = dict[str, Any]
@@ -21,16 +22,15 @@ def columns_of(rows: Sequence[Mapping[str, Any]]) -> Columns:
 
 
 def canonical_columns(rows: Sequence[Mapping[str, Any]]) -> Columns:
-    """Cells by our own names of columns; where a row has several names of one, the first that is not `None` counts."""
+    """Cells by canonical column name; of several names of one column in a row, the first that is not `None` counts."""
     columns: Columns = {}
-    for name, cells in columns_of(rows).items():
-        known = columns.get(canonical(name))
-        columns[canonical(name)] = (
-            cells if known is None else [b if a is None else a for a, b in zip(known, cells, strict=True)]
-        )
+    for name, content in columns_of(rows).items():
+        other = columns.get(canonical(name), content)
+        columns[canonical(name)] = [b if a is None else a for a, b in zip(other, content, strict=True)]
     return columns
 
 
-def as_sent(row: Mapping[str, Any], column: str) -> str:
-    """The name under which a row holds a canonical column, for a pointer that its sender understands."""
-    return next((name for name in row if canonical(name) == column), column)
+def cell_pointer(place: Sequence[str | int], row: Mapping[str, Any], column: str) -> str:
+    """JSON pointer to a canonical column of the row at `place`, by the row's own name for it; to the row without a column."""
+    name = next((name for name in row if canonical(name) == column), column)
+    return pointer(*place, *([name] if column else []))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from personalization.api.app import Route
-from personalization.api.requests import Call
+from personalization.api.requests import ApiRequest
 from personalization.api.responses import ApiResponse
 from personalization.api.services import Services
 from personalization.bundles import ModelPointer
@@ -22,7 +22,7 @@ PUBLISHED, NONE, INVALID, UNREACHABLE = "published", "none", "invalid", "unreach
 
 
 class PointerReader(SnapshotReader[ModelPointer]):
-    """Reads the pointer of one model at most once per TTL: the health route is open to everybody."""
+    """Reads the pointer of one model at most once per TTL: `GET /v1/health` needs no key, anybody may call it often."""
 
     def load(self, previous: ModelPointer | None, body: bytes | None) -> ModelPointer | None:
         return ModelPointer.from_json(body) if body is not None else None
@@ -46,16 +46,16 @@ def routes(services: Services, clock: Callable[[], float] = time.monotonic) -> l
         found = dict(map_parallel(lambda name: (name, readers[name].state()), NAMES, len(NAMES)))
         return {name: found[name] for name in NAMES}
 
-    def models(_call: Call) -> ApiResponse:
+    def list_models(_request: ApiRequest) -> ApiResponse:
         return ApiResponse({"models": [_to_response(name, *state) for name, state in states().items()]})
 
-    def health(_call: Call) -> ApiResponse:
+    def health(_request: ApiRequest) -> ApiResponse:
         models = {name: state for name, (state, _) in states().items()}
         broken = sorted(name for name, state in models.items() if state in (INVALID, UNREACHABLE))
-        degraded_reason = f"no usable pointer of {', '.join(broken)}" if broken else ""
-        return ApiResponse({"status": "degraded" if broken else "ok", "models": models}, degraded_reason=degraded_reason)
+        failures = [f"no usable pointer of {', '.join(broken)}"] if broken else []
+        return ApiResponse({"status": "degraded" if broken else "ok", "models": models}, failures=failures)
 
-    return [Route("GET", "/v1/models", models), Route("GET", "/v1/health", health)]
+    return [Route("GET", "/v1/models", list_models), Route("GET", "/v1/health", health)]
 
 
 def _to_response(name: str, state: str, pointer: ModelPointer | None) -> dict[str, Any]:

@@ -1,64 +1,69 @@
-"""Errors as HTTP answers: RFC 9457, ``application/problem+json``."""
+"""Errors as HTTP responses: RFC 9457, ``application/problem+json``."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
 from personalization.core.errors import Fault, InvalidInput, PersonalizationError, TooLarge
 
-PROBLEM_JSON: Final = "application/problem+json"
-MAX_FAULTS: Final = 100  # that an answer lists; its detail says how many there are
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
-_TOO_MANY: Final = frozenset({"too_long", "string_too_long"})
+PROBLEM_JSON: Final = "application/problem+json"
+MAX_FAULTS: Final = 100  # listed in a response; its detail gives the whole number
+
+_TOO_LONG: Final = frozenset({"too_long", "string_too_long"})
 
 
 class MethodNotAllowed(PersonalizationError):
-    """The path is known, but not with this method."""
+    """The path exists, but not with this method."""
 
-    status, code, title = 405, "method-not-allowed", "Not with this method"
+    status, code, title = 405, "method-not-allowed", "The method is not allowed"
 
     def __init__(self, allowed: Sequence[str]) -> None:
-        super().__init__(f"expected one of: {', '.join(allowed)}")
         self.allowed = ", ".join(allowed)
+        super().__init__(f"expected one of the methods: {self.allowed}")
 
 
 class UnsupportedMediaType(PersonalizationError):
-    """The body is not said to be JSON."""
+    """The body is not declared as JSON."""
 
-    status, code, title = 415, "unsupported-media-type", "Unsupported media type"
+    status, code, title = 415, "unsupported-media-type", "The media type is not supported"
 
 
 def problem(error: Exception, request_id: str) -> dict[str, Any]:
-    """The body of an error's answer. What is not ours says nothing of itself."""
-    known = error if isinstance(error, PersonalizationError) else PersonalizationError("the request could not be answered")
-    detail = known.detail
-    if known.status == 500:  # our own fault: the log says which
-        detail = "the request could not be answered; its request_id is in the log"
-    if len(known.faults) > MAX_FAULTS:
-        detail += f"; the first {MAX_FAULTS} of {len(known.faults)} errors follow"
+    """The body of an error response. An internal error shows no detail: its message may quote data."""
+    ours = error if isinstance(error, PersonalizationError) else PersonalizationError("")
+    detail = ours.detail
+    if ours.status == 500:
+        detail = "the request failed; the log has an entry with its request_id"
+    if len(ours.faults) > MAX_FAULTS:
+        detail += f"; the first {MAX_FAULTS} of {len(ours.faults)} errors follow"
     return {
         "type": "about:blank",
-        "title": known.title,
-        "status": known.status,
+        "title": ours.title,
+        "status": ours.status,
         "detail": detail,
-        "code": known.code,
+        "code": ours.code,
         "request_id": request_id,
-        "errors": [{"pointer": fault.pointer, "detail": fault.detail} for fault in known.faults[:MAX_FAULTS]],
+        "errors": [{"pointer": fault.pointer, "detail": fault.detail} for fault in ours.faults[:MAX_FAULTS]],
     }
 
 
-def refusal(error: ValidationError) -> PersonalizationError:
-    """What pydantic found, as ours: too large where everything it found is beyond a published maximum."""
-    found = error.errors(include_url=False, include_context=False)
-    faults = [Fault(pointer(*each["loc"]), _told(each["msg"], each["input"])) for each in found]
-    if found and all(each["type"] in _TOO_MANY for each in found):
-        return TooLarge("more than a published maximum", faults)
-    if found[0]["type"] == "json_invalid":
-        return InvalidInput(f"the body is not JSON: {found[0]['msg'].removeprefix('Invalid JSON: ')}")
-    return InvalidInput("the body is not what this route takes", faults)
+def invalid_request(error: ValidationError) -> PersonalizationError:
+    """`TooLarge` where every fault is beyond a published maximum, else `InvalidInput`; with a pointer for each fault."""
+    errors = error.errors(include_url=False)
+    if errors[0]["type"] == "json_invalid":
+        message = errors[0]["msg"].removeprefix("Invalid JSON: ")
+        return InvalidInput(f"expected JSON in the body, received something else: {message}")
+    faults = [Fault(pointer(*each["loc"]), _detail(each)) for each in errors]
+    if all(each["type"] in _TOO_LONG for each in errors):
+        return TooLarge("the request exceeds a published maximum", faults)
+    return InvalidInput("the request does not match this route's schema", faults)
 
 
 def pointer(*parts: str | int) -> str:
@@ -70,8 +75,28 @@ def pointer(*parts: str | int) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
-def _told(message: str, received: Any) -> str:
-    if isinstance(received, str | int | float | bool) or received is None:
-        text = repr(received)
-        return f"{message}; received {text[:40]}{'…' if len(text) > 40 else ''}"
-    return message
+def _detail(error: ErrorDetails) -> str:
+    """One of pydantic's errors as "expected …, received …"."""
+    limits = error.get("ctx", {})
+    match error["type"]:
+        case "value_error":
+            return error["msg"].removeprefix("Value error, ")
+        case "missing":
+            return "expected a value, received none: the field is required"
+        case "extra_forbidden":
+            return f"expected a field of this route's schema, received {str(error['loc'][-1])[:40]!r}"
+        case "too_long":
+            return f"expected at most {limits['max_length']} entries, received {limits['actual_length'] or 'more'}"
+        case "too_short":
+            return f"expected at least {limits['min_length']} entries, received {limits['actual_length']}"
+        case "string_too_long":
+            return f"expected at most {limits['max_length']} characters, received {len(str(error['input']))}"
+        case "string_too_short":
+            return f"expected at least {limits['min_length']} characters, received {len(str(error['input']).strip())}"
+    expected = error["msg"].partition(", unable")[0].replace("Input should be ", "expected ", 1)
+    expected = re.sub("^expected (greater|less)", r"expected a number \1", expected)
+    received = error["input"]
+    if not isinstance(received, str | int | float | bool | None):
+        return f"{expected}, received {'an array' if isinstance(received, list) else 'an object'}"
+    text = "null" if received is None else repr(received)
+    return f"{expected}, received {text[:40]}{'…' if len(text) > 40 else ''}"

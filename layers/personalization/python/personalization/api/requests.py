@@ -1,4 +1,4 @@
-"""One request as the routes see it: path parameters decoded, the body checked, its ids settled."""
+"""One API request: path ids decoded, headers and query read, the body validated."""
 
 from __future__ import annotations
 
@@ -6,25 +6,30 @@ import base64
 import binascii
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from datetime import UTC, tzinfo
+from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import unquote
 from uuid import UUID, uuid5
 
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from personalization.api.problems import UnsupportedMediaType, refusal
+from personalization.api.problems import UnsupportedMediaType, invalid_request
 from personalization.core import cells
 from personalization.core.errors import Fault, InvalidInput, TooLarge
 from personalization.core.schema import MAX_BODY_BYTES, MAX_ID_LENGTH
 from personalization.core.time import parse_timestamp
 
-# Ids that follow from something are uuid5 in this namespace.
+# Ids that follow from an `Idempotency-Key` are uuid5 in this namespace.
 NAMESPACE: Final = UUID("5f0f9a1c-0c53-5b1b-9d43-6a6d8f0c2f11")
 
+Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
+# Text or number in JSON, text here: a union of both would report each fault twice, with a pointer to nothing.
+Timestamp = Annotated[str, WithJsonSchema({"type": ["string", "number"]})]
 
-class Body(BaseModel):
-    """Base of all request bodies: a word that is not known is a mistake, said so at once."""
+
+class RequestBody(BaseModel):
+    """Base of all request bodies. Unknown fields, NaN and infinity are refused; a number is accepted where text is expected."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, str_strip_whitespace=True, coerce_numbers_to_str=True)
 
@@ -33,17 +38,17 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """A request.
+class ApiRequest:
+    """A request to one route.
 
-    event        API Gateway's REST proxy event
-    path         parameters of the path, as it has them: percent-encoded
-    request_id   of the answer; the same for a repeated `Idempotency-Key`
-    now          unix seconds
+    event             API Gateway's REST proxy event
+    path_parameters   still percent-encoded
+    request_id        of the response; the same for a repeated `Idempotency-Key`
+    now               unix seconds
     """
 
     event: Mapping[str, Any]
-    path: Mapping[str, str]
+    path_parameters: Mapping[str, str]
     request_id: str
     now: float
 
@@ -51,35 +56,38 @@ class Call:
     def now_ms(self) -> int:
         return int(self.now * 1000)
 
+    @property
+    def has_idempotency_key(self) -> bool:
+        return bool(_idempotency_key(self.event))
+
     def path_id(self, name: str) -> str:
-        """An id of the path, decoded. Raises `InvalidInput`."""
+        """A decoded id of the path. Raises `InvalidInput`."""
         try:
-            text = unquote(self.path[name], errors="strict").strip()
+            text = unquote(self.path_parameters[name], errors="strict").strip()
         except UnicodeDecodeError:
-            raise InvalidInput(f"expected {name} as percent-encoded UTF-8") from None
+            raise InvalidInput(f"expected {name} in percent-encoded UTF-8, received other bytes") from None
         if cells.is_missing(text):
-            raise InvalidInput(f"expected {name}, received a word for nothing")
+            raise InvalidInput(f"{name} must not be empty or a placeholder such as 'null'")
         if len(text) > MAX_ID_LENGTH:
             raise InvalidInput(f"expected {name} of at most {MAX_ID_LENGTH} characters, received {len(text)}")
         return text
 
     def query(self, name: str) -> str | None:
-        """A parameter of the query string, `None` where it is not given."""
+        """A parameter of the query string, `None` where it is missing."""
         value = (self.event.get("queryStringParameters") or {}).get(name)
         return None if value is None else str(value)
 
-    def body(self, model: type[Model]) -> Model:
-        """The body, validated in one go. Raises `UnsupportedMediaType`, `TooLarge` or `InvalidInput`."""
+    def parse_body(self, model: type[Model]) -> Model:
+        """The validated body. Raises `UnsupportedMediaType`, `TooLarge` or `InvalidInput`."""
         raw = self._raw_body()
-        if b"NaN" in raw or b"Infinity" in raw:  # pydantic takes them for numbers where anything is allowed; orjson does not
-            try:
-                orjson.loads(raw)
-            except orjson.JSONDecodeError as error:
-                raise InvalidInput(f"the body is not JSON: {error}") from None
         try:
+            if b"NaN" in raw or b"Infinity" in raw:  # where a field holds any value, pydantic accepts them as numbers
+                orjson.loads(raw)
             return model.model_validate_json(raw)
+        except orjson.JSONDecodeError as error:
+            raise InvalidInput(f"expected JSON in the body, received something else: {error}") from None
         except ValidationError as error:
-            raise refusal(error) from None
+            raise invalid_request(error) from None
 
     def _raw_body(self) -> bytes:
         body = self.event.get("body") or ""
@@ -87,19 +95,19 @@ class Call:
         media_type, _, parameters = content_type.partition(";")
         media_type = media_type.strip().lower()
         if not (media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json"))):
-            raise UnsupportedMediaType(f"expected the content type application/json, received {content_type[:60]!r}")
+            raise UnsupportedMediaType(f"expected Content-Type application/json, received {content_type[:60]!r}")
         charset = parameters.lower().partition("charset=")[2].strip(' "')
-        if charset not in ("", "utf-8", "utf8") or header(self.event, "content-encoding").lower() not in ("", "identity"):
-            raise UnsupportedMediaType("expected plain UTF-8")
-        if len(body) > MAX_BODY_BYTES * (4 / 3 if self.event.get("isBase64Encoded") else 1) + 4:
+        encoding = header(self.event, "content-encoding").lower()
+        if charset not in ("", "utf-8", "utf8") or encoding not in ("", "identity"):
+            received = f"charset {charset[:20]!r}, content encoding {encoding[:20]!r}"
+            raise UnsupportedMediaType(f"expected uncompressed UTF-8, received {received}")
+        is_base64 = bool(self.event.get("isBase64Encoded"))
+        if len(body) > MAX_BODY_BYTES * (4 / 3 if is_base64 else 1) + 4:
             raise _too_large()
-        if self.event.get("isBase64Encoded"):
-            try:
-                raw = base64.b64decode(body, validate=True)
-            except (binascii.Error, ValueError):
-                raise InvalidInput("the body is said to be base64 and is not") from None
-        else:
-            raw = body.encode("utf-8", "surrogatepass")
+        try:
+            raw = base64.b64decode(body, validate=True) if is_base64 else body.encode("utf-8", "surrogatepass")
+        except (binascii.Error, ValueError):
+            raise InvalidInput("expected the body in base64, received other characters") from None
         if len(raw) > MAX_BODY_BYTES:
             raise _too_large()
         if not raw.strip():
@@ -108,7 +116,7 @@ class Call:
 
 
 def header(event: Mapping[str, Any], name: str) -> str:
-    """A header's value, empty where there is none; names are in lower case."""
+    """A header's value, empty where it is missing; `name` is in lower case."""
     headers: Mapping[str, Any] = event.get("headers") or {}
     value = headers.get(name)
     if value is None:
@@ -117,22 +125,24 @@ def header(event: Mapping[str, Any], name: str) -> str:
 
 
 def request_id_of(event: Mapping[str, Any], new_id: Callable[[], str]) -> str:
-    """A new id, or the one that follows from the `Idempotency-Key`."""
-    key = header(event, "idempotency-key").strip()
+    """The id that follows from the `Idempotency-Key`, else a new one."""
+    key = _idempotency_key(event)
     return str(uuid5(NAMESPACE, key)) if key else new_id()
 
 
-def moment_ms(value: str | float | None, now_ms: int, pointer: str = "/as_of") -> int:
-    """Milliseconds of a stated moment, or of now. Raises `InvalidInput`."""
+def timestamp_ms(value: str | float | None, default_ms: int, pointer: str = "/as_of", zone: tzinfo = UTC) -> int:
+    """Milliseconds of a field that holds RFC 3339 or unix time; `default_ms` for `None`. Raises `InvalidInput`."""
     if value is None:
-        return now_ms
-    moment = parse_timestamp(value)
+        return default_ms
+    moment = parse_timestamp(value, zone)
     if moment is None:
-        raise InvalidInput(
-            f"{pointer.removeprefix('/')} is not a valid timestamp",
-            [Fault(pointer, cells.expected("RFC 3339 or unix time", value))],
-        )
+        fault = Fault(pointer, cells.expected("RFC 3339 or unix time", value))
+        raise InvalidInput(f"{pointer.rpartition('/')[2]} is not a valid timestamp", [fault])
     return moment
+
+
+def _idempotency_key(event: Mapping[str, Any]) -> str:
+    return header(event, "idempotency-key").strip()
 
 
 def _too_large() -> TooLarge:

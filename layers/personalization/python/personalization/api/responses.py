@@ -1,63 +1,68 @@
-"""What every answer says about itself, and how it leaves the house."""
+"""The JSON body of a successful response."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from personalization.api.requests import Call
-from personalization.bundles.bundle import Bundle
 from personalization.core.time import DAY_MS, format_timestamp, parse_timestamp
+
+if TYPE_CHECKING:
+    from personalization.api.requests import ApiRequest
+    from personalization.api.services import ServedModel
 
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """What a route answers.
+    """What a route returns.
 
-    content          its own part of the body
-    bundle           that answered, `None` where none was needed or none could be had
-    variant          ``champion`` or ``challenger``, `None` without a bundle
-    degraded_reason  why the answer is less than it should be, empty where it is not
-    warnings         what the caller may want to know
+    content    fields of the body besides the envelope that all responses share
+    served     model behind the content, `None` for a route without one
+    warnings   sentences for the caller
+    failures   why the response is degraded besides the model, an empty text for no failure
     """
 
     content: dict[str, Any]
-    bundle: Bundle | None = None
-    variant: str | None = None
-    degraded_reason: str = ""
-    warnings: list[str] = field(default_factory=list)
+    served: ServedModel | None = None
+    warnings: Sequence[str] = ()
+    failures: Sequence[str] = ()
 
     @property
     def model(self) -> dict[str, str] | None:
-        return {"name": self.bundle.name, "version": self.bundle.version} if self.bundle else None
+        bundle = self.served.bundle if self.served else None
+        return {"name": bundle.name, "version": bundle.version} if bundle else None
 
-    def age_days(self, now: float) -> float | None:
-        """Age of the model that answered."""
-        if self.bundle is None:
-            return None
-        created = parse_timestamp(self.bundle.manifest["created_at"])
-        return None if created is None else max(0.0, (now * 1000 - created) / DAY_MS)
+    @property
+    def degraded_reason(self) -> str:
+        """Empty for a response that is not degraded."""
+        return "; ".join(filter(None, (self.served.degraded_reason if self.served else "", *self.failures)))
 
+    def model_age_days(self, now_ms: int) -> float | None:
+        """Days since the model was created."""
+        bundle = self.served.bundle if self.served else None
+        created_ms = parse_timestamp(bundle.manifest["created_at"]) if bundle else None
+        return None if created_ms is None else max(0.0, (now_ms - created_ms) / DAY_MS)
 
-def body(answer: ApiResponse, call: Call) -> str:
-    """The JSON of an answer. No NaN and no infinity leave: as numbers they are written as null, «not known».
+    def to_json(self, request: ApiRequest) -> str:
+        """The whole body. NaN and infinity are written as null.
 
-    Routes whose numbers must be known (probabilities, scores) check them before.
-    """
-    envelope: dict[str, Any] = {
-        "request_id": call.request_id,
-        "model": answer.model,
-        "variant": answer.variant,
-        "degraded": bool(answer.degraded_reason),
-    }
-    if answer.degraded_reason:
-        envelope["degraded_reason"] = answer.degraded_reason
-    envelope["generated_at"] = format_timestamp(call.now_ms)
-    if answer.warnings:
-        envelope["warnings"] = answer.warnings
-    return dumps(envelope | answer.content)
+        Routes whose numbers must be finite (probabilities, scores) check them before.
+        """
+        envelope: dict[str, Any] = {
+            "request_id": request.request_id,
+            "model": self.model,
+            "variant": self.served.variant if self.served else None,
+            "degraded": bool(self.degraded_reason),
+        }
+        if self.degraded_reason:
+            envelope["degraded_reason"] = self.degraded_reason
+        envelope["generated_at"] = format_timestamp(request.now_ms)
+        if self.warnings:
+            envelope["warnings"] = list(self.warnings)
+        return dumps(envelope | self.content)
 
 
 def dumps(content: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What a function needs from outside, built once when it starts and passed in."""
+"""Dependencies of an API function: settings, AWS clients, model stores, state and the monitor."""
 
 from __future__ import annotations
 
@@ -25,37 +25,56 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
 
-WRITERS: Final = 16
-# The gateway gives up after 29 s; whatever AWS does, three tries of these end long before.
-TIMEOUTS: Final = {"connect_timeout": 1, "read_timeout": 3}
+WRITERS: Final = 16  # connections for writing users' events at the same time
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """The bundle for a request.
+
+    bundle           `None` where none can be loaded
+    variant          ``champion`` or ``challenger``, `None` without a bundle
+    degraded_reason  why there is no bundle or an older one, empty where it is the current one
+    """
+
+    bundle: Bundle | None
+    variant: str | None
+    degraded_reason: str = ""
+
+    def required(self) -> Bundle:
+        """The bundle, for routes that have no response without one. Raises `ModelUnavailable`."""
+        if self.bundle is None:
+            raise ModelUnavailable(self.degraded_reason)
+        return self.bundle
 
 
 @dataclass(frozen=True)
 class Services:
-    """One function's dependencies. Tests build their own.
+    """One function's dependencies, built once at its start. Tests build their own.
 
-    models     the stores of the models that this function answers with, by name
-    state      `None` where nothing is remembered
+    models     stores of the models that the function serves, by name
     clock      unix seconds
-    new_id     of a request without an `Idempotency-Key`
-    dynamodb   the state table's client, for what is counted there; `None` like `state`
+    new_id     id of a request without an `Idempotency-Key`
+    dynamodb   client of the state table for budgets and exposures; without it ads are decided without both
     """
 
     settings: Settings
     monitor: Monitor
     s3: S3Client
+    state: StateStore
     models: Mapping[str, ModelStore] = field(default_factory=dict)
-    state: StateStore | None = None
     clock: Callable[[], float] = time.time
     new_id: Callable[[], str] = lambda: str(uuid4())
     dynamodb: DynamoDBClient | None = None
 
     @classmethod
     def from_environment(cls, service: str, models: tuple[str, ...] = ()) -> Services:
-        """The real ones. Raises `KeyError` for a missing environment variable; asks nobody anything yet."""
+        """Dependencies on AWS; nothing is read yet. Raises `KeyError` for a missing environment variable."""
         settings = Settings.from_environment()
         monitor = Monitor(service)
         s3 = boto3.client("s3", config=client_config())
+        dynamodb = boto3.client("dynamodb", config=client_config(WRITERS))
+        state = StateStore(dynamodb, settings.state_table, ttl_days=settings.state_ttl_days, workers=WRITERS)
         stores = {
             name: ModelStore(
                 s3,
@@ -67,50 +86,28 @@ class Services:
             )
             for name in models
         }
-        dynamodb = boto3.client("dynamodb", config=client_config(WRITERS))
-        store = StateStore(dynamodb, settings.state_table, ttl_days=settings.state_ttl_days, workers=WRITERS)
-        return cls(settings, monitor, s3, stores, store, dynamodb=dynamodb)
+        return cls(settings, monitor, s3, state, stores, dynamodb=dynamodb)
 
-    def model(self, name: str, user_id: str | None = None) -> Served:
-        """The bundle for a user, or why there is none."""
+    def model(self, name: str, user_id: str | None = None) -> ServedModel:
+        """The model for a user; without `user_id` the champion."""
         store = self.models[name]
         try:
             bundle, variant = store.choose(user_id)
         except ModelUnavailable as error:
-            return Served(None, None, error.detail)
-        return Served(bundle, variant, f"the model could not be refreshed: {store.failure}" if store.failure else "")
-
-    @property
-    def users(self) -> StateStore:
-        """The state store, in functions that have one."""
-        assert self.state is not None, "this function was built without state"
-        return self.state
+            return ServedModel(None, None, error.detail)
+        return ServedModel(bundle, variant, f"the model could not be refreshed: {store.failure}" if store.failure else "")
 
     @cached_property
     def catalogue(self) -> CatalogReader:
-        """The items to recommend, besides what the model knows of them."""
+        """The items to recommend."""
         return CatalogReader(self.s3, self.settings.data_bucket, clock=self.clock, on_failure=self.monitor.model_not_refreshed)
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
-    """What there is to answer with; `degraded_reason` says what is wrong with it, if anything."""
-
-    bundle: Bundle | None
-    variant: str | None
-    degraded_reason: str
-
-    def required(self) -> Bundle:
-        """Raises `ModelUnavailable`, for routes that can say nothing without a model."""
-        if self.bundle is None:
-            raise ModelUnavailable(self.degraded_reason)
-        return self.bundle
-
-
 def client_config(connections: int = 10) -> Config:
-    """Short timeouts and few retries, so that nothing hangs."""
+    """Three attempts within 12 seconds: API Gateway gives up after 29."""
     return Config(
-        **TIMEOUTS,  # type: ignore[arg-type]
+        connect_timeout=1,
+        read_timeout=3,
         retries={"mode": "standard", "total_max_attempts": 3},
         max_pool_connections=connections,
     )

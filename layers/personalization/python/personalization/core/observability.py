@@ -15,19 +15,20 @@ from botocore.exceptions import BotoCoreError, ClientError
 from personalization.core.errors import PersonalizationError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Observed:
-    """One answered request.
+    """What is logged of one request.
 
-    route           template, such as ``GET /v1/users/{user_id}``
-    degraded_reason why the answer is degraded, empty where it is not
-    model_age_days  of the bundle that answered, `None` where none did
+    route            template, such as ``GET /v1/users/{user_id}``
+    degraded_reason  empty for a response that is not degraded
+    model            name and version
+    model_age_days   `None` without a model
     """
 
-    route: str
-    status: int
-    milliseconds: float
-    request_id: str
+    route: str = "unknown"
+    status: int = 500
+    milliseconds: float = 0.0
+    request_id: str = ""
     degraded_reason: str = ""
     model: str = ""
     model_age_days: float | None = None

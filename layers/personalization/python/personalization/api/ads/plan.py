@@ -19,7 +19,7 @@ from personalization.api.ads.schemas import AdUser, PlanRequest
 from personalization.api.ads.score import AdStores, ScoredAds
 from personalization.api.ads.user_context import load_user_context
 from personalization.api.json_rows import canonical_columns
-from personalization.api.requests import moment_ms
+from personalization.api.requests import timestamp_ms
 from personalization.bundles.bundle import Bundle
 from personalization.core import cells
 from personalization.core.errors import NotFound, TooLarge
@@ -33,7 +33,7 @@ def plan(request: PlanRequest, bundle: Bundle, now_ms: int, house: AdStores) -> 
     `TooLarge`, `NotFound` for an ad that the catalogue does not have.
     """
     ad = _ad(request, house)
-    first = -(-moment_ms(request.starts_at, now_ms, "/starts_at") // HOUR_MS) * HOUR_MS
+    first = -(-timestamp_ms(request.starts_at, now_ms, "/starts_at") // HOUR_MS) * HOUR_MS
     grid = Grid(
         [first + n * HOUR_MS for n in range(0, request.hours, request.step)],
         request.channels or [cells.word(ad.get("channel"))],

@@ -7,10 +7,10 @@ from personalization.api.ads import score as scores
 from personalization.api.ads.schemas import PlanRequest, ScoreRequest
 from personalization.api.ads.score import AdStores, ScoredAds
 from personalization.api.app import Route
-from personalization.api.requests import Call, header, moment_ms
+from personalization.api.requests import ApiRequest, timestamp_ms
 from personalization.api.responses import ApiResponse
-from personalization.api.services import Served, Services
-from personalization.api.tables import table_routes
+from personalization.api.services import ServedModel, Services
+from personalization.api.tables import table_route
 
 NAME = "ads"
 
@@ -18,26 +18,25 @@ NAME = "ads"
 def routes(services: Services) -> list[Route]:
     house = AdStores.of(services)
 
-    def score(call: Call) -> ApiResponse:
-        request = call.body(ScoreRequest)
-        moment = moment_ms(request.as_of, call.now_ms)
+    def score(call: ApiRequest) -> ApiResponse:
+        request = call.parse_body(ScoreRequest)
+        moment = timestamp_ms(request.as_of, call.now_ms)
         served = services.model(NAME, request.user_id)
         if served.bundle is None:
-            return ApiResponse(scores.without_model(request, call.request_id), degraded_reason=served.degraded_reason)
-        repeatable = bool(header(call.event, "idempotency-key").strip())
+            return ApiResponse(scores.without_model(request, call.request_id), served)
+        repeatable = call.has_idempotency_key
         scored = scores.score(request, served.bundle, call.request_id, moment, house, repeatable=repeatable)
         services.monitor.decided(scored.content)
         return _answered(scored, served)
 
-    def plan(call: Call) -> ApiResponse:
-        request = call.body(PlanRequest)
+    def plan(call: ApiRequest) -> ApiResponse:
+        request = call.parse_body(PlanRequest)
         # Segments are answered by the champion: a share of one would compare users that two models speak of.
         served = services.model(NAME, request.user_id)
         return _answered(plans.plan(request, served.required(), call.now_ms, house), served)
 
-    return [Route("POST", "/v1/ads/score", score), Route("POST", "/v1/ads/plan", plan), *table_routes(services, NAME)]
+    return [Route("POST", "/v1/ads/score", score), Route("POST", "/v1/ads/plan", plan), table_route(services, NAME)]
 
 
-def _answered(scored: ScoredAds, served: Served) -> ApiResponse:
-    degraded_reason = "; ".join(reason for reason in (served.degraded_reason, scored.degraded_reason) if reason)
-    return ApiResponse(scored.content, served.bundle, served.variant, degraded_reason, list(scored.warnings))
+def _answered(scored: ScoredAds, served: ServedModel) -> ApiResponse:
+    return ApiResponse(scored.content, served, scored.warnings, (scored.degraded_reason,))

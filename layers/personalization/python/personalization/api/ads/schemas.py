@@ -9,12 +9,11 @@ from pydantic import Field, model_validator
 from personalization.ads.exploration import Exploration
 from personalization.ads.slots import Slot
 from personalization.ads.terms import MAX_DRAWS, MAX_MONEY, MAX_SLOTS, Auction, Mode, Objective
-from personalization.api.requests import Body
+from personalization.api.requests import Id, RequestBody, Timestamp
 from personalization.core.schema import (
     MAX_CANDIDATES_PER_CALL,
     MAX_EVENTS_PER_CALL,
     MAX_FILTER_IDS,
-    MAX_ID_LENGTH,
     MAX_USERS_PER_CALL,
 )
 
@@ -23,11 +22,10 @@ MAX_PLAN_HOURS: Final = 24 * 14
 MAX_PLAN_WORDS: Final = 20
 MAX_PLAN_BEST: Final = 50
 
-Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
 Row = dict[str, Any]
 
 
-class SlotBody(Body):
+class SlotBody(RequestBody):
     """A place for one ad. `floor` is expected value per 1,000 impressions; without a position it counts as seen."""
 
     slot_id: Id
@@ -39,7 +37,7 @@ class SlotBody(Body):
         return Slot(self.slot_id, self.placement, self.position, self.floor)
 
 
-class ExplorationBody(Body):
+class ExplorationBody(RequestBody):
     """How other ads than the best are tried. `epsilon` alone means one in twenty; it is added to softmax and thompson too."""
 
     mode: Mode = "none"
@@ -54,7 +52,7 @@ class ExplorationBody(Body):
         return Exploration(self.mode, epsilon, self.temperature, self.draws, self.strength)
 
 
-class AdUser(Body):
+class AdUser(RequestBody):
     """For whom: told by events or by ready features; by neither, state is read."""
 
     user_id: Id | None = None
@@ -89,7 +87,7 @@ class ScoreRequest(AdUser):
     slots: list[SlotBody] = Field(default_factory=lambda: [SlotBody(slot_id="1")], min_length=1, max_length=MAX_SLOTS)
     channel: Id | None = None
     exclude: list[Id] = Field(default_factory=list, max_length=MAX_FILTER_IDS)
-    as_of: str | float | None = None
+    as_of: Timestamp | None = None
     objective: Objective = "paid"
     auction: Auction = "second_price"
     exploration: ExplorationBody = ExplorationBody()
@@ -121,7 +119,7 @@ class PlanRequest(AdUser):
     users: Annotated[list[Id], Field(min_length=1, max_length=MAX_USERS_PER_CALL)] | None = None
     ad: Row | None = None
     ad_id: Id | None = None
-    starts_at: str | float | None = None
+    starts_at: Timestamp | None = None
     hours: Annotated[int, Field(ge=1, le=MAX_PLAN_HOURS)] = 168
     step: Annotated[int, Field(ge=1, le=24)] = 1
     channels: Annotated[list[Id], Field(min_length=1, max_length=MAX_PLAN_WORDS)] | None = None

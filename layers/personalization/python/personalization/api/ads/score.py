@@ -22,8 +22,7 @@ from personalization.ads.predict import UNTREATED, chances_of, tasks_of
 from personalization.api.ads.responses import Telling
 from personalization.api.ads.schemas import ScoreRequest
 from personalization.api.ads.user_context import UserContext, load_user_context
-from personalization.api.json_rows import as_sent, canonical_columns
-from personalization.api.problems import pointer
+from personalization.api.json_rows import canonical_columns, cell_pointer
 from personalization.api.services import Services
 from personalization.bundles.bundle import Bundle
 from personalization.core import cells
@@ -159,7 +158,7 @@ def _campaigns(columns: Mapping[str, Sequence[Any]], rows: int) -> list[Any]:
 
 def _placed(fault: Fault, sent: Sequence[Mapping[str, Any]]) -> Fault:
     _, _, row, column = fault.pointer.split("/", 3)
-    return Fault(pointer("candidates", int(row), as_sent(sent[int(row)], column)), fault.detail)
+    return Fault(cell_pointer(("candidates", int(row)), sent[int(row)], column), fault.detail)
 
 
 def _described(bundle: Bundle, known: UserContext, ads: Ads, rows: int, request: ScoreRequest) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from personalization.ads.budgets.exposure_store import ExposureStore
 from personalization.ads.exposure import Exposure
 from personalization.ads.features import RequestContext, request_context
 from personalization.api.ads.schemas import AdUser
-from personalization.api.json_rows import as_sent, canonical_columns
+from personalization.api.json_rows import canonical_columns, cell_pointer
 from personalization.api.problems import pointer
 from personalization.bundles.bundle import Bundle
 from personalization.core.errors import Fault, InvalidInput, StateUnavailable
@@ -99,10 +99,7 @@ def _parsed(rows: Sequence[Mapping[str, Any]], bundle: Bundle, who: str | None) 
     columns[USER_ID] = [name] * len(rows)
     parsed = parse_events(columns, len(rows), bundle.encoder.zone)
     if parsed.faults:
-        faults = [
-            Fault(pointer("events", row, *([as_sent(rows[row], column)] if column else [])), reason)
-            for row, column, reason in parsed.faults
-        ]
+        faults = [Fault(cell_pointer(("events", row), rows[row], column), reason) for row, column, reason in parsed.faults]
         raise InvalidInput("some events are not valid", faults)
     events = parsed.events if len(parsed.events) else empty_events([name])
     return replace(events, users=[name]) if events.users == [name] else events

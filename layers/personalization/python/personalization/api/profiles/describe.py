@@ -1,217 +1,180 @@
-"""Profiles for the users of one request: some told by events, some by ready features, some read from state."""
+"""Profiles of the users of one request: from events, from ready features, or from state."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from datetime import UTC
-from itertools import accumulate
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
 from personalization import features
-from personalization.api.json_rows import Row, as_sent, canonical_columns, columns_of
+from personalization.api.json_rows import canonical_columns, cell_pointer, columns_of
 from personalization.api.problems import pointer
+from personalization.api.profiles.schemas import PlacedUser
 from personalization.bundles.bundle import Bundle
 from personalization.core import cells
 from personalization.core.categorical import Vocabulary
 from personalization.core.errors import Fault, InvalidInput, TooLarge
-from personalization.core.events import Events, concatenate
+from personalization.core.events import concatenate, empty_events
 from personalization.core.parallel import map_parallel
 from personalization.core.schema import MAX_EVENTS_PER_CALL, USER_ID
-from personalization.core.time import MISSING_TIME
 from personalization.data.interactions import parse_events
-from personalization.features import Lifetime
+from personalization.features import Lifetime, lifetime
 from personalization.profiles import predict
-from personalization.state import UserState
+from personalization.profiles.predict import ATTRIBUTE_PREFIX
+from personalization.state import StateStore
 from personalization.tabular.explanation import Explainer
 
-READERS: Final = 8
-Read = Callable[[str], UserState]
+READERS: Final = 8  # users whose state is read at the same time
 
 
-class ProfileInput(NamedTuple):
-    """One user of a request; `place` leads to it in the body."""
-
-    place: tuple[str | int, ...]
-    user_id: str | None
-    events: list[Row] | None
-    features: Row | None
-    attributes: Row | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    bundle: Bundle | None
-    as_of_ms: int
-    explainer: Explainer | None
-
-
-def describe_all(
-    bundle: Bundle | None, asked: Sequence[ProfileInput], as_of_ms: int, read: Read | None, explainer: Explainer | None = None
+def describe_users(
+    bundle: Bundle | None,
+    users: Sequence[PlacedUser],
+    as_of_ms: int,
+    state: StateStore | None,
+    explainer: Explainer | None = None,
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """A profile for each user, in order, and warnings.
 
-    read   state of a user who is told by nothing; where it is `None`, such a user is answered as one without a history
-    explainer   where each profile is to be explained
+    state       of users without events and features; without it they are described as users without history
+    explainer   adds an explanation to each profile
 
-    Raises `InvalidInput` with pointers, `TooLarge`, and `StateUnavailable`: a profile of somebody known that pretends to
-    know nothing would be worse than none.
+    Raises `InvalidInput` with pointers, `TooLarge`, and `StateUnavailable`: for a user with history a profile without it
+    would be wrong.
     """
-    _check_users(asked)
-    groups: dict[str, list[int]] = {"features": [], "events": [], "state": [], "none": []}
-    for n, user in enumerate(asked):
-        told = "features" if user.features is not None else "events" if user.events is not None else ""
-        groups[told or ("state" if read and user.user_id is not None else "none")].append(n)
-    question = _Question(bundle, as_of_ms, explainer)
-    answered: list[dict[str, Any]] = [{}] * len(asked)
-    for source, members in groups.items():
-        if members:
-            users = [asked[n] for n in members]
-            match source:
-                case "features":
-                    found = _by_features(question, users)
-                case "state":
-                    assert read is not None
-                    found = _by_state(question, users, read)
-                case _:
-                    found = _by_events(question, users)
-            for n, profile in zip(members, found, strict=True):
-                profile.pop(USER_ID, None)
-                named = {} if asked[n].user_id is None else {USER_ID: asked[n].user_id}
-                answered[n] = named | profile | {"source": source}
-    return answered, _warnings(bundle, asked)
+    _check_users(users)
+    profiles: list[dict[str, Any]] = [{}] * len(users)
+    sources = [_source(user, state) for user in users]
+    for source in sorted(set(sources)):
+        rows = [row for row, name in enumerate(sources) if name == source]
+        chosen = [users[row] for row in rows]
+        if source == "features":
+            described = _from_features(bundle, chosen, as_of_ms, explainer)
+        elif source == "state" and state:
+            described = _from_state(bundle, chosen, as_of_ms, explainer, state)
+        else:
+            described = _from_events(bundle, chosen, as_of_ms, explainer)
+        for row, profile in zip(rows, described, strict=True):
+            user_id = users[row].user.user_id
+            named = {} if user_id is None else {USER_ID: user_id}
+            profiles[row] = named | {name: value for name, value in profile.items() if name != USER_ID} | {"source": source}
+    return profiles, _warnings(bundle, users)
 
 
-def _check_users(asked: Sequence[ProfileInput]) -> None:
+def _source(placed: PlacedUser, state: StateStore | None) -> str:
+    if placed.user.features is not None:
+        return "features"
+    if placed.user.events is not None:
+        return "events"
+    return "state" if state and placed.user.user_id is not None else "none"
+
+
+def _check_users(users: Sequence[PlacedUser]) -> None:
     faults = []
     seen: set[str] = set()
-    for user in asked:
+    for place, user in users:
         if user.user_id is None:
             if user.events is None and user.features is None:
-                faults.append(Fault(pointer(*user.place), "expected user_id, events or features, received none of them"))
+                faults.append(Fault(pointer(*place), "expected user_id, events or features, received none of them"))
         elif cells.is_missing(user.user_id):
-            faults.append(Fault(pointer(*user.place, USER_ID), "expected an id, received a word for nothing"))
+            detail = "user_id must not be empty or a placeholder such as 'null'"
+            faults.append(Fault(pointer(*place, USER_ID), detail))
         elif user.user_id in seen:
-            faults.append(Fault(pointer(*user.place, USER_ID), "expected each user once, received one again"))
+            faults.append(Fault(pointer(*place, USER_ID), "expected each user_id once, received it again"))
         else:
             seen.add(user.user_id)
     if faults:
-        raise InvalidInput("some users are not what this route takes", faults)
-    events = sum(len(user.events or ()) for user in asked)
+        raise InvalidInput("some users are not valid", faults)
+    events = sum(len(user.events or ()) for _, user in users)
     if events > MAX_EVENTS_PER_CALL:
-        raise TooLarge(f"expected at most {MAX_EVENTS_PER_CALL} events in all, received {events}")
+        raise TooLarge(f"expected at most {MAX_EVENTS_PER_CALL} events of all users, received {events}")
 
 
-def _by_features(question: _Question, users: Sequence[ProfileInput]) -> list[dict[str, Any]]:
-    prefix = predict.ATTRIBUTE_PREFIX
-    rows = [(user.features or {}) | {prefix + name: value for name, value in (user.attributes or {}).items()} for user in users]
+def _from_features(
+    bundle: Bundle | None, users: Sequence[PlacedUser], as_of_ms: int, explainer: Explainer | None
+) -> list[dict[str, Any]]:
+    rows = [
+        (user.features or {}) | {ATTRIBUTE_PREFIX + name: value for name, value in (user.attributes or {}).items()}
+        for _, user in users
+    ]
     try:
-        return predict.describe_features(
-            question.bundle, columns_of(rows), len(rows), question.as_of_ms, explainer=question.explainer
-        )
+        return predict.describe_features(bundle, columns_of(rows), len(rows), as_of_ms, explainer=explainer)
     except InvalidInput as error:
-        raise InvalidInput(error.detail, [_placed(fault, users) for fault in error.faults]) from None
+        raise InvalidInput(error.detail, [_in_body(fault, users) for fault in error.faults]) from None
 
 
-def _placed(fault: Fault, users: Sequence[ProfileInput]) -> Fault:
-    """The fault of ``/users/<row>/features/<column>`` at its place in the body."""
+def _in_body(fault: Fault, users: Sequence[PlacedUser]) -> Fault:
+    """The fault at ``/users/<row>/features/<column>``, with the pointer to its place in the body."""
     _, _, row, _, column = fault.pointer.split("/", 4)
-    group, name = "features", column
-    if column.startswith(predict.ATTRIBUTE_PREFIX):
-        group, name = "attributes", column.removeprefix(predict.ATTRIBUTE_PREFIX)
-    return Fault(pointer(*users[int(row)].place, group, name), fault.detail)
+    group = "attributes" if column.startswith(ATTRIBUTE_PREFIX) else "features"
+    return Fault(pointer(*users[int(row)].place, group, column.removeprefix(ATTRIBUTE_PREFIX)), fault.detail)
 
 
-def _by_state(question: _Question, users: Sequence[ProfileInput], read: Read) -> list[dict[str, Any]]:
-    ids = [user.user_id for user in users if user.user_id is not None]
-    states = dict(map_parallel(lambda user_id: (user_id, read(user_id)), ids, READERS))
-    known = [states[user_id] for user_id in ids]
-    evicted = _stacked([state.evicted for state in known])
-    events = concatenate([state.events for state in known])
-    return predict.describe(question.bundle, events, question.as_of_ms, evicted, _attributes(users), question.explainer)
+def _from_state(
+    bundle: Bundle | None, users: Sequence[PlacedUser], as_of_ms: int, explainer: Explainer | None, state: StateStore
+) -> list[dict[str, Any]]:
+    ids = [user.user_id for _, user in users if user.user_id is not None]
+    states = dict(map_parallel(lambda user_id: (user_id, state.read(user_id)), ids, READERS))
+    events = concatenate([states[user_id].events for user_id in ids])
+    evicted = _stack([states[user_id].evicted for user_id in ids])
+    return predict.describe(bundle, events, as_of_ms, evicted, _attributes(users), explainer)
 
 
-def _by_events(question: _Question, users: Sequence[ProfileInput]) -> list[dict[str, Any]]:
-    zone = question.bundle.encoder.zone if question.bundle else UTC
-    names = [f"\0{n}" if user.user_id is None else user.user_id for n, user in enumerate(users)]
-    rows = [row for user in users for row in user.events or ()]
-    ends = list(accumulate(len(user.events or ()) for user in users))
+def _from_events(
+    bundle: Bundle | None, users: Sequence[PlacedUser], as_of_ms: int, explainer: Explainer | None
+) -> list[dict[str, Any]]:
+    rows = [row for _, user in users for row in user.events or ()]
+    owners = [n for n, (_, user) in enumerate(users) for _ in user.events or ()]
+    user_ids = [f"\0{n}" if user.user_id is None else user.user_id for n, (_, user) in enumerate(users)]
 
-    def at(row: int, column: str) -> str:
-        """Where in the body a cell stands."""
-        user = users[bisect_right(ends, row)]
-        first = ends[bisect_right(ends, row)] - len(user.events or ())
-        return pointer(*user.place, "events", row - first, *([as_sent(rows[row], column)] if column else []))
+    def fault(row: int, column: str, detail: str) -> Fault:
+        place = (*users[owners[row]].place, "events", row - owners.index(owners[row]))
+        return Fault(cell_pointer(place, rows[row], column), detail)
 
     columns = canonical_columns(rows)
-    owners = columns.pop(USER_ID, None)
-    columns[USER_ID] = [name for user, name in zip(users, names, strict=True) for _ in user.events or ()]
-    faults = []
-    if owners is not None:
-        faults = [
-            Fault(at(row, USER_ID), "expected the events of one user, received another's")
-            for row in _of_others(owners, users, ends)
-        ]
-    parsed = parse_events(columns, len(rows), zone)
-    faults += [Fault(at(row, column), reason) for row, column, reason in parsed.faults]
+    stated = cells.words(columns.get(USER_ID, [None] * len(rows)))
+    expected = {n: user.user_id for n, (_, user) in enumerate(users) if user.user_id is not None}
+    faults = [
+        fault(row, USER_ID, "expected the events of one user, received another user's")
+        for row, (owner, user_id) in enumerate(zip(owners, stated, strict=True))
+        if user_id is not None and expected.setdefault(owner, user_id) != user_id
+    ]
+    columns[USER_ID] = [user_ids[owner] for owner in owners]
+    parsed = parse_events(columns, len(rows), bundle.encoder.zone if bundle else UTC)
+    faults += [fault(*found) for found in parsed.faults]
     if faults:
         raise InvalidInput("some events are not valid", faults)
-    known = _with_users(parsed.events, names)
-    return predict.describe(question.bundle, known, question.as_of_ms, None, _attributes(users), question.explainer)
+    events = parsed.events
+    user_codes = Vocabulary(user_ids).codes(events.users)[events.user] if len(events) else events.user
+    events = replace(events, user=user_codes, users=user_ids)  # users without events too, in the order of the request
+    return predict.describe(bundle, events, as_of_ms, None, _attributes(users), explainer)
 
 
-def _of_others(owners: Sequence[Any], users: Sequence[ProfileInput], ends: Sequence[int]) -> list[int]:
-    """Rows that state a user other than the one they stand under; one without a name is whom the first row names."""
-    found = []
-    words = cells.words(owners)
-    for user, end in zip(users, ends, strict=True):
-        own = range(end - len(user.events or ()), end)
-        name = user.user_id or next((words[row] for row in own if words[row]), None)
-        found += [row for row in own if words[row] not in (None, name)]
-    return found
-
-
-def _with_users(events: Events, names: list[str]) -> Events:
-    """The same events, where these are the users, also those who have none."""
-    codes = Vocabulary(names).codes(events.users)
-    return replace(events, user=codes[events.user] if len(events) else events.user, users=names)
-
-
-def _stacked(sums: Sequence[Lifetime | None]) -> Lifetime | None:
-    """Sums of several users, (U,) each."""
+def _stack(sums: Sequence[Lifetime | None]) -> Lifetime | None:
+    """Lifetime sums of several users as one, (U,) each; `None` where no user has any."""
     if not any(sums):
         return None
-    nothing = Lifetime(np.zeros(1), np.zeros(1), np.zeros(1), np.array([MISSING_TIME]), np.array([MISSING_TIME]))
-    known = [one or nothing for one in sums]
-    return Lifetime(
-        np.concatenate([one.events for one in known]),
-        np.concatenate([one.purchases for one in known]),
-        np.concatenate([one.value for one in known]),
-        np.concatenate([one.first for one in known]),
-        np.concatenate([one.last for one in known]),
-    )
+    nothing = lifetime(empty_events([""]))
+    parts = [one or nothing for one in sums]
+    return Lifetime(*(np.concatenate([getattr(one, field.name) for one in parts]) for field in fields(Lifetime)))
 
 
-def _attributes(users: Sequence[ProfileInput]) -> dict[str, list[Any]] | None:
-    return columns_of([user.attributes or {} for user in users]) or None
+def _attributes(users: Sequence[PlacedUser]) -> dict[str, list[Any]] | None:
+    return columns_of([user.attributes or {} for _, user in users]) or None
 
 
-def _warnings(bundle: Bundle | None, asked: Sequence[ProfileInput]) -> list[str]:
+def _warnings(bundle: Bundle | None, users: Sequence[PlacedUser]) -> list[str]:
     if bundle is None:
         return []
-    prefix = predict.ATTRIBUTE_PREFIX
-    expected = {column.name for column in bundle.encoder.columns}
-    known = expected | features.FEATURES.keys() | features.TEXT_FEATURES.keys()
-    sent = {name for user in asked for name in user.features or ()}
-    told = {name for user in asked for name in user.attributes or ()}
+    used = {column.name for column in bundle.encoder.columns}
+    known = used | features.FEATURES.keys() | features.TEXT_FEATURES.keys()
+    unknown = {
+        "features": {name for _, user in users for name in user.features or () if name not in known},
+        "attributes": {name for _, user in users for name in user.attributes or () if ATTRIBUTE_PREFIX + name not in used},
+    }
     return [
-        f"{what} that the model does not know: {', '.join(sorted(names))}"
-        for what, names in (
-            ("features", sent - known),
-            ("attributes", {name for name in told if prefix + name not in expected}),
-        )
-        if names
+        f"ignored {kind} that the model does not use: {', '.join(sorted(names))}" for kind, names in unknown.items() if names
     ]

@@ -1,97 +1,70 @@
-"""``POST /v1/profiles`` and ``GET /v1/profiles/{user_id}``: who are these customers, and what will they do."""
+"""``POST /v1/profiles``, ``GET /v1/profiles/{user_id}`` and ``GET /v1/segments``."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Final
 
-from pydantic import Field, model_validator
+import orjson
+from botocore.exceptions import BotoCoreError, ClientError
 
 from personalization.api.app import Route
-from personalization.api.explain_options import Explained
-from personalization.api.profiles.describe import ProfileInput, describe_all
-from personalization.api.profiles.segments import segment_routes
-from personalization.api.requests import Body, Call, moment_ms
+from personalization.api.explain_options import ExplainOptions
+from personalization.api.profiles.describe import describe_users
+from personalization.api.profiles.schemas import ProfilesRequest
+from personalization.api.requests import ApiRequest, timestamp_ms
 from personalization.api.responses import ApiResponse
 from personalization.api.services import Services
-from personalization.api.tables import table_routes
-from personalization.core.errors import NotFound
-from personalization.core.schema import MAX_EVENTS_PER_CALL, MAX_ID_LENGTH, MAX_USERS_PER_CALL
+from personalization.api.tables import table_route
+from personalization.core.errors import NotFound, ResultsUnavailable
+from personalization.core.time import format_timestamp
+from personalization.profiles.behaviour import CURRENT_SEGMENTS
 from personalization.profiles.predict import describe
 
-NAME = "profiles"
-
-
-class User(Body):
-    """One user, told by events or by ready features; by neither, state is read."""
-
-    user_id: Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)] | None = None
-    events: Annotated[list[dict[str, Any]], Field(max_length=MAX_EVENTS_PER_CALL)] | None = None
-    features: dict[str, Any] | None = None
-    attributes: dict[str, Any] | None = None
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if self.events is not None and self.features is not None:
-            raise ValueError("expected events or features, received both")
-        return self
-
-
-class ProfilesRequest(Explained, User):
-    """A list of users, or one user's fields at the top.
-
-    as_of             RFC 3339 or unix time; events after it are not looked at; now where it is not given
-    personalization   ``off`` answers from what the request holds, and reads nothing
-    """
-
-    users: Annotated[list[User], Field(min_length=1, max_length=MAX_USERS_PER_CALL)] | None = None
-    as_of: str | float | None = None
-    personalization: Literal["on", "off"] = "on"
-
-    @model_validator(mode="after")
-    def _list_or_one(self) -> Self:
-        if self.users is not None and self.model_fields_set & User.model_fields.keys():
-            raise ValueError("expected users, or one user's fields at the top; received both")
-        return self
+NAME: Final = "profiles"
 
 
 def routes(services: Services) -> list[Route]:
-    def post(call: Call) -> ApiResponse:
-        request = call.body(ProfilesRequest)
-        as_of_ms = moment_ms(request.as_of, call.now_ms)
-        request.check_explained("/users", 1 if request.users is None else len(request.users))
-        # A model on trial gets its share of users; a call with several is answered by the champion.
-        served = services.model(NAME, request.user_id if request.users is None else None)
-        if request.users is None:
-            asked = [ProfileInput((), request.user_id, request.events, request.features, request.attributes)]
-        else:
-            asked = [
-                ProfileInput(("users", n), user.user_id, user.events, user.features, user.attributes)
-                for n, user in enumerate(request.users)
-            ]
-        read = services.users.read if request.personalization == "on" else None
-        explainer, unexplained = request.explainer(served.bundle, len(asked))
-        profiles, warnings = describe_all(served.bundle, asked, as_of_ms, read, explainer)
-        return ApiResponse(
-            {"profiles": profiles}, served.bundle, served.variant, served.degraded_reason, warnings + unexplained
-        )
+    def post_profiles(request: ApiRequest) -> ApiResponse:
+        body = request.parse_body(ProfilesRequest)
+        as_of_ms = timestamp_ms(body.as_of, request.now_ms)
+        # A challenger gets its share of users; a request with several users is served by the champion.
+        served = services.model(NAME, body.user_id if body.users is None else None)
+        users = body.placed_users()
+        explainer, explain_warnings = body.explainer(served.bundle, len(users), "/users")
+        state = services.state if body.personalization == "on" else None
+        profiles, warnings = describe_users(served.bundle, users, as_of_ms, state, explainer)
+        return ApiResponse({"profiles": profiles}, served, warnings + explain_warnings)
 
-    def get(call: Call) -> ApiResponse:
-        user_id = call.path_id("user_id")
-        as_of_ms = moment_ms(call.query("as_of"), call.now_ms, "as_of")
-        asked = Explained.of_query(call)
-        state = services.users.read(user_id)
+    def get_profile(request: ApiRequest) -> ApiResponse:
+        user_id = request.path_id("user_id")
+        as_of_ms = timestamp_ms(request.query("as_of"), request.now_ms, "as_of")
+        options = ExplainOptions.from_query(request)
+        state = services.state.read(user_id)
         if not state.known:
-            raise NotFound("nothing is known of this user; POST /v1/profiles with events or features answers for anybody")
+            raise NotFound("nothing is stored about this user; POST /v1/profiles takes events or features of any user")
         served = services.model(NAME, user_id)
-        explainer, unexplained = asked.explainer(served.bundle, 1)
+        explainer, warnings = options.explainer(served.bundle, 1, "explain")
         profile = describe(served.bundle, state.events, as_of_ms, state.evicted, explainer=explainer)[0]
-        return ApiResponse(
-            {"profiles": [profile | {"source": "state"}]}, served.bundle, served.variant, served.degraded_reason, unexplained
-        )
+        return ApiResponse({"profiles": [profile | {"source": "state"}]}, served, warnings)
+
+    def get_segments(_request: ApiRequest) -> ApiResponse:
+        return ApiResponse(_current_segments(services))
 
     return [
-        Route("POST", "/v1/profiles", post),
-        Route("GET", "/v1/profiles/{user_id}", get),
-        *segment_routes(services),
-        *table_routes(services, NAME),
+        Route("POST", "/v1/profiles", post_profiles),
+        Route("GET", "/v1/profiles/{user_id}", get_profile),
+        Route("GET", "/v1/segments", get_segments),
+        table_route(services, NAME),
     ]
+
+
+def _current_segments(services: Services) -> dict[str, Any]:
+    """The file that the newest profiles job wrote. Raises `NotFound` before the first job, `ResultsUnavailable`."""
+    try:
+        response = services.s3.get_object(Bucket=services.settings.data_bucket, Key=CURRENT_SEGMENTS)
+        content: dict[str, Any] = orjson.loads(response["Body"].read())
+    except (ClientError, BotoCoreError) as error:
+        if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404", "NotFound"):
+            raise NotFound("there are no segments yet: drop a file of interactions under inbox/profiles/") from None
+        raise ResultsUnavailable("the segments cannot be read now; repeat the request") from error
+    return {"made_at": format_timestamp(int(response["LastModified"].timestamp() * 1000))} | content

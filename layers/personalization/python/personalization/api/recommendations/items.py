@@ -8,10 +8,8 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from personalization.api.app import Route
-from personalization.api.json_rows import as_sent, canonical_columns
-from personalization.api.problems import pointer
-from personalization.api.recommendations.schemas import Id
-from personalization.api.requests import Body, Call
+from personalization.api.json_rows import canonical_columns, cell_pointer
+from personalization.api.requests import ApiRequest, Id, RequestBody
 from personalization.api.responses import ApiResponse
 from personalization.api.services import Services
 from personalization.catalog import CatalogPart, CatalogWriter, empty_catalog, parse_items
@@ -19,7 +17,7 @@ from personalization.core.errors import Fault, InvalidInput
 from personalization.core.schema import MAX_ITEMS_PER_CALL
 
 
-class ItemsRequest(Body):
+class ItemsRequest(RequestBody):
     """Rows of the items table, and ids of items that are gone.
 
     A column that a row does not have stays as it was; one that is null is taken back.
@@ -38,8 +36,8 @@ class ItemsRequest(Body):
 def items_routes(services: Services) -> list[Route]:
     writer = CatalogWriter(services.s3, services.settings.data_bucket, clock=services.clock)
 
-    def put(call: Call) -> ApiResponse:
-        request = call.body(ItemsRequest)
+    def put(call: ApiRequest) -> ApiResponse:
+        request = call.parse_body(ItemsRequest)
         part = _part(request)
         version = writer.append(part)
         services.catalogue.expire()
@@ -58,7 +56,7 @@ def _part(request: ItemsRequest) -> CatalogPart:
     for rows in by_columns.values():
         some = [request.items[row] for row in rows]
         parsed = parse_items(canonical_columns(some), len(some), UTC)
-        faults += [Fault(pointer("items", rows[f.row], as_sent(some[f.row], f.column)), f.reason) for f in parsed.faults]
+        faults += [Fault(cell_pointer(("items", rows[f.row]), some[f.row], f.column), f.reason) for f in parsed.faults]
         folded = folded.with_part(parsed.part)
     if faults:
         raise InvalidInput("some items are not what their columns hold", sorted(faults, key=lambda fault: fault.pointer))

@@ -11,10 +11,10 @@ from personalization.api.app import Route
 from personalization.api.recommendations.items import items_routes
 from personalization.api.recommendations.schemas import BaseRequest, RankingsRequest, RecommendationsRequest
 from personalization.api.recommendations.user_history import UserHistory, load_history
-from personalization.api.requests import Call
+from personalization.api.requests import ApiRequest
 from personalization.api.responses import ApiResponse
-from personalization.api.services import Served, Services
-from personalization.api.tables import table_routes
+from personalization.api.services import ServedModel, Services
+from personalization.api.tables import table_route
 from personalization.core.errors import BundleInvalid, Fault, InvalidInput, NotFound
 from personalization.core.schema import MAX_ITEMS_PER_ANSWER
 from personalization.recommendations import from_items
@@ -30,11 +30,11 @@ _SIMILAR: Final = 20
 
 
 def routes(services: Services) -> list[Route]:
-    def recommend(call: Call) -> ApiResponse:
-        request = call.body(RecommendationsRequest)
+    def recommend(call: ApiRequest) -> ApiResponse:
+        request = call.parse_body(RecommendationsRequest)
         served = services.model(NAME, request.user_id)
         if served.bundle is None:
-            return ApiResponse({"recommendation_id": call.request_id, "items": []}, degraded_reason=served.degraded_reason)
+            return ApiResponse({"recommendation_id": call.request_id, "items": []}, served)
         wishes = request.wishes(served.bundle.encoder.zone)
         here, failure = _assortment(services, served)
         shopper = load_history(services, here, request, call.now_ms)
@@ -50,17 +50,15 @@ def routes(services: Services) -> list[Route]:
             "catalogue": _catalogue(here),
             "items": items,
         }
-        return ApiResponse(
-            content, served.bundle, served.variant, _degraded_reason(served, shopper.degraded_reason, failure), warnings
-        )
+        return ApiResponse(content, served, warnings, (shopper.degraded_reason, failure))
 
-    def rank(call: Call) -> ApiResponse:
-        request = call.body(RankingsRequest)
+    def rank(call: ApiRequest) -> ApiResponse:
+        request = call.parse_body(RankingsRequest)
         asked = list(dict.fromkeys(request.items))
         served = services.model(NAME, request.user_id)
         if served.bundle is None:
             items = [{"item_id": item, "rank": n, "score": None} for n, item in enumerate(asked, 1)]
-            return ApiResponse({"recommendation_id": call.request_id, "items": items}, degraded_reason=served.degraded_reason)
+            return ApiResponse({"recommendation_id": call.request_id, "items": items}, served)
         here, failure = _assortment(services, served)
         shopper = load_history(services, here, request, call.now_ms)
         scoring = personal(here, shopper.history, request.context.category)
@@ -80,15 +78,13 @@ def routes(services: Services) -> list[Route]:
             "catalogue": _catalogue(here),
             "items": items,
         }
-        return ApiResponse(
-            content, served.bundle, served.variant, _degraded_reason(served, shopper.degraded_reason, failure), warnings
-        )
+        return ApiResponse(content, served, warnings, (shopper.degraded_reason, failure))
 
-    def alike(call: Call) -> ApiResponse:
+    def alike(call: ApiRequest) -> ApiResponse:
         item_id, k = call.path_id("item_id"), _k(call)
         served = services.model(NAME)
         if served.bundle is None:
-            return ApiResponse({"item_id": item_id, "items": []}, degraded_reason=served.degraded_reason)
+            return ApiResponse({"item_id": item_id, "items": []}, served)
         here, failure = _assortment(services, served)
         if item_id not in here.code_of_item:
             raise NotFound("no item of this id is known")
@@ -96,18 +92,18 @@ def routes(services: Services) -> list[Route]:
         scoring = similar(here, nobody.history, here.code_of_item[item_id])
         listed = rank_items(here, scoring, RankingOptions(k))
         content = {"item_id": item_id, "catalogue": _catalogue(here), "items": _items(here, scoring, listed, nobody)}
-        return ApiResponse(content, served.bundle, served.variant, _degraded_reason(served, "", failure))
+        return ApiResponse(content, served, failures=(failure,))
 
     return [
         Route("POST", "/v1/recommendations", recommend),
         Route("POST", "/v1/rankings", rank),
         Route("GET", "/v1/items/{item_id}/similar", alike),
         *items_routes(services),
-        *table_routes(services, NAME),
+        table_route(services, NAME),
     ]
 
 
-def _assortment(services: Services, served: Served) -> tuple[ServingCatalog, str]:
+def _assortment(services: Services, served: ServedModel) -> tuple[ServingCatalog, str]:
     """The items to recommend, and why they are not what they should be."""
     bundle = served.required()
     catalogue = services.catalogue.get()
@@ -183,16 +179,12 @@ def _warnings(here: ServingCatalog, wishes: RankingOptions, listed: Ranked) -> l
     return warnings
 
 
-def _degraded_reason(served: Served, *more: str) -> str:
-    return "; ".join(reason for reason in (served.degraded_reason, *more) if reason)
-
-
 def _catalogue(here: ServingCatalog) -> dict[str, Any] | None:
     return {"version": here.version} if here.version else None
 
 
-def _k(call: Call) -> int:
-    text = (call.event.get("queryStringParameters") or {}).get("k") or str(_SIMILAR)
+def _k(call: ApiRequest) -> int:
+    text = call.query("k") or str(_SIMILAR)
     if not text.isdecimal() or not 1 <= int(text) <= MAX_ITEMS_PER_ANSWER:
         detail = f"expected a whole number from 1 to {MAX_ITEMS_PER_ANSWER}, received {text[:40]!r}"
         raise InvalidInput("k is not valid", [Fault("?k", detail)])

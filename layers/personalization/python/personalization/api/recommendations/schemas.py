@@ -7,28 +7,23 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from personalization.api.requests import Body
-from personalization.core import cells
-from personalization.core.errors import Fault, InvalidInput
+from personalization.api.requests import Id, RequestBody, Timestamp, timestamp_ms
 from personalization.core.schema import (
     MAX_CANDIDATES_PER_CALL,
     MAX_EVENTS_PER_CALL,
     MAX_FILTER_IDS,
     MAX_FILTER_WORDS,
-    MAX_ID_LENGTH,
     MAX_ITEMS_PER_ANSWER,
 )
-from personalization.core.time import parse_timestamp
 from personalization.recommendations.filters import Filters
 from personalization.recommendations.ranking import Promotion, RankingOptions
 
-Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
 Words = Annotated[list[Id], Field(min_length=1, max_length=MAX_FILTER_WORDS)]
 Ids = Annotated[list[Id], Field(max_length=MAX_FILTER_IDS)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class FiltersBody(Body):
+class FiltersBody(RequestBody):
     """Items that pass all of these. What an item does not say of itself it does not pass; stock is believed."""
 
     category: Words | None = None
@@ -36,40 +31,36 @@ class FiltersBody(Body):
     price_min: Annotated[float, Field(ge=0)] | None = None
     price_max: Annotated[float, Field(ge=0)] | None = None
     in_stock: bool | None = None
-    created_after: str | float | None = None
+    created_after: Timestamp | None = None
     not_purchased: bool = False
     include_ids: Ids | None = None
     exclude_ids: list[Id] = Field(default_factory=list, max_length=MAX_FILTER_IDS)
 
     def filters(self, zone: tzinfo = UTC, pointer: str = "/filters") -> Filters:
         """Raises `InvalidInput` for an invalid `created_after`."""
-        created_after = None
-        if self.created_after is not None:
-            created_after = parse_timestamp(self.created_after, zone)
-            if created_after is None:
-                detail = cells.expected("RFC 3339 or unix time", self.created_after)
-                raise InvalidInput("created_after is not a valid timestamp", [Fault(f"{pointer}/created_after", detail)])
         return Filters(
             category=_tuple(self.category),
             brand=_tuple(self.brand),
             price_min=self.price_min,
             price_max=self.price_max,
             in_stock=self.in_stock,
-            created_after=created_after,
+            created_after=None
+            if self.created_after is None
+            else timestamp_ms(self.created_after, 0, f"{pointer}/created_after", zone),
             not_purchased=self.not_purchased,
             include_ids=_tuple(self.include_ids),
             exclude_ids=tuple(self.exclude_ids),
         )
 
 
-class PromotionBody(Body):
+class PromotionBody(RequestBody):
     """`share` of the list for items that pass `filters`."""
 
     filters: FiltersBody
     share: Share
 
 
-class ContextBody(Body):
+class ContextBody(RequestBody):
     """Where the list will stand: the item and the category that are looked at, and what lies in the cart."""
 
     item_id: Id | None = None
@@ -77,7 +68,7 @@ class ContextBody(Body):
     category: Id | None = None
 
 
-class BaseRequest(Body):
+class BaseRequest(RequestBody):
     """For whom. A history counts before a user; without both, what suits somebody new is answered."""
 
     user_id: Id | None = None

@@ -42,7 +42,7 @@ def load_history(services: Services, here: ServingCatalog, request: BaseRequest,
         history = from_items([[]], recommender.pace, 1)
     else:
         try:
-            events = visible(services.users.read(request.user_id).events, now_ms)
+            events = visible(services.state.read(request.user_id).events, now_ms)
             code_of = here.code_of_item
             known = np.array([code_of.get(item, -1) for item in events.items], np.int32)
             skipped = int((known < 0).sum())
