@@ -42,14 +42,16 @@ from training.baselines.binary import _Design, _side_by_side  # noqa: E402
 from training.datasets.complete_journey import SHOP_TIMEZONE, open_source  # noqa: E402
 from training.evaluation.metrics import calibration_slope, row_log_loss  # noqa: E402
 from training.evaluation.smooth_ece import smooth_ece  # noqa: E402
-from training.fitting import Examples  # noqa: E402
+from training.fitting import Examples, FitOptions  # noqa: E402
 from training.io.tables import read_attributes, read_categories  # noqa: E402
+from training.networks.tabular import TabularConfig  # noqa: E402
+from training.task import TabularOptions  # noqa: E402
 from training.tasks.ads.columns import decide  # noqa: E402
 from training.tasks.ads.heads import AdTasks  # noqa: E402
 from training.tasks.ads.impressions import Impressions, read_impressions  # noqa: E402
 from training.tasks.ads.learn import FOLDS, cross_fit  # noqa: E402
 from training.tasks.ads.model import TARGET, examples_of  # noqa: E402
-from training.tasks.ads.options import AdData, AdTraining  # noqa: E402
+from training.tasks.ads.options import PATIENCE, AdData  # noqa: E402
 from training.tasks.ads.prepare import Rows, ad_columns, read_ads, users_events  # noqa: E402
 from training.tasks.ads.rows import ImpressionSources, described  # noqa: E402
 
@@ -153,10 +155,9 @@ def folds(users: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
 
 
 def network(found: CouponTask, seed: int) -> Floats:
-    training = AdTraining(out=journey.DIRECTORY)
     tasks = AdTasks(click=False, conversion=True)
-    options = replace(training.fit, seed=seed)
-    learnt = cross_fit(found.encoder, tasks, found.train, found.train_user, training.config, options)
+    options = TabularOptions(journey.DIRECTORY, TabularConfig(), FitOptions(seed=seed, patience=PATIENCE))
+    learnt = cross_fit(found.encoder, tasks, found.train, found.train_user, options)
     raw = learnt.model.network.raw(dict(found.test.inputs))[TARGET][:, 0].astype(np.float64)
     return np.asarray(expit(learnt.model.slope["conversion"] * raw + learnt.model.intercept["conversion"]))
 

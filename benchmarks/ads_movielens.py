@@ -36,8 +36,9 @@ from training.datasets.packages import DataPackageMissing, package_directory  # 
 from training.evaluation.metrics import calibration_slope, row_log_loss  # noqa: E402
 from training.evaluation.smooth_ece import smooth_ece  # noqa: E402
 from training.fitting import Examples, FitOptions  # noqa: E402
+from training.networks.tabular import TabularConfig  # noqa: E402
 from training.tasks.ads.model import TARGET, examples_of, train_network  # noqa: E402
-from training.tasks.ads.options import AdData, AdTraining  # noqa: E402
+from training.tasks.ads.options import PATIENCE, AdData  # noqa: E402
 from training.tasks.ads.prepare import PreparedAds, prepare_ads  # noqa: E402
 
 NAME: Final = "ads_movielens"
@@ -136,9 +137,8 @@ def _parts(prepared: PreparedAds) -> Parts:
 
 
 def network(prepared: PreparedAds, parts: Parts, seed: int) -> Floats:
-    training = AdTraining(out=Path())
-    options = FitOptions(seed=seed, patience=training.fit.patience)
-    model = train_network(prepared.encoder, prepared.tasks, parts[0], parts[1], training.config, options)
+    options = FitOptions(seed=seed, patience=PATIENCE)
+    model = train_network(prepared.encoder, prepared.tasks, parts[0], parts[1], TabularConfig(), options)
     raw = model.network.raw(dict(parts[2].inputs))[TARGET][:, 0].astype(np.float64)
     return np.asarray(expit(model.slope["click"] * raw + model.intercept["click"]))
 

@@ -18,8 +18,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from personalization.bundles.bundle import MODEL_ONNX
 from personalization.core.encoder import Column, TableEncoder
-from training.background import add_background, draft_bundle
-from training.bundle_writer import start_bundle, write_bundle
+from training.background import add_background
+from training.bundle_writer import draft_bundle, start_bundle, write_bundle
 from training.export import IR_VERSION, OPSET
 
 CREATED_AT: Final = datetime(2026, 1, 31, 12, tzinfo=UTC)

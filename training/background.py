@@ -1,48 +1,33 @@
-"""Rows that stand for everybody, against which a bundle explains its answers."""
+"""The background of a bundle: training rows that stand for all rows, against which its answers are explained."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.bundles.bundle import BACKGROUND, MODEL_ONNX, Bundle
-from personalization.core.encoder import TableEncoder
+from personalization.bundles.bundle import BACKGROUND, Bundle
 from personalization.tabular.explanation import headline
-from training.export import open_session
 
 ROWS: Final = 64
+_SCORED_ROWS: Final = 8_192  # evenly spaced; 64 of more rows would not be spread any better
 
 
-# Of so many rows, evenly spaced, the model is asked; more would not spread 64 any better.
-ASKED: Final = 8_192
-
-
-def draft_bundle(directory: Path, kind: str, encoder: TableEncoder, content: Mapping[str, Any]) -> Bundle:
-    """The graph in `directory` as the bundle that it is about to be: to be asked before its files are hashed."""
-    described: dict[str, Any] = {
-        "columns": encoder.to_json(),
-        "timezone": str(encoder.zone),
-        "kind": kind,
-        "files": {BACKGROUND: {}},
-    }
-    return Bundle(directory, {**described, **content}, "", open_session(directory / MODEL_ONNX))
-
-
-def add_background(bundle: Bundle, inputs: Mapping[str, NDArray[Any]]) -> list[str]:
-    """Write the background of an unsealed bundle; the bundle's files that this adds. A table without columns has none.
+def add_background(
+    draft: Bundle, inputs: Mapping[str, NDArray[Any]], output: Callable[[Mapping[str, Any]], NDArray[Any]] | None = None
+) -> list[str]:
+    """Write the background of a draft bundle; the names of the files that this adds. A table without columns has none.
 
     inputs   encoded training rows by input name
+    output   outputs of the graph by name → (N,) by which the rows are spread; None: the bundle's headline probability
     """
     if not inputs:
         return []
-    rows = len(next(iter(inputs.values())))
-    some = spaced(rows, ASKED)
-    asked = {name: values[some] for name, values in inputs.items()}
-    return [write_background(bundle.directory, asked, headline(bundle)[1](bundle.run(asked)))]
+    sample = spaced_rows(inputs, _SCORED_ROWS)
+    return [write_background(draft.directory, sample, (output or headline(draft)[1])(draft.run(sample)))]
 
 
 def spaced(rows: int, count: int) -> NDArray[np.int64]:
@@ -50,8 +35,14 @@ def spaced(rows: int, count: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, rows - 1, min(count, rows)).round().astype(np.int64))
 
 
+def spaced_rows(inputs: Mapping[str, NDArray[Any]], count: int) -> dict[str, NDArray[Any]]:
+    """At most `count` of the encoded rows, evenly spaced, in their order."""
+    chosen = spaced(len(next(iter(inputs.values()))), count)
+    return {name: values[chosen] for name, values in inputs.items()}
+
+
 def write_background(directory: Path, inputs: Mapping[str, NDArray[Any]], probability: NDArray[Any]) -> str:
-    """Write `ROWS` training rows, evenly spread over what the model says of them; the file's name.
+    """Write `ROWS` of the rows, evenly spread over their probabilities; the file's name.
 
     inputs        encoded training rows by input name
     probability   (N,) that the model gives them

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, hstack
 
 from personalization.core.encoder import TableEncoder
-from training.fitting import Examples, FitOptions, fit
+from training.fitting import Examples, FitOptions, fit_tabular
 from training.networks.heads import BinaryHead
 from training.networks.tabular import CATEGORICAL, NUMERIC, TabularConfig, build_tabular, encoder_statistics
 
@@ -116,7 +116,7 @@ def dense_64_32_1(
     head = BinaryHead(target)
     network = build_tabular(encoder, encoder_statistics(encoder, dict(train.inputs), config, seed), (head,), config)
     options = FitOptions(seed, patience=8, learning_rate=1e-3, weight_decay=0.0, average=0.0, budget=budget)
-    fit(network, _only(train, target), _only(valid, target), options)
+    fit_tabular(network, _only(train, target), _only(valid, target), options)
     return [_sigmoid(network.raw(dict(rows.inputs))[target][:, 0]) if len(rows) else np.zeros(0) for rows in others]
 
 

@@ -58,10 +58,14 @@ def _run_table(arguments: argparse.Namespace) -> None:
 
     prepare(arguments.seed)
     from training.fitting import FitOptions
-    from training.tasks.tabular.options import TableOptions, TrainOptions
-    from training.tasks.tabular.train import train_table
+    from training.networks.tabular import TabularConfig
+    from training.task import TrainOptions, train
+    from training.tasks.tabular.prepare import FlatTableData
+    from training.tasks.tabular.task import FlatTableTask
 
-    source = TableOptions(
+    data = FlatTableData(
+        job=arguments.job,
+        folds=arguments.folds,
         table=arguments.table,
         label=arguments.label,
         valid=arguments.valid,
@@ -73,13 +77,12 @@ def _run_table(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
     )
     options = TrainOptions(
-        job=arguments.job,
-        folds=arguments.folds,
+        config=TabularConfig(),
         groups=arguments.groups,
         fit=FitOptions(**raw.fit_settings(arguments)),
         **raw.model_settings(arguments),
     )
-    version = train_table(source, options)
+    version = train(FlatTableTask(data, options))
     print(f"{arguments.out}: {arguments.job}-table {version}")
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from personalization.bundles.bundle import Bundle
 from personalization.tabular.explanation import Explainer
-from training.background import spaced
+from training.background import spaced_rows
 from training.report.page import Cell, section, table
 
 SHARES: Final = (0.1, 0.5, 0.95)  # where the rows stand in the order of their probabilities
@@ -28,8 +28,7 @@ def explained_rows(bundle: Bundle, inputs: Mapping[str, NDArray[Any]]) -> str:
     explainer = Explainer.of(bundle, rounds=_ROUNDS) if rows else None
     if explainer is None:
         return ""
-    some = spaced(rows, _ASKED)
-    asked = {name: values[some] for name, values in inputs.items()}
+    asked = spaced_rows(inputs, _ASKED)
     probability = np.asarray(explainer.probability(bundle.run(asked)), np.float64).reshape(-1)
     order = np.argsort(probability, kind="stable")
     parts = []

@@ -13,7 +13,7 @@ from training.runtime import prepare
 prepare(0)
 
 from training.evaluation.metrics import log_loss  # noqa: E402
-from training.fitting import Examples, FitOptions, FitReport, batch_size, fit  # noqa: E402
+from training.fitting import Examples, FitOptions, FitReport, batch_size, fit_tabular  # noqa: E402
 from training.networks.tabular import TabularConfig, TabularNetwork, build_tabular, encoder_statistics  # noqa: E402
 
 ENCODER = TableEncoder((Column("x", "numeric"), Column("y", "numeric")))
@@ -31,7 +31,7 @@ TRAIN, VALID = exclusive_or(600, 1), exclusive_or(300, 2)
 def trained(options: FitOptions, valid: Examples | None = VALID, train: Examples = TRAIN) -> tuple[TabularNetwork, FitReport]:
     prepare(options.seed)
     network = build_tabular(ENCODER, encoder_statistics(ENCODER, dict(train.inputs)), config=TabularConfig(members=4))
-    return network, fit(network, train, valid, options)
+    return network, fit_tabular(network, train, valid, options)
 
 
 def probability(network: TabularNetwork, rows: Examples) -> np.ndarray:
@@ -50,7 +50,7 @@ def test_it_ends_with_the_weights_of_the_best_epoch() -> None:
     losses = [losses["validation_loss"] for losses in report.history]
     assert report.best_epoch == int(np.argmin(losses)) + 1
     assert len(losses) == min(60, report.best_epoch + 3)
-    assert report.best_loss == min(losses)
+    assert report.best_score == min(losses)
     assert log_loss(VALID.targets["label"], probability(network, VALID)) == pytest.approx(min(losses), abs=1e-5)
 
 
@@ -78,7 +78,7 @@ def test_without_validation_it_takes_the_epochs_it_was_given() -> None:
 def test_an_average_starts_as_a_plain_mean() -> None:
     """After one step the averaged weights are that step's weights: validation sees them, not the start."""
     network, report = trained(FitOptions(epochs=1, batch=600, average=50.0))
-    assert log_loss(VALID.targets["label"], probability(network, VALID)) == pytest.approx(report.best_loss, abs=1e-5)
+    assert log_loss(VALID.targets["label"], probability(network, VALID)) == pytest.approx(report.best_score, abs=1e-5)
 
 
 def test_a_time_limit_ends_it() -> None:
@@ -91,7 +91,7 @@ def test_no_rows_are_refused() -> None:
     for train, valid in ((nothing, VALID), (TRAIN, nothing)):
         network = build_tabular(ENCODER, encoder_statistics(ENCODER, dict(TRAIN.inputs)))
         with pytest.raises(ValueError, match="expected rows"):
-            fit(network, train, valid)
+            fit_tabular(network, train, valid)
 
 
 def test_tensorboard_gets_its_logs(tmp_path: Path) -> None:

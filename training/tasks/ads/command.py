@@ -12,7 +12,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Train from the parsed options of `training.cli`. Raises `InvalidInput` for what the user can put right."""
     prepare(arguments.seed)  # before anything imports TensorFlow
     from training.fitting import FitOptions
-    from training.tasks.ads.options import PATIENCE, AdData, AdTraining
+    from training.networks.tabular import TabularConfig
+    from training.task import TabularOptions
+    from training.tasks.ads.options import PATIENCE, AdData
     from training.tasks.ads.train import train_ads
 
     data = AdData(
@@ -27,6 +29,6 @@ def run(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
     )
     fit = FitOptions(patience=PATIENCE, **fit_settings(arguments))
-    training = AdTraining(fit=fit, groups=arguments.groups, **model_settings(arguments))
+    training = TabularOptions(config=TabularConfig(), fit=fit, groups=arguments.groups, **model_settings(arguments))
     version = train_ads(data, training)
     print(f"{arguments.out}: ads {version}")

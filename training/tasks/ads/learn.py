@@ -8,7 +8,6 @@ for as many epochs as were best in the folds. A large log has its last part as v
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -19,17 +18,15 @@ from scipy.special import expit
 from personalization.core.encoder import TableEncoder
 from training.fitting import Examples, FitOptions, FitReport
 from training.networks.tabular import TabularConfig
+from training.task import TabularOptions
 from training.tasks.ads.heads import CLICK, CONVERSION, UNTREATED, AdTasks
 from training.tasks.ads.model import TARGET, AdModel, calibration, refit_network, seen_at, train_network
-from training.tasks.ads.options import AdTraining
 from training.tasks.ads.prepare import PreparedAds
-from training.tuning import tune
+from training.tuning import TabularSearchSpace, Trials, tune
 
 FOLDS: Final = 5
 FEW_OUTCOMES: Final = 2_000  # below as many outcomes of the rarest task rows are split by user …
 FEW_ROWS: Final = 60_000  # … where there are no more than these: folds cost as much as so many trainings
-# Of small logs, less and less free: (network, rate, decay) beside the given ones.
-_TAMED: Final = ((TabularConfig(widths=(32,), bins=6, dropout=0.3), 1e-3, 0.1),)
 
 _log = logging.getLogger(__name__)
 Floats = NDArray[np.float64]
@@ -52,83 +49,67 @@ class TrainedAds:
     folds: int = 0
 
 
-def learn(prepared: PreparedAds, train: Examples, valid: Examples, training: AdTraining) -> TrainedAds:
+def learn(prepared: PreparedAds, train: Examples, valid: Examples, training: TabularOptions) -> TrainedAds:
     """Train as asked."""
     tasks, encoder = prepared.tasks, prepared.encoder
     if rarest(tasks, train) < FEW_OUTCOMES and len(train) + len(valid) <= FEW_ROWS:
         groups = np.concatenate([prepared.train.log.user, prepared.valid.log.user])
-        return cross_fit(encoder, tasks, together([train, valid]), groups, training.config, training.fit, training.tune)
+        return cross_fit(encoder, tasks, Examples.concatenate([train, valid]), groups, training)
 
-    def attempt(config: TabularConfig, fit: FitOptions) -> tuple[float, AdModel]:
-        model = train_network(encoder, tasks, train, valid, config, fit)
-        return model.fitted.best_loss, model
+    def attempt(options: TabularOptions) -> tuple[float, AdModel]:
+        model = train_network(encoder, tasks, train, valid, options.config, options.fit)
+        return model.fitted.best_score, model
 
-    config, fit, tried = training.config, training.fit, list[dict[str, Any]]()
-    if training.tune:
-        model, config, fit, tried = tune(attempt, training.tune, config, fit)
-    else:
-        model = attempt(config, fit)[1]
+    training, model, tried = tune(attempt, training, TabularSearchSpace())
     _log.info("trained: the best of %d epochs was %d", len(model.fitted.history), model.fitted.best_epoch)
     raw = model.network.raw(dict(valid.inputs))[TARGET].astype(np.float64)
-    return TrainedAds(model, valid, raw, config, fit, tried)
+    return TrainedAds(model, valid, raw, training.config, training.fit, tried)
 
 
 def cross_fit(
-    encoder: TableEncoder,
-    tasks: AdTasks,
-    rows: Examples,
-    groups: NDArray[np.int64],
-    config: TabularConfig,
-    options: FitOptions,
-    tries: int = 0,
+    encoder: TableEncoder, tasks: AdTasks, rows: Examples, groups: NDArray[np.int64], options: TabularOptions
 ) -> TrainedAds:
-    """Train on all rows; what validation would decide is decided by folds of `groups` (users), each by networks without it."""
-    names, code = np.unique(groups, return_inverse=True)
-    fold = (np.random.default_rng(options.seed).permutation(len(names)) % FOLDS)[code]
+    """Train on all rows; settings, epochs and calibration come from networks that were trained without a fold of `groups`.
 
-    def attempt(its_config: TabularConfig, its_options: FitOptions) -> tuple[float, tuple[Floats, list[AdModel]]]:
-        raw: Floats | None = None
-        models = []
-        for one in range(FOLDS):
-            out = fold == one
-            models.append(train_network(encoder, tasks, rows.take(~out), rows.take(out), its_config, its_options))
-            found = models[-1].network.raw(dict(rows.take(out).inputs))[TARGET]
-            raw = np.zeros((len(rows), found.shape[1])) if raw is None else raw
-            raw[out] = found
-        assert raw is not None
+    groups   (N,) codes of the users
+    """
+    names, code = np.unique(groups, return_inverse=True)
+    fold = (np.random.default_rng(options.fit.seed).permutation(len(names)) % FOLDS)[code]
+
+    def attempt(one: TabularOptions) -> tuple[float, tuple[Floats, list[AdModel]]]:
+        models, raw = [], np.zeros((len(rows), len(tasks.outputs) + tasks.places))
+        for number in range(FOLDS):
+            out = fold == number
+            models.append(train_network(encoder, tasks, rows.take(~out), rows.take(out), one.config, one.fit))
+            raw[out] = models[-1].network.raw(dict(rows.take(out).inputs))[TARGET]
         return float(losses(tasks, raw, rows).mean()), (raw, models)
 
-    if tries:
-        (raw, models), config, options, tried = tune(attempt, tries, config, options)
+    if options.tune:
+        options, (raw, models), records = tune(attempt, options, TabularSearchSpace())
     else:
-        (raw, models), config, options, tried = _tamest(attempt, config, options)
+        trials = Trials[TabularOptions, tuple[Floats, list[AdModel]]]()
+        for candidate in (options, _regularised(options)):
+            trials.run(attempt, candidate, _parameters(candidate))
+        (options, (raw, models)), records = trials.best, trials.records
     slope, intercept = calibration(tasks, raw, rows)
     epochs = max(1, round(float(np.mean([model.fitted.best_epoch for model in models]))))
     like = replace(models[0], slope=slope, intercept=intercept, fitted=FitReport(best_epoch=epochs))
-    model = refit_network(encoder, tasks, rows, like, config, options)
+    model = refit_network(encoder, tasks, rows, like, options.config, options.fit)
     _log.info("trained on all %d rows for %d epochs, the mean of %d folds", len(rows), epochs, FOLDS)
     model = replace(model, fitted=replace(model.fitted, best_epoch=epochs))
-    return TrainedAds(model, rows, raw, config, options, tried, FOLDS)
+    return TrainedAds(model, rows, raw, options.config, options.fit, records, FOLDS)
 
 
-def _tamest(
-    attempt: Any, config: TabularConfig, options: FitOptions
-) -> tuple[Any, TabularConfig, FitOptions, list[dict[str, Any]]]:
-    """The settings with the least loss of the given ones and those of `_TAMED`."""
-    settings = [(config, options)]
-    settings += [(c, replace(options, learning_rate=rate, weight_decay=decay)) for c, rate, decay in _TAMED]
-    best: tuple[float, Any, TabularConfig, FitOptions] | None = None
-    tried = []
-    for its_config, its_options in settings:
-        loss, result = attempt(its_config, its_options)
-        tried.append(
-            {"widths": list(its_config.widths), "bins": its_config.bins, "dropout": its_config.dropout,
-             "learning_rate": its_options.learning_rate, "weight_decay": its_options.weight_decay, "validation_loss": loss}
-        )  # fmt: skip
-        if best is None or loss < best[0]:
-            best = (loss, result, its_config, its_options)
-    assert best is not None
-    return best[1], best[2], best[3], tried
+def _regularised(options: TabularOptions) -> TabularOptions:
+    """Settings for small logs: a smaller network that learns more slowly."""
+    fit = replace(options.fit, learning_rate=1e-3, weight_decay=0.1)
+    return replace(options, config=TabularConfig(widths=(32,), bins=6, dropout=0.3), fit=fit)
+
+
+def _parameters(options: TabularOptions) -> dict[str, Any]:
+    config, fit = options.config, options.fit
+    return {"widths": list(config.widths), "bins": config.bins, "dropout": config.dropout,
+            "learning_rate": fit.learning_rate, "weight_decay": fit.weight_decay}  # fmt: skip
 
 
 def probabilities(tasks: AdTasks, model: AdModel, raw: Floats, rows: Examples) -> dict[str, Floats]:
@@ -161,15 +142,3 @@ def rarest(tasks: AdTasks, rows: Examples) -> int:
     click, conversion, _, shown = rows.targets[TARGET].T
     counts = {CLICK: click * shown, CONVERSION: conversion * shown, UNTREATED: conversion * (1 - shown)}
     return min(int(counts[name].sum()) for name in tasks.outputs)
-
-
-def together(parts: Sequence[Examples]) -> Examples:
-    """The rows of several parts, one after the other."""
-    weight = None
-    if any(part.weight is not None for part in parts):
-        weight = np.concatenate([np.ones(len(p), np.float32) if p.weight is None else p.weight for p in parts])
-    return Examples(
-        {name: np.concatenate([part.inputs[name] for part in parts]) for name in parts[0].inputs},
-        {name: np.concatenate([part.targets[name] for part in parts]) for name in parts[0].targets},
-        weight,
-    )

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from training.evaluation.importance import Importance
+from training.task import TabularOptions
 from training.tasks.ads.learn import TrainedAds
-from training.tasks.ads.options import AdData, AdTraining
+from training.tasks.ads.options import AdData
 from training.tasks.ads.prepare import PreparedAds
 
 WEEK_HOURS = 168
@@ -21,7 +22,7 @@ def bundle_content(
     rates: dict[str, float],
     importance: Sequence[Importance],
     data: AdData,
-    training: AdTraining,
+    training: TabularOptions,
 ) -> dict[str, Any]:
     """Further keys of bundle.json.
 

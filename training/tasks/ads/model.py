@@ -12,7 +12,7 @@ from scipy.special import expit, logit
 
 from personalization.core.encoder import TableEncoder
 from training.calibration import PRIOR_DEVIATION
-from training.fitting import Examples, FitOptions, FitReport, fit
+from training.fitting import Examples, FitOptions, FitReport, fit_tabular
 from training.networks.crosses import CrossConfig, worth_crossing
 from training.networks.tabular import TabularConfig, TabularNetwork, build_tabular, encoder_statistics
 from training.tasks.ads.heads import CLICK, CONVERSION, UNTREATED, AdHead, AdTasks
@@ -102,7 +102,7 @@ def train_network(
 ) -> AdModel:
     """Train on `train`; `valid` says when to stop and how to calibrate, on rows weighted back to all impressions."""
     head, network = _built(encoder, tasks, train, config, options)
-    fitted = fit(network, train, valid, options)
+    fitted = fit_tabular(network, train, valid, options)
     raw = network.raw(dict(valid.inputs))[TARGET].astype(np.float64)
     slope, intercept = calibration(tasks, raw, valid)
     head.calibration.settle(list(slope.values()), list(intercept.values()))
@@ -114,7 +114,7 @@ def refit_network(
 ) -> AdModel:
     """One trained on all `rows` for as many epochs as were best for `like`, with that one's calibration."""
     head, network = _built(encoder, tasks, rows, config, options)
-    fitted = fit(network, rows, None, replace(options, epochs=max(1, like.fitted.best_epoch)))
+    fitted = fit_tabular(network, rows, None, replace(options, epochs=max(1, like.fitted.best_epoch)))
     head.calibration.settle(list(like.slope.values()), list(like.intercept.values()))
     return replace(like, network=network, fitted=fitted, seen=np.asarray(head.seen(), np.float64))
 

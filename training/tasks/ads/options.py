@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
@@ -10,11 +10,7 @@ from typing import Final
 
 from personalization.core.time import parse_timezone
 from personalization.features import Window
-from training.fitting import FitOptions
-from training.networks.tabular import TabularConfig
 
-BASE_RATE: Final = "base-rate"
-TABULAR: Final = "tabular"
 PATIENCE: Final = 10
 
 
@@ -53,23 +49,3 @@ class AdData:
     def zone(self) -> tzinfo:
         """Raises `InvalidInput` for a name that the time zone database does not have."""
         return parse_timezone(self.timezone)
-
-
-@dataclass(frozen=True)
-class AdTraining:
-    """The model.
-
-    out      directory of the bundle
-    model    ``tabular``, or ``base-rate`` for constants
-    tune     tries of the network's settings, 0 for none
-    refit    also train one on everything, in `out`/refit
-    groups   columns whose groups are judged one by one; those of few words where none is named
-    """
-
-    out: Path
-    model: str = TABULAR
-    tune: int = 0
-    refit: bool = False
-    groups: Sequence[str] = ()
-    config: TabularConfig = field(default_factory=TabularConfig)
-    fit: FitOptions = field(default_factory=lambda: FitOptions(patience=PATIENCE))

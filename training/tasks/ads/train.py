@@ -19,12 +19,13 @@ from training.evaluation.by_group import named_columns
 from training.evaluation.importance import Importance, permutation_importance
 from training.export import constant_model, export, open_session
 from training.fitting import Examples
+from training.task import BASE_RATE, TABULAR, TabularOptions
 from training.tasks.ads.evaluate import JudgedRows, evaluate
 from training.tasks.ads.heads import CONVERSION, UNTREATED
-from training.tasks.ads.learn import TrainedAds, learn, probabilities, together
+from training.tasks.ads.learn import TrainedAds, learn, probabilities
 from training.tasks.ads.manifest import bundle_content
 from training.tasks.ads.model import TARGET, AdModel, base_rates, examples_of, refit_network, seen_at
-from training.tasks.ads.options import BASE_RATE, TABULAR, AdData, AdTraining
+from training.tasks.ads.options import AdData
 from training.tasks.ads.prepare import PreparedAds, Rows, prepare_ads
 from training.tasks.ads.report import ad_report
 
@@ -44,7 +45,7 @@ class _Parts:
     test: Examples
 
 
-def train_ads(data: AdData, training: AdTraining) -> str:
+def train_ads(data: AdData, training: TabularOptions) -> str:
     """Train, judge, export, describe; answer the bundle's version. `training.out` is a bundle afterwards, with metrics.json.
 
     Raises `InvalidInput` for what the user can put right, `ParityError` where Keras and ONNX Runtime do not agree.
@@ -67,7 +68,7 @@ def _write(
     parts: _Parts,
     learnt: TrainedAds | None,
     data: AdData,
-    training: AdTraining,
+    training: TabularOptions,
     directory: Path,
     started: float,
 ) -> str:
@@ -168,10 +169,10 @@ def _importance(path: Path, prepared: PreparedAds, valid: Examples, seed: int) -
     return permutation_importance(prepared.encoder, predict, inputs, labels, seed=seed, repeats=2, max_rows=2_000)
 
 
-def _refit(prepared: PreparedAds, parts: _Parts, learnt: TrainedAds, data: AdData, training: AdTraining) -> None:
+def _refit(prepared: PreparedAds, parts: _Parts, learnt: TrainedAds, data: AdData, training: TabularOptions) -> None:
     """One trained on every mature impression, beside the one whose metrics were reported; nothing is left to judge it by."""
     started = time.perf_counter()
-    every = together([part for part in (parts.train, parts.valid, parts.test) if len(part)])
+    every = Examples.concatenate([part for part in (parts.train, parts.valid, parts.test) if len(part)])
     _log.info("training once more, on all %d rows", len(every))
     model = refit_network(prepared.encoder, prepared.tasks, every, learnt.model, learnt.config, learnt.fit)
     directory = training.out / _REFIT

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.core.encoder import TableEncoder
-from training.fitting import Examples, FitOptions, FitReport, fit
+from training.fitting import Examples, FitOptions, FitReport, fit_tabular
 from training.networks.heads import Head
 from training.networks.lifetimes import Lifetimes
 from training.networks.tabular import TabularConfig, TabularNetwork, build_tabular, encoder_statistics, predict
@@ -119,7 +119,7 @@ def train_profiles_network(
     hazard, heads = _heads(encoder, targets)
     statistics = encoder_statistics(encoder, dict(train.inputs), config, options.seed)
     network = build_tabular(encoder, statistics, tuple(heads.values()), config)
-    fitted = fit(network, train, valid, options)
+    fitted = fit_tabular(network, train, valid, options)
     raw = network.raw(dict(valid.inputs))
     k = targets.observed
     exposure, event = valid.targets["purchase"][:, :k], valid.targets["purchase"][:, k:]
@@ -151,7 +151,7 @@ def refit_profiles_network(
     network = build_tabular(
         encoder, encoder_statistics(encoder, dict(rows.inputs), config, options.seed), tuple(heads.values()), config
     )
-    fitted = fit(network, rows, None, replace(options, epochs=max(1, like.fitted.best_epoch)))
+    fitted = fit_tabular(network, rows, None, replace(options, epochs=max(1, like.fitted.best_epoch)))
     hazard.settle(like.hazard.slope, like.hazard.intercept)
     spend, category = heads.get("spend"), heads.get("category")
     if isinstance(spend, SpendHead):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, tzinfo
 from pathlib import Path
@@ -11,11 +11,8 @@ from typing import Final
 from personalization.core.schema import HAZARD_DAYS
 from personalization.core.time import parse_timezone
 from personalization.features import Window
-from training.fitting import FitOptions
 from training.networks.tabular import TabularConfig
 
-BASE_RATE: Final = "base-rate"
-TABULAR: Final = "tabular"
 PATIENCE: Final = 8  # epochs; rows of many cuts are many, and an epoch of them is long
 # The same user stands there once for each cut: a wide and deep network learns the users by heart.
 NETWORK: Final = TabularConfig(widths=(64,), dropout=0.3)
@@ -66,23 +63,3 @@ class ProfileData:
     def zone(self) -> tzinfo:
         """Raises `InvalidInput` for a name that the time zone database does not have."""
         return parse_timezone(self.timezone)
-
-
-@dataclass(frozen=True)
-class ProfileTraining:
-    """The model.
-
-    out      directory of the bundle
-    model    ``tabular``, or ``base-rate`` for constants
-    tune     tries of the network's settings, 0 for none
-    refit    also train one on everything, in `out`/refit
-    groups   columns whose groups are judged one by one; those of few words where none is named
-    """
-
-    out: Path
-    model: str = TABULAR
-    tune: int = 0
-    refit: bool = False
-    groups: Sequence[str] = ()
-    config: TabularConfig = NETWORK
-    fit: FitOptions = field(default_factory=lambda: FitOptions(patience=PATIENCE))

@@ -13,14 +13,14 @@ import orjson
 from numpy.typing import NDArray
 
 from personalization.bundles.bundle import ITEM_CATEGORIES, MODEL_ONNX
-from training.background import add_background, draft_bundle
-from training.bundle_writer import REPORT_HTML, rows_per_second, start_bundle, write_bundle
+from training.background import add_background
+from training.bundle_writer import REPORT_HTML, draft_bundle, rows_per_second, start_bundle, write_bundle
 from training.evaluation.by_group import named_columns
 from training.evaluation.importance import Importance, permutation_importance
 from training.export import constant_model, export, open_session
-from training.fitting import Examples, FitOptions
-from training.networks.tabular import TabularConfig
+from training.fitting import Examples
 from training.report import explained_rows
+from training.task import BASE_RATE, TABULAR, TabularOptions
 from training.tasks.profiles.attributes import has_attributes, partly_hidden, without_attributes
 from training.tasks.profiles.behaviour import behaviour_thresholds
 from training.tasks.profiles.evaluate import ProfilesEvaluator, evaluate, headline
@@ -37,11 +37,11 @@ from training.tasks.profiles.model import (
     targets_of,
     train_profiles_network,
 )
-from training.tasks.profiles.options import BASE_RATE, TABULAR, ProfileData, ProfileTraining
+from training.tasks.profiles.options import ProfileData
 from training.tasks.profiles.prepare import PreparedProfiles, prepare_profiles
 from training.tasks.profiles.report import profile_report
 from training.tasks.profiles.segmentation import segment_outcomes
-from training.tuning import tune
+from training.tuning import TabularSearchSpace, tune
 
 NAME: Final = "profiles"
 KIND: Final = "interactions"
@@ -51,7 +51,7 @@ _REFIT: Final = "refit"
 _log = logging.getLogger(__name__)
 
 
-def train_profiles(data: ProfileData, training: ProfileTraining) -> str:
+def train_profiles(data: ProfileData, training: TabularOptions) -> str:
     """Train, judge, export, describe; answer the bundle's version. `training.out` is a bundle afterwards, with metrics.json.
 
     Raises `InvalidInput` for what the user can put right, `ParityError` where Keras and ONNX Runtime do not agree.
@@ -75,7 +75,7 @@ def targets_for(prepared: PreparedProfiles, train: Sample, seed: int) -> Profile
     return targets_of(train, question.days, question.horizon, question.categories, kinds, prepared.cuts.extrapolated)
 
 
-def _learn(prepared: PreparedProfiles, training: ProfileTraining) -> TrainedProfiles:
+def _learn(prepared: PreparedProfiles, training: TabularOptions) -> TrainedProfiles:
     targets = targets_for(prepared, prepared.train, training.fit.seed)
     rates = base_rates(prepared.train, targets)
     if training.model == BASE_RATE:
@@ -83,21 +83,16 @@ def _learn(prepared: PreparedProfiles, training: ProfileTraining) -> TrainedProf
     train = partly_hidden(prepared.encoder, examples_of(prepared.encoder, prepared.train, targets), training.fit.seed)
     valid = examples_of(prepared.encoder, prepared.valid, targets)
 
-    def attempt(config: TabularConfig, fit: FitOptions) -> tuple[float, ProfileModel]:
-        model = train_profiles_network(prepared.encoder, targets, train, valid, config, fit)
-        return model.fitted.best_loss, model
+    def attempt(options: TabularOptions) -> tuple[float, ProfileModel]:
+        model = train_profiles_network(prepared.encoder, targets, train, valid, options.config, options.fit)
+        return model.fitted.best_score, model
 
-    config, fit = training.config, training.fit
-    tried: list[dict[str, Any]] = []
-    if training.tune:
-        model, config, fit, tried = tune(attempt, training.tune, config, fit)
-    else:
-        model = attempt(config, fit)[1]
+    training, model, tried = tune(attempt, training, TabularSearchSpace())
     _log.info("trained: the best of %d epochs was %d", len(model.fitted.history), model.fitted.best_epoch)
-    return TrainedProfiles(prepared, targets, model, rates, config, fit, tried)
+    return TrainedProfiles(prepared, targets, model, rates, training.config, training.fit, tried)
 
 
-def _write(outcome: TrainedProfiles, data: ProfileData, training: ProfileTraining, directory: Path, started: float) -> str:
+def _write(outcome: TrainedProfiles, data: ProfileData, training: TabularOptions, directory: Path, started: float) -> str:
     prepared, targets = outcome.prepared, outcome.targets
     train, valid = (examples_of(prepared.encoder, rows, targets) for rows in (prepared.train, prepared.valid))
     test = None if prepared.test is None else examples_of(prepared.encoder, prepared.test, targets)
@@ -187,7 +182,7 @@ def _importance(
     return permutation_importance(prepared.encoder, predict, inputs, labels[known], seed=seed, repeats=2, max_rows=2_000)
 
 
-def _refit(outcome: TrainedProfiles, data: ProfileData, training: ProfileTraining) -> None:
+def _refit(outcome: TrainedProfiles, data: ProfileData, training: TabularOptions) -> None:
     """One trained up to the newest event, beside the one whose metrics were reported; nothing is left to judge it by."""
     started = time.perf_counter()
     assert outcome.model is not None

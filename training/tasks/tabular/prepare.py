@@ -1,17 +1,18 @@
-"""From files to examples: read, label, split, type the columns, encode; with an account of every row and column."""
+"""From the files of a flat table to examples: read, label, split, decide on the columns, encode; every row is accounted for."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.core.encoder import DATE_PARTS, TableEncoder
+from personalization.core.encoder import TableEncoder
 from personalization.core.errors import InvalidInput
 from personalization.core.time import parse_timezone
 from training.bundle_writer import fingerprint
@@ -19,32 +20,71 @@ from training.evaluation.importance import column_places
 from training.fitting import Examples
 from training.io.tables import FlatTable, read_flat_table
 from training.tasks.tabular.columns import ColumnDecision, decide_columns, is_key
-from training.tasks.tabular.labels import Label, apply_label, parse_label
-from training.tasks.tabular.leaks import AWAY, single_column_auc
-from training.tasks.tabular.model import TARGET, examples_of
-from training.tasks.tabular.options import TableOptions
-from training.tasks.tabular.splits import groups_of, split
+from training.tasks.tabular.label import Label, apply_label, leaking_columns, parse_label, sorted_date_columns
+from training.tasks.tabular.splits import row_groups, split, user_groups
 
-SHARES = (0.70, 0.15, 0.15)
-LEAST_ROWS = 8
+TARGET: Final = "label"
+_VALIDATION_SHARE: Final = 0.15
+_TEST_SHARE: Final = 0.15
+_MIN_ROWS: Final = 8
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FlatTableData:
+    """The data of `train JOB --table`.
+
+    job                  profiles | recommendations | ads: the bundle is named ``<job>-table``
+    table, valid, test   files; without `valid` and `test` rows of `table` are split off
+    label                its column; `positive` the word that counts as 1, where it does not follow from the two words
+    mapping              our name → their column
+    no_test              nothing is held out for test
+    folds                of a cross-validation, 0 for none
+    timezone             of dates without an offset
+    """
+
+    job: str
+    table: Path
+    label: str
+    valid: Path | None = None
+    test: Path | None = None
+    no_test: bool = False
+    folds: int = 0
+    positive: str | None = None
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    timezone: str = "UTC"
+    seed: int = 0
+
+    @property
+    def files(self) -> list[Path]:
+        return [path for path in (self.table, self.valid, self.test) if path is not None]
+
+    @property
+    def shares(self) -> tuple[float, float, float]:
+        """Shares of `table` for training, validation and test."""
+        valid = 0.0 if self.valid is not None else _VALIDATION_SHARE
+        test = 0.0 if self.test is not None or self.no_test else _TEST_SHARE
+        return 1.0 - valid - test, valid, test
 
 
 @dataclass(frozen=True)
 class PreparedTable:
-    """groups     (rows of `everything`,) rows that stay on one side
-    held_groups
-               (rows of `judged`,) the same of those
-    decisions  one for each column of the table but the label
-    counts     of rows: read, rejected, set aside for want of a label, duplicates, train, validation, test
+    """Examples of a flat table, and what became of its rows and columns.
+
+    table             all labelled rows of the table, and `groups` (rows,) codes of those that stay on one side
+    evaluation_groups codes of the rows of `evaluation_rows` that belong together
+    decisions         one for each column but the label
+    counts            of rows: read, rejected, without label, duplicates, train, validation, test
     """
 
     encoder: TableEncoder
     train: Examples
     valid: Examples
     test: Examples
-    everything: Examples
+    table: Examples
     groups: NDArray[np.int64]
-    held_groups: NDArray[np.int64]
+    evaluation_groups: NDArray[np.int64]
     label: Label
     decisions: list[ColumnDecision]
     counts: dict[str, int]
@@ -53,115 +93,122 @@ class PreparedTable:
     fingerprint: str
 
     @property
-    def judged(self) -> Examples:
-        """The rows that headline numbers are about: test, or validation where nothing was held out."""
+    def evaluation_rows(self) -> Examples:
+        """The rows of the headline metrics: test, or validation where nothing is held out."""
         return self.test if len(self.test) else self.valid
 
+    def without_columns(self, names: Collection[str], reason: str) -> PreparedTable:
+        """The same rows without some columns; `reason` is added to the decisions."""
+        encoder = TableEncoder(tuple(c for c in self.encoder.columns if c.name not in names), self.encoder.zone)
+        kept: dict[str, list[int]] = {}
+        for column, (tensor, where) in column_places(self.encoder).items():
+            kept.setdefault(tensor, []).extend([] if column in names else range(where.start, where.stop))
 
-def prepare_table(options: TableOptions) -> PreparedTable:
-    """Raises `InvalidInput` for whatever the user can put right: no such column, a label of three values, too few rows."""
-    table = read_flat_table(options.table, options.mapping)
-    if options.label not in table.columns:
-        names = ", ".join(repr(name) for name in list(table.columns)[:20])
-        raise InvalidInput(f"expected a label column {options.label!r} in {options.table.name}; its columns are {names}")
-    label = parse_label(options.label, table.columns[options.label], options.positive)
-    columns, label, counts = _labelled(table, options.label, label)
+        def narrowed(rows: Examples) -> Examples:
+            return replace(rows, inputs={tensor: rows.inputs[tensor][:, places] for tensor, places in kept.items() if places})
+
+        decisions = [
+            replace(d, action="dropped", column=None, reason=f"{d.reason}; {reason}") if d.name in names else d
+            for d in self.decisions
+        ]
+        return replace(
+            self,
+            encoder=encoder,
+            decisions=decisions,
+            train=narrowed(self.train),
+            valid=narrowed(self.valid),
+            test=narrowed(self.test),
+            table=narrowed(self.table),
+        )
+
+
+def prepare_table(data: FlatTableData) -> PreparedTable:
+    """Read, split and encode a flat table.
+
+    Raises `InvalidInput` for what the user can put right: no such column, a label of three values, too few rows.
+    """
+    table = _read(data.table, data)
+    columns, label, counts = _labelled(table, data.label, parse_label(data.label, table.columns[data.label], data.positive))
     rows = len(label.values)
-    if rows < LEAST_ROWS:
-        raise InvalidInput(f"expected at least {LEAST_ROWS} rows with a label, received {rows}")
-    groups, together, duplicates = _together(columns, label)
-    parts = split(label.values, groups, _shares(options), options.seed)
-    notes, warnings = _split_notes(options, together), []
-    print_ = fingerprint(options.files)
-    salt = hashlib.blake2b(f"{print_}/{options.seed}".encode(), digest_size=16).hexdigest()
-    decisions = decide_columns({name: _pick(cells, parts[0]) for name, cells in columns.items()}, len(parts[0]), salt=salt)
-    used = tuple(decision.column for decision in decisions if decision.column)
-    encoder = TableEncoder(used, parse_timezone(options.timezone))
-    everything, _ = examples_of(encoder, columns, label.values)
-    notes += [
-        f"the rows are in the order of {name}, and were split at random all the same: --test takes later rows of their own"
-        for name in in_order(encoder, everything)
-    ]
-    train, valid, test = (_Held(everything.take(part), groups[part]) for part in parts)
-    valid = _other(options.valid, options, encoder, label, counts, "validation") or valid
-    test = _other(options.test, options, encoder, label, counts, "test") or test
-    if not len(valid.rows):
+    if rows < _MIN_ROWS:
+        raise InvalidInput(f"expected at least {_MIN_ROWS} rows with a label, received {rows}")
+    groups, grouping_note, duplicates = row_groups(columns, label.values)
+    parts = split(label.values, groups, data.shares, data.seed)
+    data_fingerprint = fingerprint(data.files)
+    salt = hashlib.blake2b(f"{data_fingerprint}/{data.seed}".encode(), digest_size=16).hexdigest()
+    training_columns = {name: _pick(cells, parts[0]) for name, cells in columns.items()}
+    decisions = decide_columns(training_columns, len(parts[0]), salt=salt)
+    encoder = TableEncoder(tuple(d.column for d in decisions if d.column), parse_timezone(data.timezone))
+    examples = _examples(encoder, columns, label)
+    train, valid, test = ((examples.take(part), groups[part]) for part in parts)
+    if data.valid is not None:
+        valid = _other_file(data.valid, data, encoder, label, counts)
+    if data.test is not None:
+        test = _other_file(data.test, data, encoder, label, counts)
+    warnings = []
+    if not len(valid[0]):
         warnings.append("there are too few rows to validate on: the training rows are used, and early stopping means little")
         valid = train
-    counts |= {"duplicates": duplicates, "train": len(train.rows), "validation": len(valid.rows), "test": len(test.rows)}
-    warnings += _row_warnings(counts, label, valid.rows, table)
+    counts |= {"duplicates": duplicates, "train": len(train[0]), "validation": len(valid[0]), "test": len(test[0])}
+    warnings += _row_warnings(counts, label, valid[0], table)
     warnings += [f"column {d.name!r}: {d.warning}" for d in decisions if d.warning]
-    if used:
-        alone = single_column_auc(encoder, dict(train.rows.inputs), train.rows.targets[TARGET], options.seed)
-        warnings += [
-            f"column {name!r} gives the label away: it alone has an AUC of {auc:.3f}. Is it known before the label is?"
-            for name, auc in alone.items()
-            if auc >= AWAY
-        ]
-    held = test if len(test.rows) else valid
-    return PreparedTable(
-        encoder, train.rows, valid.rows, test.rows, everything, groups, held.groups, label, decisions, counts, notes, warnings,
-        print_,
-    )  # fmt: skip
+    leaking = leaking_columns(encoder, train[0].inputs, train[0].targets[TARGET], data.seed) if encoder.columns else {}
+    warnings += [
+        f"column {name!r} gives the label away: it alone has an AUC of {auc:.3f}. Is it known before the label is?"
+        for name, auc in leaking.items()
+    ]
+    prepared = PreparedTable(
+        encoder=encoder,
+        train=train[0],
+        valid=valid[0],
+        test=test[0],
+        table=examples,
+        groups=groups,
+        evaluation_groups=(test if len(test[0]) else valid)[1],
+        label=label,
+        decisions=decisions,
+        counts=counts,
+        notes=_notes(data, grouping_note, sorted_date_columns(encoder, examples.inputs)),
+        warnings=warnings,
+        fingerprint=data_fingerprint,
+    )
+    _log_summary(prepared)
+    return prepared
 
 
-@dataclass(frozen=True)
-class _Held:
-    """Rows, and (rows,) codes of those that belong together."""
-
-    rows: Examples
-    groups: NDArray[np.int64]
+def _read(path: Path, data: FlatTableData) -> FlatTable:
+    table = read_flat_table(path, data.mapping)
+    if data.label not in table.columns:
+        names = ", ".join(repr(name) for name in list(table.columns)[:20])
+        raise InvalidInput(f"expected a label column {data.label!r} in {path.name}; its columns are {names}")
+    return table
 
 
 def _labelled(table: FlatTable, name: str, label: Label) -> tuple[dict[str, Sequence[Any]], Label, dict[str, int]]:
-    """The rows that have a label; the others are counted, not forgotten."""
+    """Columns and labels of the rows that have a label, and counts of the others."""
     columns = table.without(name)
     counts = {"read": table.rows, "rejected": len(table.rejects), "without_label": int((~label.known).sum())}
     if label.known.all():
         return columns, label, counts
     kept = np.flatnonzero(label.known)
-    columns = {column: _pick(cells, kept) for column, cells in columns.items()}
-    return columns, Label(label.values[kept], label.known[kept], label.positive, label.negative), counts
+    return {column: _pick(cells, kept) for column, cells in columns.items()}, label.take(kept), counts
 
 
-def _shares(options: TableOptions) -> tuple[float, float, float]:
-    _, valid, test = SHARES
-    if options.valid is not None:
-        valid = 0.0
-    if options.test is not None or options.no_test:
-        test = 0.0
-    return 1.0 - valid - test, valid, test
+def _examples(encoder: TableEncoder, columns: dict[str, Any], label: Label) -> Examples:
+    return Examples(encoder.encode(columns, len(label.values)).inputs, {TARGET: label.values})
 
 
-def _other(
-    path: Path | None, options: TableOptions, encoder: TableEncoder, like: Label, counts: dict[str, int], name: str
-) -> _Held | None:
-    """Examples of a validation or test file, read as the training table was."""
-    if path is None:
-        return None
-    table = read_flat_table(path, options.mapping)
-    if options.label not in table.columns:
-        raise InvalidInput(f"expected the label column {options.label!r} in the {name} table {path.name}")
-    label = apply_label(options.label, table.columns[options.label], like)
-    columns, label, other = _labelled(table, options.label, label)
-    for key, count in other.items():
+def _other_file(
+    path: Path, data: FlatTableData, encoder: TableEncoder, like: Label, counts: dict[str, int]
+) -> tuple[Examples, NDArray[np.int64]]:
+    """Examples of a validation or test file, read like the training table, and codes of rows that belong together."""
+    table = _read(path, data)
+    columns, label, file_counts = _labelled(table, data.label, apply_label(data.label, table.columns[data.label], like))
+    for key, count in file_counts.items():
         counts[key] += count
-    rows = len(label.values)
     user = next((column for column in columns if is_key(column)), None)
-    groups = np.arange(rows) if user is None else groups_of(columns, rows, user)
-    return _Held(examples_of(encoder, columns, label.values)[0], groups)
-
-
-def in_order(encoder: TableEncoder, rows: Examples) -> list[str]:
-    """The date columns that (but for one row in a hundred) only rise, or only fall, from the first row to the last."""
-    found = []
-    for column, (name, where) in column_places(encoder).items():
-        if where.stop - where.start == len(DATE_PARTS):
-            days = rows.inputs[name][:, where.start]
-            steps = np.diff(days[~np.isnan(days)])
-            if np.any(steps != 0) and max((steps >= 0).mean(), (steps <= 0).mean()) >= 0.99:
-                found.append(column)
-    return found
+    groups = np.arange(len(label.values)) if user is None else user_groups(columns[user])
+    return _examples(encoder, columns, label), groups
 
 
 def _pick(cells: Sequence[Any], rows: NDArray[np.int64]) -> Sequence[Any]:
@@ -170,52 +217,47 @@ def _pick(cells: Sequence[Any], rows: NDArray[np.int64]) -> Sequence[Any]:
     return [cells[row] for row in rows.tolist()]
 
 
-def _together(columns: dict[str, Sequence[Any]], label: Label) -> tuple[NDArray[np.int64], str, int]:
-    """Groups of rows that stay on one side, in words why, and the number of rows that are exact copies of others.
-
-    Rows of one user, or copies: else a test row's twin is trained on. Where copies are common (columns of few values) they
-    are no accident, and a group of more than a tenth of the rows would leave nothing to split.
-    """
-    rows = len(label.values)
-    copies = groups_of({**columns, "": label.values.tolist()}, rows, None)
-    duplicates = rows - _count(copies)
-    key = next((name for name in columns if is_key(name)), None)
-    users = copies if key is None else groups_of(columns, rows, key)
-    most = max(2, rows // 10)
-    if key is not None and _count(users) < rows and np.bincount(users).max() <= most:
-        return users, f"all rows of one {key} are on the same side, so that nobody is both trained on and tested", duplicates
-    if 0 < duplicates <= rows // 10 and np.bincount(copies).max() <= most:
-        return copies, "exact copies of a row are on the same side", duplicates
-    return np.arange(rows), "row by row", duplicates
-
-
-def _count(groups: NDArray[np.int64]) -> int:
-    return int(groups.max(initial=-1)) + 1
-
-
-def _split_notes(options: TableOptions, together: str) -> list[str]:
-    if options.valid is not None and (options.test is not None or options.no_test):
-        return ["every row of the table is trained on; validation and test are files of their own"]
-    shares = " / ".join(f"{share:.0%}" for share in _shares(options))
-    return [
-        f"training / validation / test are {shares} of the table, at random with seed {options.seed}, alike in their labels",
-        together,
+def _notes(data: FlatTableData, grouping_note: str, date_columns: Sequence[str]) -> list[str]:
+    if data.valid is not None and (data.test is not None or data.no_test):
+        notes = ["every row of the table is trained on; validation and test are files of their own"]
+    else:
+        shares = " / ".join(f"{share:.0%}" for share in data.shares)
+        notes = [
+            f"training / validation / test are {shares} of the table, at random with seed {data.seed}, stratified by label",
+            grouping_note,
+        ]
+    return notes + [
+        f"the rows are in the order of {name}, and were split at random all the same; give later rows with --test"
+        for name in date_columns
     ]
 
 
 def _row_warnings(counts: dict[str, int], label: Label, valid: Examples, table: FlatTable) -> list[str]:
-    found = []
+    warnings = []
     if counts["rejected"]:
         first = table.rejects[0] if table.rejects else None
         where = f"; the first is line {first.line}: {first.reason}" if first else ""
-        found.append(f"{counts['rejected']} lines are no rows and were left out{where}")
+        warnings.append(f"{counts['rejected']} lines are no rows and were left out{where}")
     if counts["without_label"]:
-        found.append(f"{counts['without_label']} rows without a label were set aside")
+        warnings.append(f"{counts['without_label']} rows without a label were set aside")
     if counts["duplicates"]:
-        found.append(f"{counts['duplicates']} rows are exact copies of others; they were kept")
+        warnings.append(f"{counts['duplicates']} rows are exact copies of others; they were kept")
     positives = int(label.values.sum())
     if min(positives, len(label.values) - positives) < 50:
-        found.append(f"{positives} positive labels among {len(label.values)} rows: the metrics below are rough")
+        warnings.append(f"{positives} positive labels among {len(label.values)} rows: the metrics below are rough")
     if valid.targets[TARGET].min() == valid.targets[TARGET].max():
-        found.append("the validation rows are all of one class: early stopping and the threshold mean little")
-    return found
+        warnings.append("the validation rows are all of one class: early stopping and the threshold mean little")
+    return warnings
+
+
+def _log_summary(prepared: PreparedTable) -> None:
+    counts, label = prepared.counts, prepared.label
+    _log.info(
+        "%d rows: %d for training, %d for validation, %d for test; %.1f %% positive (%s)",
+        counts["read"], counts["train"], counts["validation"], counts["test"], 100 * label.values.mean(), label.positive,
+    )  # fmt: skip
+    for decision in prepared.decisions:
+        if decision.column is None:
+            _log.info("column %s is not used: %s", decision.name, decision.reason)
+    for warning in prepared.warnings:
+        _log.warning("%s", warning)

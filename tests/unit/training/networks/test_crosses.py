@@ -49,7 +49,7 @@ def test_a_network_with_crosses_learns_what_lies_in_a_pair_of_words_and_exports(
     from training.export import export
     from training.fitting import Examples, FitOptions
     from training.networks.tabular import TabularConfig
-    from training.tasks.tabular.model import train_binary
+    from training.tasks.tabular.classifier import train_classifier
 
     random = np.random.default_rng(1)
     words, rows = 60, 24_000
@@ -61,7 +61,7 @@ def test_a_network_with_crosses_learns_what_lies_in_a_pair_of_words_and_exports(
     encoder = TableEncoder((Column("a", "categorical", names), Column("b", "categorical", names)))
     every = Examples({"categorical": codes.astype(np.int64)}, {"label": labels})
     train, valid = every.take(np.arange(20_000)), every.take(np.arange(20_000, rows))
-    model = train_binary(encoder, train, valid, TabularConfig(members=2, widths=(16,)), FitOptions(epochs=12, patience=12))
+    model = train_classifier(encoder, train, valid, TabularConfig(members=2, widths=(16,)), FitOptions(epochs=12, patience=12))
     said = 1 / (1 + np.exp(-model.network.raw(dict(valid.inputs))["label"][:, 0]))
     best = -np.mean(np.log(np.where(valid.targets["label"] > 0, chance[20_000:], 1 - chance[20_000:])))
     found = -np.mean(np.log(np.where(valid.targets["label"] > 0, said, 1 - said)))

@@ -20,8 +20,9 @@ from training.calibration import platt  # noqa: E402
 from training.export import export, open_session  # noqa: E402
 from training.fitting import Examples, FitOptions  # noqa: E402
 from training.networks.tabular import TabularConfig  # noqa: E402
+from training.task import TabularOptions  # noqa: E402
 from training.tasks.ads.heads import AdHead, AdTasks, bernoulli  # noqa: E402
-from training.tasks.ads.learn import cross_fit, losses, probabilities, rarest, together  # noqa: E402
+from training.tasks.ads.learn import cross_fit, losses, probabilities, rarest  # noqa: E402
 from training.tasks.ads.model import TARGET, base_rates, calibration, fit_logistic, seen_at, train_network  # noqa: E402
 
 ENCODER = TableEncoder((Column("x", "numeric"), Column("z", "numeric")))
@@ -161,7 +162,7 @@ def test_calibration_undoes_what_is_wrong_with_logits() -> None:
     assert intercept["conversion"] == pytest.approx(0.375, abs=0.1)
 
 
-def test_cross_fitting_judges_each_row_by_a_network_that_did_not_see_it() -> None:
+def test_cross_fitting_judges_each_row_by_a_network_that_did_not_see_it(tmp_path: Path) -> None:
     """Labels are coin tosses by user, and a column gives every user away: only who has seen a user can know."""
     random = np.random.default_rng(0)
     user = np.repeat(np.arange(120), 4)
@@ -170,8 +171,8 @@ def test_cross_fitting_judges_each_row_by_a_network_that_did_not_see_it() -> Non
     zeros = np.zeros(len(user), np.float32)
     rows = Examples({"numeric": noise}, {TARGET: np.stack([zeros, label, zeros - 1, zeros + 1], axis=1)})
     tasks = AdTasks(click=False, conversion=True)
-    options = FitOptions(seed=0, epochs=3, patience=2, batch=32)
-    learnt = cross_fit(ENCODER, tasks, rows, user, SMALL, options)
+    options = TabularOptions(tmp_path, SMALL, FitOptions(seed=0, epochs=3, patience=2, batch=32))
+    learnt = cross_fit(ENCODER, tasks, rows, user, options)
     assert learnt.folds == 5
     assert learnt.raw.shape == (len(user), 1)
     assert losses(tasks, learnt.raw, rows).mean() > 0.65  # a coin toss costs .693
@@ -185,8 +186,8 @@ def test_the_rarest_outcome_and_rows_put_together() -> None:
     expected = min(target[:, 0].sum(), (target[:, 1] * target[:, 3]).sum(), (target[:, 1] * (1 - target[:, 3])).sum())
     assert rarest(PLACED, rows) == expected
     weighted = Examples(rows.inputs, rows.targets, np.full(500, 3.0, np.float32))
-    both = together([rows, weighted])
+    both = Examples.concatenate([rows, weighted])
     assert len(both) == 1_000
     assert both.weight is not None
     assert both.weight.tolist() == [1.0] * 500 + [3.0] * 500
-    assert together([rows, rows]).weight is None
+    assert Examples.concatenate([rows, rows]).weight is None

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.tasks.tabular.splits import folds, groups_of, split
+from training.tasks.tabular.splits import copy_groups, split, user_groups
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=80), st.integers(0, 5), st.integers(1, 30))
@@ -45,18 +45,17 @@ def test_a_share_of_nothing_gets_nothing() -> None:
     assert [len(part) for part in parts] == [18, 2, 0]
 
 
-def test_folds_hold_every_row_out_once() -> None:
+def test_equal_shares_are_folds_that_hold_every_row_out_once() -> None:
     labels = np.array([1.0] * 10 + [0.0] * 40)
-    held = folds(labels, np.arange(50), 5, seed=0)
+    held = split(labels, np.arange(50), [1.0] * 5, seed=0)
     assert sorted(np.concatenate(held)) == list(range(50))
     assert [labels[rows].sum() for rows in held] == [2.0] * 5
 
 
 def test_copies_of_a_row_are_one_group() -> None:
     table = {"a": ["1", "2", "1", "1"], "b": [[1], [1], [1], [2]]}
-    assert groups_of(table, 4, None).tolist() == [0, 1, 0, 2]
+    assert copy_groups(table, 4).tolist() == [0, 1, 0, 2]
 
 
 def test_rows_of_a_user_are_one_group_and_rows_without_one_are_alone() -> None:
-    table = {"user_id": ["u", "", "v", "u", ""], "a": ["1", "1", "1", "1", "1"]}
-    assert groups_of(table, 5, "user_id").tolist() == [0, 1, 2, 0, 3]
+    assert user_groups(["u", "", "v", "u", ""]).tolist() == [0, 1, 2, 0, 3]

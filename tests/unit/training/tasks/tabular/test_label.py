@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from personalization.core.errors import InvalidInput
-from training.tasks.tabular.labels import apply_label, parse_label
+from training.tasks.tabular.label import apply_label, parse_label
 
 
 @pytest.mark.parametrize(
