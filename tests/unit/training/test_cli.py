@@ -44,7 +44,7 @@ def test_mistakes_of_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         ),
         (("train", "ads", "--table", three, "--label", "label", *out), "received 3: 'x' (5 rows), 'y' (5 rows), 'z' (5 rows)"),
         (("train", "ads", "--table", few, "--label", "label", *out), "expected at least 8 rows with a label, received 2"),
-        (("train", "ads", "--table", empty, "--label", "label", *out), "expected rows in empty.csv, found none"),
+        (("train", "ads", "--table", empty, "--label", "label", *out), "expected rows in empty.csv, received none"),
         (("train", "ads", "--table", tmp_path / "none.csv", "--label", "label", *out), "No such file"),
         (("train", "ads", "--table", good, "--label", "label", "--no-test", "--test", good, *out), "received both"),
         (("train", "ads", "--table", good, "--label", "label", "--folds", "1", *out), "expected at least 2 folds"),
