@@ -1,11 +1,11 @@
-"""The sequence network: a user's history in, a user vector out.
+"""The sequence network: from a user's history to a user embedding.
 
-Causal self-attention over the items of a history (SASRec, Kang & McAuley 2018), beside it in each block a branch that
-splits the sequence into slow and fast parts and weighs them anew (the idea of BSARec, Shin et al. 2024, and WEARec). There
-the slow part comes from a Fourier transform over the whole padded window; here from causal exponential means, so that all
-positions are trained at once, any length of padding gives the same answer, and the graph is a product of small matrices.
+Each block has causal self-attention over the items of a history (SASRec, Kang & McAuley 2018) and beside it a branch that
+splits the sequence into slow and fast parts and reweighs them (the idea of BSARec, Shin et al. 2024, and WEARec). Those papers
+take the slow part from a Fourier transform over the whole padded window. Here it comes from causal exponential means: all
+positions are trained at once, the result does not depend on the padding, and the graph is a product of small matrices.
 
-Item vectors come from outside: the graph holds no items.
+Item embeddings are an input, so that new items need no new graph.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from keras import ops
 from personalization.core.schema import EVENT_TYPES
 from personalization.recommendations.components import GAP_BUCKETS
 
-_NOWHERE = -1e9
+_MASKED_LOGIT = -1e9
 
 
 @dataclass(frozen=True, slots=True)
 class SequenceConfig:
     """Sizes and regularisation.
 
-    size         of item and user vectors
-    longest      items of a history that are seen, the newest
-    dropout      of tokens, attention and branches
-    smooth       share of the slow/fast branch in a block, 0 … 1
-    spans        of its exponential means, in items
-    events, gaps whether event types and gaps of time are inputs
+    size           of item and user embeddings
+    longest        newest items of a history that are inputs
+    dropout        of tokens, attention and branches
+    smooth         share of the slow/fast branch in a block, 0 … 1
+    spans          of its exponential means, in items
+    item_dropout   share of the items whose own embedding is left out in a training step, where items have content
+    events, gaps   whether event types and time gaps are inputs
     """
 
     size: int = 64
@@ -42,6 +43,7 @@ class SequenceConfig:
     dropout: float = 0.5
     smooth: float = 0.7
     spans: tuple[float, ...] = (1.5, 3.0, 8.0, 25.0)
+    item_dropout: float = 0.1
     events: bool = False
     gaps: bool = False
 
@@ -55,8 +57,8 @@ class SequenceConfig:
 class SequenceNetwork:
     """Two views of the same weights.
 
-    training   inputs → (N, L, D), a user vector after each item
-    serving    inputs → {"user_vector": (N, D)}, after the newest
+    training   inputs → (N, L, D), a user embedding after each item
+    serving    inputs → {"user_vector": (N, D)}, the user embedding after the newest item
     """
 
     training: Any
@@ -65,7 +67,7 @@ class SequenceNetwork:
 
 
 def build_sequence(config: SequenceConfig) -> SequenceNetwork:
-    """A new network. Inputs as `components.encoder_inputs` makes them, padded on the left."""
+    """A new network. Its inputs are those of `components.encoder_inputs`, padded on the left."""
     inputs = {
         "vectors": keras.Input((None, config.size), name="vectors", dtype="float32"),
         "known": keras.Input((None,), name="known", dtype="int64"),
@@ -74,19 +76,19 @@ def build_sequence(config: SequenceConfig) -> SequenceNetwork:
         inputs[name] = keras.Input((None,), name=name, dtype="int64")
     tokens, mask = HistoryTokens(config, name="tokens")(inputs)
     for number in range(config.blocks):
-        tokens = Block(config, name=f"block_{number}")(tokens, mask)
-    newest = Newest(name="user_vector")(tokens)
+        tokens = SequenceBlock(config, name=f"block_{number}")(tokens, mask)
+    newest = NewestPosition(name="user_vector")(tokens)
     return SequenceNetwork(keras.Model(inputs, tokens), keras.Model(inputs, {"user_vector": newest}), config)
 
 
 class HistoryTokens(keras.layers.Layer):
-    """Inputs → tokens (N, L, D) and mask (N, L): item vector + place from the end + event type + gap, normalised."""
+    """Inputs → tokens (N, L, D) and mask (N, L): normalised sums of the embeddings of item, position, event type and gap."""
 
     def __init__(self, config: SequenceConfig, **options: Any) -> None:
         super().__init__(**options)
         self._config = config
         small = keras.initializers.TruncatedNormal(stddev=0.02)
-        self._place = self.add_weight(shape=(config.longest, config.size), initializer=small, name="place_embedding")
+        self._position = self.add_weight(shape=(config.longest, config.size), initializer=small, name="place_embedding")
         if config.events:
             shape = (len(EVENT_TYPES) + 1, config.size)
             self._event = self.add_weight(shape=shape, initializer=small, name="event_embedding")
@@ -99,10 +101,10 @@ class HistoryTokens(keras.layers.Layer):
         mask = ops.cast(inputs["known"] > 0, "float32")
         present = ops.expand_dims(mask, -1)
         vectors = inputs["vectors"]
-        # Both sides of one shape: a broadcast choice is exported as a product (tf2onnx 1.17), and NaN × 0 is NaN.
+        # Both sides have one shape: tf2onnx 1.17 exports a broadcast `where` as a product, and NaN × 0 is NaN.
         vectors = ops.where(ops.isnan(vectors), ops.zeros_like(vectors), vectors)
         length = ops.shape(inputs["known"])[1]
-        tokens = vectors + self._place[self._config.longest - length :]  # the newest item has the last place
+        tokens = vectors + self._position[self._config.longest - length :]  # the newest item has the last position
         if self._config.events:
             tokens = tokens + ops.take(self._event, inputs["events"], axis=0)
         if self._config.gaps:
@@ -110,8 +112,8 @@ class HistoryTokens(keras.layers.Layer):
         return self._drop(self._norm(tokens), training=training) * present, mask
 
 
-class Block(keras.layers.Layer):
-    """Attention and the slow/fast branch side by side, then a dense pair; residual, normalised after each."""
+class SequenceBlock(keras.layers.Layer):
+    """Attention and the slow/fast branch side by side, then two dense layers; each residual and then normalised."""
 
     def __init__(self, config: SequenceConfig, **options: Any) -> None:
         super().__init__(**options)
@@ -149,7 +151,7 @@ class Block(keras.layers.Layer):
         if share > 0.0:
             smoothed = self._drop(self._smooth(tokens, mask), training=training)
             mixed = mixed + share * self._smooth_norm(tokens + smoothed)
-        dense = self._narrow(keras.activations.gelu(self._wide(mixed), approximate=True))  # the exact one does not export
+        dense = self._narrow(keras.activations.gelu(self._wide(mixed), approximate=True))  # the exact gelu does not export
         return self._dense_norm(mixed + self._drop(dense, training=training))
 
     def _attend(self, tokens: Any, mask: Any, training: bool | None) -> Any:
@@ -162,12 +164,12 @@ class Block(keras.layers.Layer):
         logits = ops.matmul(split(self._query(tokens)), ops.transpose(split(self._key(tokens)), (0, 1, 3, 2)))
         past = ops.convert_to_tensor(self._past)[:length, :length]
         seen = past[None, None] * mask[:, None, None, :]
-        weights = ops.softmax(logits / (size // heads) ** 0.5 + (1.0 - seen) * _NOWHERE, axis=-1)
+        weights = ops.softmax(logits / (size // heads) ** 0.5 + (1.0 - seen) * _MASKED_LOGIT, axis=-1)
         mixed = ops.matmul(self._drop(weights, training=training), split(self._value(tokens)))
         return self._out(ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (-1, length, size)))
 
     def _smooth(self, tokens: Any, mask: Any) -> Any:
-        """Mean over the spans of slow + fast_share² · (token − slow), slow an exponential mean over the past."""
+        """Mean over the spans of slow + fast_share² · (token − slow), where slow is an exponential mean of past tokens."""
         length = ops.shape(tokens)[1]
         distance = ops.convert_to_tensor(self._distance)[:length, :length]
         past = ops.convert_to_tensor(self._past)[:length, :length]
@@ -178,8 +180,8 @@ class Block(keras.layers.Layer):
         return ops.mean(slow + ops.square(self._fast)[None, :, None, :] * fast, axis=1)
 
 
-class Newest(keras.layers.Layer):
-    """(N, L, D) → (N, D): the last position, where the newest item is."""
+class NewestPosition(keras.layers.Layer):
+    """(N, L, D) → (N, D): the last position, which holds the newest item."""
 
     def call(self, tokens: Any) -> Any:
         return tokens[:, -1]

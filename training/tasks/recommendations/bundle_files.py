@@ -20,12 +20,11 @@ from personalization.recommendations.recommender import (
     REPURCHASE_NPY,
     STATIC_NPY,
     VECTORS_NPY,
-    Encode,
     Recommender,
 )
 from personalization.recommendations.retrieval import write_quantised
 from personalization.recommendations.sparse import NeighborMatrix
-from training.export import export, open_session
+from training.export import export
 from training.tasks.recommendations.model import SequenceModel
 from training.tasks.recommendations.training_items import TrainingItems, inverse_frequency
 
@@ -72,12 +71,6 @@ def write_files(
     for file, document in documents.items():
         (directory / file).write_bytes(orjson.dumps(document))
     return [*arrays, *documents, *write_quantised(directory, recommender.vectors)], difference
-
-
-def onnx_encoder(path: Path) -> Encode:
-    """The user encoder by an exported graph."""
-    session = open_session(path)
-    return lambda inputs: np.asarray(session.run(["user_vector"], dict(inputs))[0], np.float32)
 
 
 def _csr_arrays(name: str, matrix: NeighborMatrix) -> dict[str, NDArray[Any]]:

@@ -12,11 +12,14 @@ from training.runtime import prepare
 def run(arguments: argparse.Namespace) -> None:
     """Train from the parsed options of `training.cli`. Raises `InvalidInput` for what the user can put right."""
     if arguments.groups:
-        raise InvalidInput("expected --groups with a table or for profiles and ads: lists of items have no groups of rows")
+        raise InvalidInput("expected --groups with --table, or to train profiles or ads; received it for recommendations, which have no groups")
     prepare(arguments.seed)  # before anything imports TensorFlow
-    from training.tasks.recommendations.options import RecommendationData, RecommendationTraining
-    from training.tasks.recommendations.sequence_training import SequenceFitOptions
-    from training.tasks.recommendations.train import train_recommendations
+    from training.fitting import FitOptions
+    from training.networks.sequence import SequenceConfig
+    from training.task import TrainOptions, train
+    from training.tasks.recommendations.prepare import RecommendationData
+    from training.tasks.recommendations.sequence_training import LEARNING_RATE, PATIENCE
+    from training.tasks.recommendations.task import RecommendationTask
 
     data = RecommendationData(
         interactions=tuple(arguments.interactions),
@@ -28,6 +31,6 @@ def run(arguments: argparse.Namespace) -> None:
         timezone=arguments.timezone,
         seed=arguments.seed,
     )
-    training = RecommendationTraining(fit=SequenceFitOptions(**fit_settings(arguments)), **model_settings(arguments))
-    version = train_recommendations(data, training)
+    fit = FitOptions(patience=PATIENCE, learning_rate=LEARNING_RATE, **fit_settings(arguments))
+    version = train(RecommendationTask(data, TrainOptions(config=SequenceConfig(), fit=fit, **model_settings(arguments))))
     print(f"{arguments.out}: recommendations {version}")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from personalization.recommendations.item_content import content_vectors
 from personalization.recommendations.sparse import NeighborMatrix
+from training.networks.sequence import SequenceConfig
 from training.tasks.recommendations.training_items import TrainingItems
 
 _MAX_FEATURES: Final = 24  # of one item that `lookup` sums
@@ -78,20 +79,22 @@ class ItemEmbeddings:
         return own if self.features is None else own + content_vectors(self.features, self.content.numpy())
 
 
-def new_embeddings(interacted: NDArray[np.bool_], size: int, items: TrainingItems, drop: float, seed: int) -> ItemEmbeddings:
-    """Embeddings of `size` numbers at random.
+def new_embeddings(
+    interacted: NDArray[np.bool_], config: SequenceConfig, items: TrainingItems, seed: int
+) -> ItemEmbeddings:
+    """Random embeddings.
 
     interacted   (items,) True for items with training interactions; the own embedding of the others is 0
     """
     random = np.random.default_rng(seed)
 
     def initial(rows: int) -> NDArray[np.float32]:
-        return random.normal(0.0, _INITIAL_DEVIATION, (rows, size)).astype(np.float32)
+        return random.normal(0.0, _INITIAL_DEVIATION, (rows, config.size)).astype(np.float32)
 
     own = tf.Variable(initial(len(interacted)) * interacted[:, None], name="own", dtype=tf.float32)
     if items.features is None or not items.num_features:
         return ItemEmbeddings(own, None, None, 0.0)
-    return ItemEmbeddings(own, tf.Variable(initial(items.num_features), name="content"), items.features, drop)
+    return ItemEmbeddings(own, tf.Variable(initial(items.num_features), name="content"), items.features, config.item_dropout)
 
 
 def _mask(shape: Any, drop: float) -> Any:

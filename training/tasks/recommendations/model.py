@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
@@ -12,7 +12,9 @@ import tensorflow as tf
 
 from personalization.recommendations.blend import BlendWeights
 from personalization.recommendations.recommender import STATIC, Encode, Recommender
-from training.networks.sequence import SequenceNetwork, build_sequence
+from training.fitting import FitReport
+from training.networks.sequence import SequenceConfig, SequenceNetwork, build_sequence
+from training.task import TrainOptions
 from training.tasks.recommendations.blending import (
     LOGISTIC,
     SOFTMAX,
@@ -24,9 +26,8 @@ from training.tasks.recommendations.blending import (
 from training.tasks.recommendations.evaluation import RankingEvaluator, sequence_scorer
 from training.tasks.recommendations.interaction_log import InteractionLog
 from training.tasks.recommendations.item_embeddings import ItemEmbeddings, new_embeddings
-from training.tasks.recommendations.options import RecommendationTraining
 from training.tasks.recommendations.prepare import PreparedRecommendations
-from training.tasks.recommendations.sequence_training import SequenceFitReport, fit_sequence_network
+from training.tasks.recommendations.sequence_training import VALIDATION_METRIC, fit_sequence_network
 from training.tasks.recommendations.sequence_windows import sequence_windows
 from training.tasks.recommendations.splits import HeldOutBaskets
 
@@ -35,14 +36,21 @@ _STOPPING_USERS: Final = 8_000  # of the validation users; enough to find the be
 _BLEND_CELLS: Final = 400_000_000  # of the scores that the blend is learned from
 _MIN_EVENT_SHARE: Final = 0.01
 
+SequenceOptions = TrainOptions[SequenceConfig]
+
 
 @dataclass(frozen=True)
 class SequenceModel:
-    """A trained sequence network and the item embeddings that were trained with it."""
+    """A sequence network and the item embeddings that are trained with it."""
 
     network: SequenceNetwork
     embeddings: ItemEmbeddings
-    report: SequenceFitReport
+    report: FitReport = field(default_factory=FitReport)
+
+    @property
+    def validation_ndcg(self) -> float:
+        """NDCG@10 of the network alone on validation users, in the best epoch; 0 without one."""
+        return max((epoch[VALIDATION_METRIC] for epoch in self.report.history), default=0.0)
 
     @cached_property
     def encode(self) -> Encode:
@@ -60,23 +68,29 @@ class SequenceModel:
         return lambda inputs: serve({name: tf.constant(inputs[name], spec.dtype) for name, spec in signature.items()}).numpy()
 
 
-def train_sequence_model(prepared: PreparedRecommendations, training: RecommendationTraining) -> SequenceModel:
-    """Train on the training interactions; keep the epoch with the best NDCG@10 of the network alone on validation users."""
-    train, statistics = prepared.train, prepared.statistics
-    config = replace(training.config, events=_has_event_types(train), gaps=_has_time_gaps(train))
+def untrained_model(prepared: PreparedRecommendations, options: SequenceOptions) -> SequenceModel:
+    """A new network with the inputs that the data has, and new embeddings."""
+    train = prepared.train
+    config = replace(options.config, events=_has_event_types(train), gaps=_has_time_gaps(train))
+    interacted = prepared.statistics.popularity > 0
     network = build_sequence(config)
-    seed = training.fit.seed
-    embeddings = new_embeddings(statistics.popularity > 0, config.size, prepared.items, training.drop, seed)
-    untrained = SequenceModel(network, embeddings, SequenceFitReport())
-    targets = prepared.split.validation.sample(_STOPPING_USERS, seed)
+    return SequenceModel(network, new_embeddings(interacted, config, prepared.items, options.fit.seed))
+
+
+def train_sequence_model(prepared: PreparedRecommendations, options: SequenceOptions) -> SequenceModel:
+    """Train on the training interactions; keep the epoch with the best NDCG@10 of the network alone on validation users."""
+    model = untrained_model(prepared, options)
+    targets = prepared.split.validation.sample(_STOPPING_USERS, options.fit.seed)
 
     def validation_ndcg() -> float:
-        recommender = _assemble(prepared, untrained)
-        return _evaluator(prepared, recommender, statistics.repeat_buying).ndcg_at_10(sequence_scorer(recommender), targets)
+        recommender = _assemble(prepared, model)
+        evaluator = _evaluator(prepared, recommender, prepared.statistics.repeat_buying)
+        return evaluator.ndcg_at_10(sequence_scorer(recommender), targets)
 
-    windows = sequence_windows(train, config.longest)
-    report = fit_sequence_network(network, embeddings, windows, validation_ndcg, training.fit)
-    return SequenceModel(network, embeddings, report)
+    windows = sequence_windows(prepared.train, model.network.config.longest)
+    report = fit_sequence_network(model.network, model.embeddings, windows, validation_ndcg, options.fit)
+    _log.info("network: %d epochs, the best was %d, %.0f s", len(report.history), report.best_epoch, report.seconds)
+    return replace(model, report=report)
 
 
 def learn_blend(prepared: PreparedRecommendations, model: SequenceModel) -> Recommender:

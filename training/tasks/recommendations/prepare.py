@@ -3,22 +3,59 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from datetime import datetime, time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, tzinfo
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from personalization.core.time import parse_timezone
+from personalization.features.window import Window
 from training.bundle_writer import fingerprint
 from training.io.interactions import read_interactions
 from training.tasks.recommendations.interaction_log import InteractionLog, build_log
 from training.tasks.recommendations.item_statistics import ItemStatistics, count_statistics
-from training.tasks.recommendations.options import RecommendationData
-from training.tasks.recommendations.splits import LEAVE_ONE_OUT, RankingSplit, leave_one_out, temporal
+from training.tasks.recommendations.splits import LEAVE_ONE_OUT, TEMPORAL, RankingSplit, leave_one_out, temporal
 from training.tasks.recommendations.training_items import TrainingItems, read_items
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RecommendationData:
+    """The files and how they are split.
+
+    interactions   files, merged
+    items          table of the items
+    mapping        column names in the files by ours, for files without a mapping of their own beside them
+    split          ``leave-one-out`` or ``temporal``
+    cutoff         where ``temporal`` cuts; None: a tenth of the interactions lie after it
+    no_test        nothing is held out for test; each user's last target is validation
+    timezone       of timestamps without an offset, and of the cutoff
+    window         history that the bundle uses
+    """
+
+    interactions: tuple[Path, ...]
+    items: Path | None = None
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    split: str = TEMPORAL
+    cutoff: date | None = None
+    no_test: bool = False
+    timezone: str = "UTC"
+    window: Window = field(default_factory=lambda: Window(max_events=1_000, max_days=3_650))
+    seed: int = 0
+
+    @property
+    def files(self) -> list[Path]:
+        return [*self.interactions, *([] if self.items is None else [self.items])]
+
+    @property
+    def zone(self) -> tzinfo:
+        """Raises `InvalidInput` for a name that the time zone database does not have."""
+        return parse_timezone(self.timezone)
 
 
 @dataclass(frozen=True)

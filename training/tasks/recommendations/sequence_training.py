@@ -3,65 +3,28 @@
 from __future__ import annotations
 
 import itertools
-import logging
-import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from training.fitting import FitOptions, FitReport, Weights, fit
 from training.networks.sequence import SequenceNetwork
 from training.tasks.recommendations.item_embeddings import ItemEmbeddings
 from training.tasks.recommendations.sequence_windows import SequenceBatch, SequenceWindows
 
-_log = logging.getLogger(__name__)
+VALIDATION_METRIC: Final = "validation_ndcg_at_10"
+PATIENCE: Final = 4  # epochs
+LEARNING_RATE: Final = 1e-3
 # With more items than this the loss is over sampled ones: the same loss in expectation, and seconds instead of minutes.
 MAX_SOFTMAX_ITEMS: Final = 20_000
 _STEPS: Final = 256  # of an epoch, about, where a step has …
 _TARGETS: Final = (64, 4_096)  # … at least and at most so many targets
 _MAX_STEPS: Final = 1_000  # between two validations: the epochs of a large log are shorter than one pass over it
+_NEGATIVES: Final = 2_048  # sampled items of a step
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
-
-
-@dataclass(frozen=True, slots=True)
-class SequenceFitOptions:
-    """How the network is trained.
-
-    targets         of a step, about; None: by the size of the data
-    patience        epochs without a better validation NDCG@10 before training stops
-    negatives       sampled items, where the loss is not over all items
-    average         epochs over which weights are averaged (exponentially), where the loss is over all items; the averages are
-                    validated and kept
-    budget          seconds after which no further epoch begins
-    quiet           no progress bar; there is none either where standard error is no terminal
-    tensorboard     directory of TensorBoard logs, or None
-    """
-
-    seed: int = 0
-    epochs: int = 100
-    patience: int = 4
-    targets: int | None = None
-    learning_rate: float = 1e-3
-    negatives: int = 2048
-    average: float = 1.0
-    budget: float = 1_200.0
-    quiet: bool = True
-    tensorboard: Path | None = None
-
-
-@dataclass(frozen=True)
-class SequenceFitReport:
-    """Loss and validation NDCG@10 by epoch, the epoch whose weights were kept (from 1), seconds."""
-
-    history: list[dict[str, float]] = field(default_factory=list)
-    best_epoch: int = 0
-    seconds: float = 0.0
 
 
 def fit_sequence_network(
@@ -69,77 +32,39 @@ def fit_sequence_network(
     embeddings: ItemEmbeddings,
     windows: SequenceWindows,
     validate: Callable[[], float],
-    options: SequenceFitOptions,
-) -> SequenceFitReport:
-    """Train in place. The weights of the epoch with the highest value of `validate` are kept."""
+    options: FitOptions,
+) -> FitReport:
+    """Train network and embeddings in place. Those of the epoch with the highest value of `validate` are kept."""
     if not len(windows.starts):
-        return SequenceFitReport()
-    started = time.perf_counter()
-    step = SequenceStep(network, embeddings, windows, options)
-    random = np.random.default_rng(options.seed)
-    best, best_epoch, best_value = step.optimizer.averages(), 0, -np.inf
-    history: list[dict[str, float]] = []
-    batches = _endless(windows, step.targets, random)
-    writer = None if options.tensorboard is None else tf.summary.create_file_writer(str(options.tensorboard))
-    quiet = options.quiet or not sys.stderr.isatty()
-    bar = tqdm(range(1, options.epochs + 1), desc="training", unit="epoch", disable=quiet, leave=False)
-    for epoch in bar:
-        losses = [step(codes, targets) for codes, targets in itertools.islice(batches, step.steps)]
-        current, averaged = [v.numpy() for v in step.variables], step.optimizer.averages()
-        _assign(step.variables, averaged)
-        value = validate()
-        _assign(step.variables, current)
-        history.append({"loss": float(np.mean([float(loss) for loss in losses])), "validation_ndcg_at_10": value})
-        bar.set_postfix(history[-1])
-        _log.debug("epoch %d: %s", epoch, history[-1])
-        if writer is not None:
-            with writer.as_default(step=epoch):
-                for name, number in history[-1].items():
-                    tf.summary.scalar(name, number)
-        if value > best_value:
-            best, best_epoch, best_value = averaged, epoch, value
-        if epoch - best_epoch >= options.patience:
-            break
-        spent = time.perf_counter() - started
-        if spent * (epoch + 1) / epoch > options.budget:
-            _log.info("training stopped after %d epochs, at its time limit", epoch)
-            break
-    bar.close()
-    _assign(step.variables, best)
-    seconds = time.perf_counter() - started
-    _log.info("network: %d epochs, the best was %d, %.0f s", len(history), best_epoch, seconds)
-    return SequenceFitReport(history, best_epoch, seconds)
-
-
-def _endless(windows: SequenceWindows, targets: int, random: np.random.Generator) -> Iterator[SequenceBatch]:
-    while True:
-        yield from windows.batches(targets, random)
-
-
-def _assign(variables: Sequence[Any], values: Sequence[NDArray[np.float32]]) -> None:
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
+        return FitReport()
+    return fit(SequenceStep(network, embeddings, windows, validate, options), options)
 
 
 class SequenceStep:
-    """One optimiser step on a batch, compiled once for all batch shapes.
+    """Training of the sequence network for `training.fitting.fit`: one compiled graph for the batches of all shapes."""
 
-    targets   of a batch, about
-    steps     of an epoch
-    """
+    metric = VALIDATION_METRIC
+    maximize = True
 
     def __init__(
-        self, network: SequenceNetwork, embeddings: ItemEmbeddings, windows: SequenceWindows, options: SequenceFitOptions
+        self,
+        network: SequenceNetwork,
+        embeddings: ItemEmbeddings,
+        windows: SequenceWindows,
+        validate: Callable[[], float],
+        options: FitOptions,
     ) -> None:
-        self.network, self.embeddings = network, embeddings
-        items = windows.log.num_items
-        self.negatives = 0 if items <= MAX_SOFTMAX_ITEMS else min(options.negatives, items // 4)
+        self.validate = validate
         self.variables = [*embeddings.variables, *network.training.trainable_variables]
-        self.targets = options.targets or int(np.clip(windows.num_targets / _STEPS, *_TARGETS))
-        self.steps = min(_MAX_STEPS, windows.num_batches(self.targets))
-        span = options.average * self.steps
-        decay = 0.0 if self.negatives or span <= 0 else float(np.exp(-1.0 / span))
-        self.optimizer = LazyAdam(self.variables, options.learning_rate, decay)
+        self.batch = options.batch or int(np.clip(windows.num_targets / _STEPS, *_TARGETS))
+        self._network, self._embeddings = network, embeddings
+        self._epoch_steps = min(_MAX_STEPS, windows.num_batches(self.batch))
+        self._batches = _endless_batches(windows, self.batch, np.random.default_rng(options.seed))
+        items = windows.log.num_items
+        self._negatives = 0 if items <= MAX_SOFTMAX_ITEMS else min(_NEGATIVES, items // 4)
+        span = options.average * self._epoch_steps
+        decay = 0.0 if self._negatives or span <= 0 else float(np.exp(-1.0 / span))
+        self._optimizer = LazyAdam(self.variables, options.learning_rate, decay)
         counts = np.bincount(windows.log.item, minlength=items)
         # Negatives are drawn with replacement, in proportion to the root of an item's count.
         share = np.sqrt(counts) / np.sqrt(counts).sum()
@@ -151,22 +76,29 @@ class SequenceStep:
         signature = {name: tf.TensorSpec((None, None), tf.int64) for name in self._names}
         self._step = tf.function(self._graph, input_signature=[signature, tf.TensorSpec((None, None), tf.int64)])
 
-    def __call__(self, codes: dict[str, NDArray[np.int64]], targets: NDArray[np.int64]) -> Any:
-        """The mean loss of the batch, a scalar tensor."""
-        return self._step({name: tf.constant(codes[name]) for name in self._names}, tf.constant(targets))
+    def train_epoch(self) -> float:
+        # The losses are read after the last step: reading one waits for its step.
+        losses = [
+            self._step({name: tf.constant(codes[name]) for name in self._names}, tf.constant(targets))
+            for codes, targets in itertools.islice(self._batches, self._epoch_steps)
+        ]
+        return float(np.mean([float(loss) for loss in losses]))
+
+    def averaged(self) -> Weights:
+        return self._optimizer.averages()
 
     def _graph(self, codes: Any, targets: Any) -> Any:
         with tf.GradientTape() as tape:
             items = tf.maximum(codes["items"], 0)
-            table = None if self.negatives else self.embeddings.all(training=True)
-            vectors = self.embeddings.lookup(items, training=True) if table is None else tf.gather(table, items)
+            table = None if self._negatives else self._embeddings.all(training=True)
+            vectors = self._embeddings.lookup(items, training=True) if table is None else tf.gather(table, items)
             inputs = {"vectors": vectors, **{name: codes[name] for name in self._names[1:]}}
-            hidden = self.network.training(inputs, training=True)
+            hidden = self._network.training(inputs, training=True)
             places = tf.where(targets >= 0)
             users, labels = tf.gather_nd(hidden, places), tf.gather_nd(targets, places)
             losses = self._sampled_softmax(users, labels) if table is None else self._softmax(users, labels, table)
             loss = tf.reduce_mean(losses)
-        self.optimizer.apply(tape.gradient(loss, self.variables))
+        self._optimizer.apply(tape.gradient(loss, self.variables))
         return loss
 
     def _softmax(self, users: Any, labels: Any, table: Any) -> Any:
@@ -175,14 +107,19 @@ class SequenceStep:
 
     def _sampled_softmax(self, users: Any, labels: Any) -> Any:
         """Logits of samples are corrected by their expected number in the sample (Bengio & Senécal 2008)."""
-        uniform = tf.random.uniform((self.negatives,), dtype=tf.float64)
+        uniform = tf.random.uniform((self._negatives,), dtype=tf.float64)
         drawn = tf.searchsorted(self._cumulative_share, uniform, out_type=tf.int64)
         drawn = tf.minimum(drawn, tf.cast(tf.shape(self._log_share)[0] - 1, tf.int64))
-        positive = tf.reduce_sum(users * self.embeddings.lookup(labels, training=True), axis=1, keepdims=True)
-        negative = tf.matmul(users, self.embeddings.lookup(drawn, training=True), transpose_b=True)
-        negative -= tf.gather(self._log_share, drawn) + tf.math.log(float(self.negatives))
+        positive = tf.reduce_sum(users * self._embeddings.lookup(labels, training=True), axis=1, keepdims=True)
+        negative = tf.matmul(users, self._embeddings.lookup(drawn, training=True), transpose_b=True)
+        negative -= tf.gather(self._log_share, drawn) + tf.math.log(float(self._negatives))
         negative = tf.where(labels[:, None] == drawn[None, :], -1e9, negative)
         return tf.reduce_logsumexp(tf.concat([positive, negative], axis=1), axis=1) - positive[:, 0]
+
+
+def _endless_batches(windows: SequenceWindows, targets: int, random: np.random.Generator) -> Iterator[SequenceBatch]:
+    while True:
+        yield from windows.batches(targets, random)
 
 
 class LazyAdam:
@@ -202,7 +139,7 @@ class LazyAdam:
         self._learning_rate, self._decay = learning_rate, decay
         self._steps = tf.Variable(0.0, trainable=False)
 
-    def averages(self) -> list[NDArray[np.float32]]:
+    def averages(self) -> Weights:
         """Averages of the variables, in their order."""
         return [average.numpy() for average in self._averages]
 
