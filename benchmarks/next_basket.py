@@ -30,8 +30,7 @@ from local.tour.data import TIMEZONE
 from personalization.features.window import Window
 from personalization.recommendations import InteractionHistory
 from training.tasks.recommendations.evaluation import RankingEvaluator
-from training.tasks.recommendations.options import RecommendationData
-from training.tasks.recommendations.prepare import PreparedRecommendations, prepare_recommendations
+from training.tasks.recommendations.prepare import PreparedRecommendations, RecommendationData, prepare_recommendations
 
 NAME: Final = "next_basket"
 CUT: Final = "2017-10-01"

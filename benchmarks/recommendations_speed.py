@@ -120,11 +120,11 @@ def _ours(data: Path, epochs: int) -> None:
     """Train on all but each user's last two items, and print targets and seconds of each epoch."""
     import numpy as np
 
+    from training.fitting import FitOptions
     from training.networks.sequence import SequenceConfig, build_sequence
     from training.tasks.recommendations.item_embeddings import new_embeddings
-    from training.tasks.recommendations.options import RecommendationData
-    from training.tasks.recommendations.prepare import prepare_recommendations
-    from training.tasks.recommendations.sequence_training import SequenceFitOptions, fit_sequence_network
+    from training.tasks.recommendations.prepare import RecommendationData, prepare_recommendations
+    from training.tasks.recommendations.sequence_training import LEARNING_RATE, fit_sequence_network
     from training.tasks.recommendations.sequence_windows import sequence_windows
     from training.tasks.recommendations.splits import LEAVE_ONE_OUT
     from training.tasks.recommendations.training_items import TrainingItems
@@ -133,7 +133,7 @@ def _ours(data: Path, epochs: int) -> None:
     from_end = np.repeat(log.offsets[1:], np.diff(log.offsets)) - np.arange(len(log))
     config = SequenceConfig()
     windows = sequence_windows(log.take(from_end > 2), config.longest)
-    embeddings = new_embeddings(np.ones(log.num_items, bool), config.size, TrainingItems([]), 0.0, 0)
+    embeddings = new_embeddings(np.ones(log.num_items, bool), config, TrainingItems([]), 0)
     started: Any = time.perf_counter()
 
     def print_epoch() -> float:
@@ -143,7 +143,7 @@ def _ours(data: Path, epochs: int) -> None:
         started = time.perf_counter()
         return 0.0
 
-    options = SequenceFitOptions(epochs=epochs, patience=epochs + 1)
+    options = FitOptions(epochs=epochs, patience=epochs + 1, learning_rate=LEARNING_RATE)
     fit_sequence_network(build_sequence(config), embeddings, windows, print_epoch, options)
 
 

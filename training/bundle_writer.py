@@ -90,6 +90,7 @@ def write_bundle(
         **graph_interface(directory / MODEL_ONNX),
         "metrics": model_metrics,
         "baselines": metrics.get("baselines", {}),
+        **{key: metrics[key] for key in ("baselines_validation",) if key in metrics},  # `training.gate` compares with them
         **(content or {}),
         "files": {n: {"sha256": file_sha256(directory / n), "size": (directory / n).stat().st_size} for n in names},
         "libraries": {library: version(library) for library in LIBRARIES},

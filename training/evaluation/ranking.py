@@ -1,4 +1,4 @@
-"""Ranking metrics over all items, without sampled negatives: recall, NDCG, MRR; coverage, diversity and novelty of top lists."""
+"""Ranking metrics over all items, without sampled negatives: recall, NDCG, MRR; coverage, diversity, novelty of lists."""
 
 from __future__ import annotations
 

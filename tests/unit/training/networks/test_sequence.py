@@ -1,4 +1,4 @@
-"""The sequence network: what must not matter to it, what must, and that its export says the same."""
+"""The sequence network: causality, padding, the inputs it depends on, and its export."""
 
 from __future__ import annotations
 
@@ -41,22 +41,23 @@ def inputs(lengths: list[int], width: int) -> dict[str, np.ndarray]:
     return {"known": known, **found}
 
 
-def answer(network: SequenceNetwork, given: dict[str, np.ndarray]) -> np.ndarray:
+def user_embedding(network: SequenceNetwork, given: dict[str, np.ndarray]) -> np.ndarray:
     return np.asarray(network.serving(given, training=False)["user_vector"])
 
 
-def test_padding_changes_nothing(network: SequenceNetwork) -> None:
-    assert answer(network, inputs([3, 1, 2], 3)) == pytest.approx(answer(network, inputs([3, 1, 2], 6)), abs=1e-5)
+def test_more_padding_leaves_the_user_embedding_unchanged(network: SequenceNetwork) -> None:
+    padded = user_embedding(network, inputs([3, 1, 2], 6))
+    assert user_embedding(network, inputs([3, 1, 2], 3)) == pytest.approx(padded, abs=1e-5)
 
 
-def test_what_stands_behind_padding_changes_nothing(network: SequenceNetwork) -> None:
+def test_embeddings_at_padded_positions_are_ignored(network: SequenceNetwork) -> None:
     given = inputs([2, 4], 4)
     dirty = {name: values.copy() for name, values in given.items()}
     dirty["vectors"][0, :2] = 7.0
-    assert answer(network, dirty) == pytest.approx(answer(network, given), abs=1e-5)
+    assert user_embedding(network, dirty) == pytest.approx(user_embedding(network, given), abs=1e-5)
 
 
-def test_later_items_do_not_change_earlier_places(network: SequenceNetwork) -> None:
+def test_later_items_do_not_change_earlier_positions(network: SequenceNetwork) -> None:
     given = inputs([5, 5], 5)
     changed = {name: values.copy() for name, values in given.items()}
     changed["vectors"][:, 4] *= -1.0
@@ -66,20 +67,20 @@ def test_later_items_do_not_change_earlier_places(network: SequenceNetwork) -> N
 
 
 @pytest.mark.parametrize("name", ["events", "gaps"])
-def test_event_types_and_gaps_are_heard(network: SequenceNetwork, name: str) -> None:
+def test_the_user_embedding_depends_on_event_types_and_gaps(network: SequenceNetwork, name: str) -> None:
     given = inputs([4], 4)
     changed = dict(given) | {name: given[name] + 1}
-    assert np.abs(answer(network, changed) - answer(network, given)).max() > 1e-4
+    assert np.abs(user_embedding(network, changed) - user_embedding(network, given)).max() > 1e-4
 
 
-def test_order_is_heard(network: SequenceNetwork) -> None:
+def test_the_user_embedding_depends_on_the_order(network: SequenceNetwork) -> None:
     given = inputs([4], 4)
-    turned = dict(given) | {"vectors": given["vectors"][:, ::-1].copy()}
-    assert np.abs(answer(network, turned) - answer(network, given)).max() > 1e-3
+    reversed_order = dict(given) | {"vectors": given["vectors"][:, ::-1].copy()}
+    assert np.abs(user_embedding(network, reversed_order) - user_embedding(network, given)).max() > 1e-3
 
 
 @pytest.mark.parametrize("config", [CONFIG, SequenceConfig(size=4, blocks=1, longest=3), SequenceConfig(size=4, smooth=0.0)])
-def test_the_graph_says_the_same_for_any_length(tmp_path: Path, config: SequenceConfig) -> None:
+def test_the_exported_graph_agrees_with_keras_for_any_length(tmp_path: Path, config: SequenceConfig) -> None:
     network = build_sequence(config)
     path = tmp_path / "model.onnx"
 
@@ -93,23 +94,23 @@ def test_the_graph_says_the_same_for_any_length(tmp_path: Path, config: Sequence
     session = open_session(path)
     for width in (1, 2, 3):
         given = some(width)
-        assert session.run(["user_vector"], given)[0] == pytest.approx(answer(network, given), abs=1e-4)
+        assert session.run(["user_vector"], given)[0] == pytest.approx(user_embedding(network, given), abs=1e-4)
     empty = {name: np.full_like(values, np.nan if values.dtype == np.float32 else 0) for name, values in some(2).items()}
     assert np.isfinite(session.run(["user_vector"], empty)[0]).all()
 
 
 def test_smoothing_alone_is_a_weighted_mean_of_the_past() -> None:
     """With nothing fast and one span, the branch of one block is an exponential mean; here in plain numpy."""
-    from training.networks.sequence import Block
+    from training.networks.sequence import SequenceBlock
 
     config = SequenceConfig(size=2, heads=1, longest=4, spans=(2.0,))
-    block = Block(config)
+    block = SequenceBlock(config)
     tokens = np.array([[[9.0, 9.0], [1.0, 0.0], [0.0, 1.0], [4.0, 2.0]]], np.float32)
     mask = np.array([[0.0, 1.0, 1.0, 1.0]], np.float32)
     block(tokens, mask)  # builds it
     block._fast.assign(np.zeros((1, 2), np.float32))
-    found = np.asarray(block._smooth(tokens, mask))[0]
+    slow = np.asarray(block._smooth(tokens, mask))[0]
     decay = np.exp(-1 / 2.0)
     weights = np.array([decay**2, decay, 1.0])
-    assert found[3] == pytest.approx(weights @ tokens[0, 1:] / weights.sum(), abs=1e-4)
-    assert found[1] == pytest.approx([1.0, 0.0], abs=1e-4)
+    assert slow[3] == pytest.approx(weights @ tokens[0, 1:] / weights.sum(), abs=1e-4)
+    assert slow[1] == pytest.approx([1.0, 0.0], abs=1e-4)

@@ -1,0 +1,69 @@
+"""Learning the blend: candidates with their features, and weights, against values computed item by item."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from personalization.recommendations import BasketPace, NeighborMatrix, Recommender, from_items
+from personalization.recommendations.blend import BlendWeights
+from training.tasks.recommendations.blending import LOGISTIC, SOFTMAX, RankingExamples, fit_weights, ranking_examples
+
+ITEMS = 5
+NEIGHBORS = np.array([[0, 2, 1, 0, 0], [0, 0, 3, 0, 0], [0, 0, 0, 1, 0], [4, 0, 0, 0, 0], [0, 0, 0, 0, 0]], np.float32)
+
+
+def recommender() -> Recommender:
+    row, column = np.nonzero(NEIGHBORS)
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=ITEMS))]).astype(np.int64)
+    matrix = NeighborMatrix(indptr, column.astype(np.int32), NEIGHBORS[row, column])
+
+    def encode(inputs: Mapping[str, Any]) -> np.ndarray:
+        total: np.ndarray = inputs["vectors"].sum(axis=1)
+        return total.astype(np.float32)
+
+    static = np.array([[5, 4, 3, 2, 1], [0, 0, 0, 0, 7]], np.float32)
+    vectors = np.eye(ITEMS, 2, dtype=np.float32)
+    return Recommender(list("abcde"), vectors, static, {"next": matrix}, np.zeros(ITEMS, np.float32), BlendWeights(), encode)
+
+
+def test_candidates_are_the_items_without_a_history_and_carry_the_scores_of_all_components() -> None:
+    """So few items are all candidates; what the user had is none without repeat buying."""
+    histories = from_items([[0, 3], [1]], BasketPace(), 50)
+    examples = ranking_examples(recommender(), histories, [np.array([2]), np.array([0, 4])], repeat=False)
+    assert examples.names == ("sequence", "popularity", "recent", "next 0.0", "next 0.6", "next 0.9")
+    assert examples.offsets.tolist() == [0, 3, 7]
+    assert examples.labels.tolist() == [False, True, False, True, False, False, True]  # of items 1, 2, 4 and of 0, 2, 3, 4
+    # The first user's embedding is that of item 0, for item 3 has zeros; item 1 follows item 0, one basket back.
+    assert examples.features[0].tolist() == pytest.approx([0, 4, 0, 0, 0.6 * 2, 0.9 * 2])
+    assert examples.features[4].tolist() == pytest.approx([0, 3, 0, 3, 3, 3])
+
+
+def test_with_repeat_buying_items_of_the_history_are_candidates_with_their_features() -> None:
+    examples = ranking_examples(recommender(), from_items([[0, 3]], BasketPace(), 50), [np.array([3])], repeat=True)
+    seen = examples.features[:, examples.names.index("seen")]
+    assert seen.tolist() == [1, 0, 0, 1, 0]
+    assert examples.labels.tolist() == [False, False, False, True, False]
+
+
+@pytest.mark.parametrize("objective", [SOFTMAX, LOGISTIC])
+def test_a_user_without_candidates_does_not_stop_the_fit(objective: str) -> None:
+    """Whoever had every item has none left to choose from."""
+    features = np.array([[1, 0], [3, 0], [2, 0]], np.float32)
+    labels = np.array([False, True, False])
+    with_empty, without = (
+        RankingExamples(("sequence", "popularity"), features, np.array(offsets), labels) for offsets in ([0, 3, 3], [0, 3])
+    )
+    weights = fit_weights(with_empty, objective)
+    assert np.isfinite(weights).all()
+    if objective == SOFTMAX:
+        assert weights == pytest.approx(fit_weights(without, objective))
+
+
+def test_no_users_give_no_examples() -> None:
+    examples = ranking_examples(recommender(), from_items([], BasketPace(), 50), [], repeat=True)
+    assert len(examples.features) == len(examples.labels) == 0
+    assert examples.offsets.tolist() == [0]
