@@ -110,7 +110,7 @@ def test_what_a_user_had_to_do_with_ads(dynamodb: DynamoDBClient) -> None:
 def test_it_is_erased_with_the_user(dynamodb: DynamoDBClient) -> None:
     ExposureStore(CounterTable(dynamodb, "test-state")).seen("user#u", ["tea"], 1_000)
     state = StateStore(dynamodb, "test-state", clock=Clock())
-    assert [item["key"] for item in state.everything("u")["items"]] == []  # it expired long ago
+    assert [item["key"] for item in state.export("u")["items"]] == []  # it expired long ago
     assert state.erase("u") == {"exposure": 1}
     assert dynamodb.scan(TableName="test-state")["Items"] == []
 

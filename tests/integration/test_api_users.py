@@ -30,7 +30,7 @@ def test_a_shopper_without_a_name_is_kept_under_the_session(shop: Shop) -> None:
     assert send(shop, row(None, session_id="s-1"), row("u-1", session_id="s-1")) == (2, 0)
     assert len(shop.state.read("s-1", "session").events) == 1
     assert len(shop.state.read("u-1").events) == 1
-    assert not shop.state.read("s-1").known
+    assert not shop.state.read("s-1").exists
 
 
 def test_an_event_arrives_when_it_is_sent_unless_it_says_otherwise(shop: Shop) -> None:
@@ -58,8 +58,8 @@ def test_one_bad_row_and_none_is_stored(shop: Shop) -> None:
     assert sorted(error["pointer"] for error in reply.body["errors"]) == [
         "/events/1/user_id", "/events/2/TIME", "/events/3/event_value"
     ]  # fmt: skip
-    assert not shop.state.read("u-1").known
-    assert not shop.state.read("t", "session").known
+    assert not shop.state.read("u-1").exists
+    assert not shop.state.read("t", "session").exists
 
 
 def test_events_without_state_are_503_and_may_be_sent_again(shop: Shop) -> None:

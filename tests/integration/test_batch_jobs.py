@@ -162,7 +162,7 @@ def test_interactions_become_profiles_and_state(s3: S3Client, dynamodb: DynamoDB
         "kind": "interactions",
     }  # fmt: skip
     state = StateStore(dynamodb, os.environ["STATE_TABLE"]).read("u1")
-    assert state.known
+    assert state.exists
     assert sorted(state.events.event_value.tolist()) == [-12.5, 7.5, 12.5]
 
 

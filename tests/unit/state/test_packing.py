@@ -1,4 +1,4 @@
-"""A journal in bytes and back."""
+"""Events packed into bytes and back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from personalization import features
 from personalization.core.events import EVENT_COLUMNS
 from personalization.core.schema import EVENT_TYPES
 from personalization.state.event_batch import EventBatch, event_batches
-from personalization.state.packing import UnknownPackingError, pack, pack_lifetime, unpack, unpack_lifetime
+from personalization.state.items import UnknownPackingError, pack, pack_lifetime, unpack, unpack_lifetime
 from tests.support import NAN, events_of
 
 number = st.one_of(st.just(NAN), st.floats(allow_nan=False, allow_infinity=False))
@@ -34,9 +34,9 @@ row = st.fixed_dictionaries(
 )
 
 
-def words_of(journal: EventBatch) -> list[dict[str, Any]]:
+def words_of(batch: EventBatch) -> list[dict[str, Any]]:
     """Every event with words in place of codes."""
-    events = journal.events
+    events = batch.events
     lists = {"item": events.items, "category": events.categories, "channel": events.channels, "user": events.users}
     told = []
     for n in range(len(events)):
@@ -49,11 +49,11 @@ def words_of(journal: EventBatch) -> list[dict[str, Any]]:
 @given(st.lists(row, min_size=1, max_size=20), st.data())
 def test_nothing_is_lost(rows: list[dict[str, Any]], data: st.DataObject) -> None:
     ids = data.draw(st.lists(st.sampled_from([None, "e1", "e2"]), min_size=len(rows), max_size=len(rows)))
-    ((user_id, journal),) = event_batches(events_of(rows), ids, [r["order_id"] for r in rows])
-    again = unpack(pack(journal), user_id)
-    assert words_of(again) == words_of(journal)
-    assert again.keys.tolist() == journal.keys.tolist()
-    assert again.orders.tolist() == journal.orders.tolist()
+    ((user_id, batch),) = event_batches(events_of(rows), ids, [r["order_id"] for r in rows])
+    again = unpack(pack(batch), user_id)
+    assert words_of(again) == words_of(batch)
+    assert again.keys.tolist() == batch.keys.tolist()
+    assert again.orders.tolist() == batch.orders.tolist()
 
 
 def test_a_window_of_five_hundred_events_takes_kilobytes() -> None:
@@ -61,8 +61,8 @@ def test_a_window_of_five_hundred_events_takes_kilobytes() -> None:
         {"item_id": f"item-{n * n % 97}", "timestamp": 1_700_000_000_000 + 977_001 * n, "event_value": n % 50 + 0.99}
         for n in range(500)
     ]
-    ((_, journal),) = event_batches(events_of(rows))
-    assert len(pack(journal)) < 8_192
+    ((_, batch),) = event_batches(events_of(rows))
+    assert len(pack(batch)) < 8_192
 
 
 def test_sums_survive() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personalization.core.errors import StateUnavailable
-from personalization.state import StateStore, store
+from personalization.state import AppendResult, StateStore, WindowsWritten, store
 from tests.conftest import create_state_table
 from tests.support import DAY_MS, Clock, events_of
 
@@ -58,28 +59,28 @@ def items_of(client: DynamoDBClient, user_id: str = "u") -> list[dict[str, Any]]
     return answer["Items"]
 
 
-def test_nobody_is_known_at_first(state: StateStore) -> None:
+def test_a_new_user_has_no_state(state: StateStore) -> None:
     known = state.read("u")
-    assert (len(known.events), known.events.users, known.evicted, known.known) == (0, ["u"], None, False)
+    assert (len(known.events), known.events.users, known.evicted, known.exists) == (0, ["u"], None, False)
 
 
 def test_a_file_and_calls_are_read_together(state: StateStore) -> None:
     state.write_windows(events_of(buys([1, 3], "u") + buys([2], "v")))
-    assert state.append_events(events_of(buys([4]))) == store.Appended(1, 0)
+    assert state.append_events(events_of(buys([4]))) == AppendResult(1, 0)
     assert told(state) == ([1, 3, 4], 3, 8)
     assert told(state, "v") == ([2], 1, 2)
 
 
 def test_a_repeated_call_is_recognised(state: StateStore) -> None:
     rows = events_of(buys([1, 2]))
-    assert state.append_events(rows, ["e1", None]) == store.Appended(2, 0)
-    assert state.append_events(rows, ["e1", None]) == store.Appended(0, 2)
+    assert state.append_events(rows, ["e1", None]) == AppendResult(2, 0)
+    assert state.append_events(rows, ["e1", None]) == AppendResult(0, 2)
     assert told(state) == ([1, 2], 2, 3)
 
 
 def test_copies_in_one_call_are_different_events_and_a_repeated_id_is_not(state: StateStore) -> None:
-    assert state.append_events(events_of(buys([1, 1]))) == store.Appended(2, 0)
-    assert state.append_events(events_of(buys([5, 5])), ["e", "e"]) == store.Appended(1, 1)
+    assert state.append_events(events_of(buys([1, 1]))) == AppendResult(2, 0)
+    assert state.append_events(events_of(buys([5, 5])), ["e", "e"]) == AppendResult(1, 1)
     assert told(state) == ([1, 1, 5], 3, 7)
 
 
@@ -91,22 +92,22 @@ def test_an_event_that_came_both_ways_counts_once(state: StateStore) -> None:
 
 def test_the_same_file_again_writes_nothing(state: StateStore, dynamodb: DynamoDBClient) -> None:
     rows = events_of(buys([1, 2, 3, 4]) + buys([5], "v"))
-    assert state.write_windows(rows, max_events=2) == store.Written(2, 0)
+    assert state.write_windows(rows, max_events=2) == WindowsWritten(2, 0)
     before = items_of(dynamodb)
-    assert state.write_windows(rows, max_events=2) == store.Written(0, 2)
+    assert state.write_windows(rows, max_events=2) == WindowsWritten(0, 2)
     assert items_of(dynamodb) == before
 
 
-def test_rows_are_folded_when_a_file_pushes_events_out(state: StateStore, dynamodb: DynamoDBClient) -> None:
+def test_api_events_are_compacted_when_a_file_evicts_events(state: StateStore, dynamodb: DynamoDBClient) -> None:
     state.append_events(events_of(buys([1, 2, 9])))
     state.write_windows(events_of(buys([3, 4, 5, 6])), max_events=3)
     assert told(state) == ([5, 6, 9], 7, 30)
     assert all("absorbed" in item for item in items_of(dynamodb) if item["sk"]["S"].startswith("event#"))
-    assert state.append_events(events_of(buys([1, 2, 9]))) == store.Appended(0, 3)
+    assert state.append_events(events_of(buys([1, 2, 9]))) == AppendResult(0, 3)
     assert told(state) == ([5, 6, 9], 7, 30)
 
 
-def test_more_rows_than_one_transaction_holds_are_folded_exactly(state: StateStore) -> None:
+def test_more_api_events_than_one_transaction_holds_are_compacted_exactly(state: StateStore) -> None:
     state.append_events(events_of(buys(list(range(1, 251)))))
     state.write_windows(events_of(buys(list(range(200, 301)))), max_events=20)
     assert told(state) == (list(range(281, 301)), 300, sum(range(1, 301)))
@@ -117,15 +118,15 @@ def test_late_events_are_added_to_the_sums_once(state: StateStore) -> None:
     for _ in range(2):
         state.append_events(events_of(buys([1, 3])))
         assert told(state) == ([6, 8], 6, 24)
-    state.write_windows(events_of(buys([10])), max_events=2)  # folds
+    state.write_windows(events_of(buys([10])), max_events=2)  # compacts
     state.append_events(events_of(buys([1, 3])))
     assert told(state) == ([8, 10], 7, 34)
 
 
-def test_calls_alone_fold_their_rows_from_time_to_time(
+def test_calls_alone_compact_their_events_from_time_to_time(
     state: StateStore, dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "FOLD_EVERY", 4)
+    monkeypatch.setattr(store, "COMPACT_EVERY", 4)
     for moment in range(40):
         state.append_events(events_of(buys([moment])))
     assert told(state) == (list(range(40)), 40, sum(range(40)))
@@ -134,31 +135,31 @@ def test_calls_alone_fold_their_rows_from_time_to_time(
 
 def test_sessions_and_users_of_the_same_name_are_different(state: StateStore) -> None:
     state.append_events(events_of(buys([1])), kind="session")
-    assert not state.read("u").known
-    assert state.read("u", "session").known
+    assert not state.read("u").exists
+    assert state.read("u", "session").exists
 
 
 def test_state_expires(state: StateStore, clock: Clock, dynamodb: DynamoDBClient) -> None:
     state.write_windows(events_of(buys([1])))
     clock.go_on(300 * 86_400)
     state.append_events(events_of(buys([2])))
-    clock.go_on(100 * 86_400)  # moto never deletes, DynamoDB not at once: the reader must not believe it
+    clock.go_on(100 * 86_400)  # moto never deletes, DynamoDB not at once: the reader must not count it
     assert told(state) == ([2], 1, 2)
     clock.go_on(300 * 86_400)
-    assert not state.read("u").known
-    assert state.append_events(events_of(buys([2]))) == store.Appended(1, 0)
+    assert not state.read("u").exists
+    assert state.append_events(events_of(buys([2]))) == AppendResult(1, 0)
     state.write_windows(events_of(buys([3])))
     assert told(state) == ([2, 3], 2, 5)
 
 
-def test_a_file_told_again_late_in_its_life_lives_on(state: StateStore, clock: Clock) -> None:
+def test_a_repeated_file_extends_the_expiry(state: StateStore, clock: Clock) -> None:
     rows = events_of(buys([1]))
     state.write_windows(rows)
     clock.go_on(300 * 86_400)
-    assert state.write_windows(rows) == store.Written(1, 0)
+    assert state.write_windows(rows) == WindowsWritten(1, 0)
 
 
-def test_everything_is_told_and_then_erased(state: StateStore, dynamodb: DynamoDBClient) -> None:
+def test_everything_is_exported_and_then_erased(state: StateStore, dynamodb: DynamoDBClient) -> None:
     state.write_windows(events_of(buys([1, 2, 3])), max_events=2)
     state.append_events(events_of([{"user_id": "u", "timestamp": DAY_MS, "item_id": "x", "category": "c"}]), ["e1"])
     dynamodb.put_item(
@@ -170,7 +171,7 @@ def test_everything_is_told_and_then_erased(state: StateStore, dynamodb: DynamoD
             "caps": {"M": {"ad": {"N": "2"}}},
         },
     )
-    all_of_it = state.everything("u")
+    all_of_it = state.export("u")
     assert [event["item_id"] for event in all_of_it["events"]] == ["i2", "i3", "x"]
     assert all_of_it["events"][2] == {
         "event_type": "view_item",
@@ -191,13 +192,23 @@ def test_everything_is_told_and_then_erased(state: StateStore, dynamodb: DynamoD
     assert state.erase("u") == {"event": 1, "state": 1, "window": 1}
     assert items_of(dynamodb) == []
     assert state.erase("u") == {}
-    assert not state.read("u").known
+    assert not state.read("u").exists
 
 
 def test_a_user_with_many_items_is_erased(state: StateStore, dynamodb: DynamoDBClient) -> None:
     state.append_events(events_of(buys(list(range(60)))))
     assert state.erase("u")["event"] == 60
     assert items_of(dynamodb) == []
+
+
+def test_a_window_too_large_for_an_item_loses_its_oldest_events_to_the_sums(state: StateStore) -> None:
+    random = Random(0)
+    rows = [row | {"item_id": f"{random.getrandbits(600):x}"} for row in buys(list(range(1, 8_001)))]
+    state.write_windows(events_of(rows), max_events=8_000)
+    moments, events, value = told(state)
+    assert moments == list(range(8_001 - len(moments), 8_001))
+    assert 1_000 < len(moments) <= 4_000
+    assert (events, value) == (8_000, sum(range(1, 8_001)))
 
 
 def test_concurrent_writers_lose_nothing(state: StateStore) -> None:
@@ -258,7 +269,7 @@ def impatient(aws: None, clock: Clock) -> tuple[DynamoDBClient, StateStore]:
 
 
 @pytest.mark.parametrize("operation", ["Query", "PutItem", "BatchGetItem"])
-def test_a_throttled_table_is_said_so_without_the_user(impatient: tuple[DynamoDBClient, StateStore], operation: str) -> None:
+def test_a_throttled_table_is_unavailable(impatient: tuple[DynamoDBClient, StateStore], operation: str) -> None:
     client, state = impatient
     throttled(client, operation)
     rows = events_of(buys(list(range(30))))
@@ -282,7 +293,7 @@ def test_a_call_that_failed_half_way_may_be_repeated(impatient: tuple[DynamoDBCl
         state.append_events(rows)
     assert len(tried) < 100  # the rest is not even begun
     fresh = StateStore(boto3.client("dynamodb"), TABLE, clock=state._clock, workers=4)
-    assert fresh.append_events(rows) == store.Appended(90, 10)
+    assert fresh.append_events(rows) == AppendResult(90, 10)
     assert told(fresh) == (list(range(100)), 100, sum(range(100)))
 
 

@@ -22,7 +22,7 @@ from personalization.core.cells import is_missing, words
 from personalization.core.errors import Fault, InvalidInput
 from personalization.core.schema import MAX_EVENTS_PER_CALL, USER_ID
 from personalization.data.interactions import ParsedEvents, parse_events
-from personalization.state.items import Kind, partition
+from personalization.state import Kind, partition_key
 
 
 class EventsRequest(RequestBody):
@@ -78,7 +78,7 @@ def _settle(stores: AdStores, group: _OwnedEvents, now_ms: int) -> list[Settleme
         return []
     events, impression_ids = group.parsed.events, words(group.columns["decision_id"])
     outcomes = ad_outcomes([impression_ids[row] for row in group.parsed.kept.tolist()], events.event_type.tolist())
-    partitions = [partition(group.kind, events.users[user]) for user in events.user.tolist()]
+    partitions = [partition_key(group.kind, events.users[user]) for user in events.user.tolist()]
     return settle(outcomes, partitions, now_ms, stores.budgets, stores.exposures)
 
 

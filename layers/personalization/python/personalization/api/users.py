@@ -18,7 +18,7 @@ LIFECYCLE_SLACK_DAYS: Final = 2  # S3 counts from the next midnight UTC, and del
 def routes(services: Services) -> list[Route]:
     def get_user(request: ApiRequest) -> ApiResponse:
         user_id = request.path_id("user_id")
-        stored = services.state.everything(user_id)
+        stored = services.state.export(user_id)
         if not stored["items"]:
             raise NotFound("nothing is stored about this user")
         return ApiResponse({"user_id": user_id} | stored)

@@ -26,8 +26,7 @@ from personalization.bundles.bundle import Bundle
 from personalization.catalog import CatalogReader, CatalogWriter
 from personalization.core.settings import Settings
 from personalization.profiles.predict import window_of
-from personalization.state import StateStore
-from personalization.state.items import partition
+from personalization.state import StateStore, partition_key
 
 _WRITERS: Final = 16
 
@@ -82,7 +81,7 @@ def batch_handler(job: str) -> Callable[[dict[str, Any], Any], Mapping[str, Any]
             write_windows=write_windows,
             read_events=lambda user_id: state.read(user_id).events,
             read_ads=AdCatalogReader(s3, settings.data_bucket, ttl=0.0).get,
-            read_exposures=lambda user_id, ads: exposures.read(partition("user", user_id), ads),
+            read_exposures=lambda user_id, ads: exposures.read(partition_key("user", user_id), ads),
             write_ads=partial(write_ad_catalog, s3, settings.data_bucket),
         ),
     )

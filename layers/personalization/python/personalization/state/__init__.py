@@ -1,5 +1,6 @@
-"""What is known of users between calls, in DynamoDB."""
+"""User state in DynamoDB: events of users and sessions, and the table that budgets and exposures share."""
 
-from personalization.state.store import Appended, StateStore, UserState, Written
+from personalization.state.items import Kind, partition_key
+from personalization.state.store import AppendResult, StateStore, UserState, WindowsWritten
 
-__all__ = ["Appended", "StateStore", "UserState", "Written"]
+__all__ = ["AppendResult", "Kind", "StateStore", "UserState", "WindowsWritten", "partition_key"]

@@ -1,23 +1,24 @@
-"""What is known of users and sessions, in one DynamoDB table.
+"""Events of users and sessions in one DynamoDB table.
 
     pk             sk                       holds
     user#<id>      window                   the newest events in one packed value, and sums over older ones
     user#<id>      event#<ms>#<event id>    one event that came through the API; its existence makes the call idempotent
-    session#<id>   …                        the same for shoppers without a name
+    session#<id>   …                        the same for visitors who are not logged in
 
-A reader merges both kinds in one query, and writes nothing. One API event in `FOLD_EVERY`, and a file that pushes events out
-of the window, fold a user's rows into the window, in transactions that also mark them as absorbed, so that each event is
-counted once whatever happens in between. An absorbed row stays for a week: long enough for a repeated call to be recognised.
+A reader merges both kinds in one query, and writes nothing. One API event in `COMPACT_EVERY`, and a file that evicts events,
+compact a user's event items into the window, in transactions that also mark these items as absorbed. So each event is counted
+once, even where a process dies in between. An absorbed item stays for a week, so that a repeated call is recognised.
 
-A window keeps the newest `max_events`. The `max_days` of a bundle count from the moment of a question, so they are applied
-where features are computed.
+A window keeps the newest `max_events`. The `max_days` of a bundle count from the moment of a request, so they are applied where
+features are computed.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from random import Random
@@ -28,61 +29,59 @@ import numpy as np
 from personalization.core.errors import StateUnavailable
 from personalization.core.events import Events, empty_events
 from personalization.core.parallel import map_parallel
-from personalization.core.time import DAY_SECONDS
-from personalization.features import Lifetime, Window, lifetime
-from personalization.state import user_data
-from personalization.state.compaction import split_late
-from personalization.state.dynamodb import Item, StateTable
-from personalization.state.event_batch import EventBatch, event_batches, joined
-from personalization.state.event_keys import event_keys
-from personalization.state.items import Kind, event_item, event_sort_key, gathered, partition, single_rows
-from personalization.state.windows import WindowWriter
+from personalization.core.schema import EVENT_TYPES
+from personalization.core.time import DAY_SECONDS, MISSING_TIME, format_timestamp
+from personalization.features import Lifetime, Window
+from personalization.state.compaction import WindowWriter, add_sums
+from personalization.state.dynamodb import Item, Put, StateTable
+from personalization.state.event_batch import event_batches, event_keys, merge_batches
+from personalization.state.items import EVENT, WINDOW, Kind, event_item, is_expired, parse_user, partition_key
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-FOLD_EVERY: Final = 200
-USERS_AT_ONCE: Final = 25
+COMPACT_EVERY: Final = 200
+_USERS_PER_BATCH: Final = 25
+_ERASE_ROUNDS: Final = 5
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class UserState:
-    """events    of one user, by time; none where nothing is known
+    """events    of one user, by time; none where nothing is stored
     evicted   sums over older events, (1,) each, `None` where there are none
-    known     whether anything is stored
+    exists    whether anything is stored
     """
 
     events: Events
     evicted: Lifetime | None
-    known: bool
+    exists: bool
 
 
 @dataclass(frozen=True)
-class Appended:
-    """How many events were new, and how many were there already."""
+class AppendResult:
+    """How many events were new, and how many were stored before."""
 
     accepted: int
     duplicates: int
 
 
 @dataclass(frozen=True)
-class Written:
-    """How many users' windows were written, and how many told the same already."""
+class WindowsWritten:
+    """How many users' windows were written, and how many held the same already."""
 
-    users: int
+    written: int
     unchanged: int
 
 
 class StateStore:
-    """Reads and writes state. Every method raises `StateUnavailable` where the table does not answer in time.
+    """Reads and writes the events of users and sessions. Every method raises `StateUnavailable` where the table fails.
 
-    client          with short timeouts and bounded retries
-    ttl_days        after which what is written now expires
-    clock           unix seconds
-    sleep, random   for the waits between tries
-    workers         threads that write at the same time; the client's connection pool should hold as many
+    client     with short timeouts and bounded retries; connections for `workers` calls at once
+    clock      unix seconds
+    ttl_days   days after the last write for which state is kept
+    workers    calls at once where many items are written
     """
 
     def __init__(
@@ -90,28 +89,26 @@ class StateStore:
         client: DynamoDBClient,
         table: str,
         *,
-        ttl_days: int = 395,
         clock: Callable[[], float] = time.time,
+        ttl_days: int = 395,
+        workers: int = 16,
         sleep: Callable[[float], None] = time.sleep,
         random: Random | None = None,
-        workers: int = 16,
     ) -> None:
         self._table = StateTable(client, table, sleep, random or Random())
         self._clock, self._ttl, self._workers = clock, ttl_days * DAY_SECONDS, workers
         self._windows = WindowWriter(self._table, clock, self._ttl)
 
     def read(self, user_id: str, kind: Kind = "user") -> UserState:
-        """What is known of a user, in one query; an event whose `append_events` has answered is among it."""
-        known = self._windows.remembered(user_id, kind)
-        evicted, parts = known.memory.evicted, [known.memory.recent] if known.memory.recent else []
-        rows = gathered(user_id, known.fresh)
+        """The events and sums of a user, in one query. Every event whose `append_events` has returned is among them."""
+        stored = self._windows.read(user_id, kind)
+        evicted, parts = stored.window.evicted, [stored.window.recent] if stored.window.recent else []
+        rows = stored.merged_rows(user_id)
         if rows is not None:
-            rows, late = split_late(rows, known.memory.boundary)
+            rows, late = rows.split(stored.window.watermark)
             parts += [rows] if len(rows) else []
-            if len(late):
-                sums = lifetime(late.events)
-                evicted = evicted.merge(sums) if evicted else sums
-        events = joined(user_id, parts).events if parts else empty_events([user_id])
+            evicted = add_sums(evicted, late)
+        events = merge_batches(user_id, parts).events if parts else empty_events([user_id])
         return UserState(events, evicted, bool(parts) or evicted is not None)
 
     def append_events(
@@ -120,34 +117,32 @@ class StateStore:
         event_ids: Sequence[str | None] | None = None,
         order_ids: Sequence[str | None] | None = None,
         kind: Kind = "user",
-    ) -> Appended:
-        """Store events one by one. A repeat is recognised, so a call that failed half-way may be repeated as it was.
+    ) -> AppendResult:
+        """Store events one by one. A repeat is recognised, so a call that failed half-way may be repeated unchanged.
 
-        event_ids, order_ids   the shop's own, aligned with the events, `None` where there is none
+        event_ids, order_ids   (N,) the shop's own, `None` where there is none
         """
         now = int(self._clock())
-        deliveries = list(event_batches(events, event_ids, order_ids))
-        ids: dict[int, str | None] = {}
-        if event_ids is not None:
-            ids = dict(zip(event_keys(events, event_ids).tolist(), event_ids, strict=True))
+        batches = list(event_batches(events, event_ids, order_ids))
+        ids = dict(zip(event_keys(events, event_ids).tolist(), event_ids or [None] * len(events), strict=True))
         items = [
-            event_item(partition(kind, user_id), _sort_key(row, ids), row, now + self._ttl)
-            for user_id, delivered in deliveries
-            for row in single_rows(delivered)
+            event_item(partition_key(kind, user_id), batch.take(np.array([row])), ids[key], now + self._ttl)
+            for user_id, batch in batches
+            for row, key in enumerate(batch.keys.tolist())
         ]
-        moment = {":now": {"N": str(now)}}
 
         def put(some: list[Item]) -> int:
-            return sum(self._table.put(item, "attribute_not_exists(sk) OR expires_at <= :now", moment) for item in some)
+            condition = "attribute_not_exists(sk) OR expires_at <= :now"
+            return sum(self._table.put(Put(item, condition, {":now": now})).held for item in some)
 
-        share = max(1, -(-len(items) // self._workers))
-        slices = [items[start : start + share] for start in range(0, len(items), share)]
+        size = max(1, -(-len(items) // self._workers))
+        slices = [items[start : start + size] for start in range(0, len(items), size)]
         accepted = sum(map_parallel(put, slices, self._workers))
         # Chosen by the events themselves: about every two hundredth of a user, without a counter that would cost a write.
-        due = [user_id for user_id, delivered in deliveries if ((delivered.keys >> np.uint64(12)) % FOLD_EVERY == 0).any()]
-        for _ in map_parallel(lambda user_id: self._fold_quietly(user_id, kind), due, self._workers):
+        due = [user_id for user_id, batch in batches if ((batch.keys >> np.uint64(12)) % COMPACT_EVERY == 0).any()]
+        for _ in map_parallel(lambda user_id: self._try_to_compact(user_id, kind), due, self._workers):
             pass
-        return Appended(accepted, len(events) - accepted)
+        return AppendResult(accepted, len(events) - accepted)
 
     def write_windows(
         self,
@@ -155,35 +150,108 @@ class StateStore:
         event_ids: Sequence[str | None] | None = None,
         order_ids: Sequence[str | None] | None = None,
         max_events: int | None = None,
-    ) -> Written:
-        """Merge the events of a file into the windows of its users.
+    ) -> WindowsWritten:
+        """Merge the events of a file into the windows of its users. The same file again changes nothing.
 
         All events of a user that a file holds belong in one call. Whether the file is a whole history or an increment is
-        found out by comparing (`folding` says how). The same file again changes nothing.
+        found by comparing, see `compaction`.
         """
         keep = max_events or Window().max_events
-        deliveries = event_batches(events, event_ids, order_ids)
-        chunks = iter(lambda: list(islice(deliveries, USERS_AT_ONCE)), [])
+        batches = event_batches(events, event_ids, order_ids)
+        chunks = iter(lambda: list(islice(batches, _USERS_PER_BATCH)), [])
         users = written = 0
-        for users_now, written_now in map_parallel(lambda c: (len(c), self._windows.merge(c, keep)), chunks, self._workers):
-            users, written = users + users_now, written + written_now
-        return Written(written, users - written)
+        merged = map_parallel(lambda chunk: (len(chunk), self._windows.merge(chunk, keep)), chunks, self._workers)
+        for chunk_users, chunk_written in merged:
+            users, written = users + chunk_users, written + chunk_written
+        return WindowsWritten(written, users - written)
 
-    def everything(self, user_id: str, kind: Kind = "user") -> dict[str, Any]:
-        """All that is stored on a user, see `access.everything`."""
-        return user_data.everything(self._table, user_id, kind, self._clock())
+    def export(self, user_id: str, kind: Kind = "user") -> dict[str, Any]:
+        """All that the table holds on a user, as JSON for people to read.
+
+        ``events`` one by one, ``older`` sums over evicted events, ``items`` each stored item with its expiry, and with its
+        content where that is not among the events.
+        """
+        now = self._clock()
+        items = [item for item in self._table.query(partition_key(kind, user_id)) if not is_expired(item, now)]
+        stored = parse_user(user_id, items, now)
+        batches = [*([stored.window.recent] if stored.window.recent else []), *stored.rows]
+        events = [event for batch in batches for event in _event_rows(batch.events)]
+        return {
+            "events": sorted(events, key=lambda event: str(event["timestamp"])),
+            "older": _sums(stored.window.evicted),
+            "items": [_described(item) for item in items],
+        }
 
     def erase(self, user_id: str, kind: Kind = "user") -> dict[str, int]:
-        """Remove all that is stored on a user; how many items of which kind."""
-        return user_data.erase(self._table, user_id, kind)
+        """Remove all items of a user; returns how many of which kind, nothing on a repeat."""
+        pk = partition_key(kind, user_id)
+        removed: Counter[str] = Counter()
+        for _ in range(_ERASE_ROUNDS):  # a write that was under way may arrive after a round
+            keys = [(pk, item["sk"]["S"]) for item in self._table.query(pk, keys_only=True)]
+            if not keys:
+                return dict(removed)
+            self._table.delete(keys)
+            removed.update(sk.partition("#")[0] for _, sk in keys)
+        raise StateUnavailable("new items of the user keep arriving; stop sending events, then erase again")
 
-    def _fold_quietly(self, user_id: str, kind: Kind) -> None:
+    def _try_to_compact(self, user_id: str, kind: Kind) -> None:
         try:
-            self._windows.fold(user_id, kind)
-        except StateUnavailable as error:  # the answer does not depend on it; a later event tries again
-            logger.warning("rows were not folded into a window: %s", error.detail)
+            self._windows.compact(user_id, kind)
+        except StateUnavailable as error:  # the response does not depend on it; a later event tries again
+            logger.warning("a user's events were not compacted: %s", error.detail)
 
 
-def _sort_key(row: EventBatch, ids: Mapping[int, str | None]) -> str:
-    key = int(row.keys[0])
-    return event_sort_key(int(row.events.timestamp[0]), ids.get(key), key)
+def _event_rows(events: Events) -> list[dict[str, Any]]:
+    """Events as rows with the columns of an interactions table, missing cells left out."""
+    rows = []
+    for n in range(len(events)):
+        row: dict[str, Any] = {
+            "event_type": EVENT_TYPES[events.event_type[n]],
+            "timestamp": format_timestamp(int(events.timestamp[n])),
+            "received_at": format_timestamp(int(events.received_at[n])),
+        }
+        for name, words in (("item_id", "items"), ("category", "categories"), ("channel", "channels")):
+            code = int(getattr(events, name.removesuffix("_id"))[n])
+            if code >= 0:
+                row[name] = getattr(events, words)[code]
+        for name in ("quantity", "unit_price", "event_value", "view_duration", "rating"):
+            value = float(getattr(events, name)[n])
+            if not np.isnan(value):
+                row[name] = value
+        rows.append(row)
+    return rows
+
+
+def _sums(sums: Lifetime | None) -> dict[str, Any] | None:
+    if sums is None:
+        return None
+    first, last = (None if t[0] == MISSING_TIME else format_timestamp(int(t[0])) for t in (sums.first, sums.last))
+    return {
+        "events": int(sums.events[0]),
+        "purchases": int(sums.purchases[0]),
+        "value": round(float(sums.value[0]), 6),
+        "first": first,
+        "last": last,
+    }
+
+
+def _described(item: Item) -> dict[str, Any]:
+    sk = item["sk"]["S"]
+    described: dict[str, Any] = {"key": sk, "expires_at": format_timestamp(int(item["expires_at"]["N"]) * 1000)}
+    if sk != WINDOW and not sk.startswith(EVENT):
+        described["content"] = {n: _plain(value) for n, value in item.items() if n not in ("pk", "sk", "expires_at")}
+    return described
+
+
+def _plain(value: dict[str, Any]) -> Any:
+    """An attribute value as JSON; of bytes only the number."""
+    ((kind, content),) = value.items()
+    match kind:
+        case "N":
+            return int(content) if content.lstrip("-").isdigit() else float(content)
+        case "B":
+            return {"bytes": len(content)}
+        case "M":
+            return {name: _plain(part) for name, part in content.items()}
+        case _:
+            return content

@@ -21,8 +21,7 @@ from personalization.core.schema import USER_ID
 from personalization.data.interactions import parse_events
 from personalization.features import CategoryShares, Lifetime
 from personalization.profiles.predict import ATTRIBUTE_PREFIX, window_of
-from personalization.state import StateStore
-from personalization.state.items import Kind, partition
+from personalization.state import Kind, StateStore, partition_key
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def load_user_context(
     """What is known of the viewer and their ads. Raises `InvalidInput` for events and features that are not valid."""
     kind, who = _identity(viewer)
     asks = viewer.personalization == "on" and who is not None
-    place = partition(kind, who) if asks and who is not None else None
+    place = partition_key(kind, who) if asks and who is not None else None
     exposure, degraded_reason = Exposure.none(len(ads)), ""
     try:
         if place is not None and exposures is not None:

@@ -40,7 +40,7 @@ def routes(services: Services) -> list[Route]:
         as_of_ms = timestamp_ms(request.query("as_of"), request.now_ms, "as_of")
         options = ExplainOptions.from_query(request)
         state = services.state.read(user_id)
-        if not state.known:
+        if not state.exists:
             raise NotFound("nothing is stored about this user; POST /v1/profiles takes events or features of any user")
         served = services.model(NAME, user_id)
         explainer, warnings = options.explainer(served.bundle, 1, "explain")

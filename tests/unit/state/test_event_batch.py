@@ -1,11 +1,11 @@
-"""Which event is which."""
+"""Identities of events."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from personalization.state.event_keys import completed, content_hashes, event_keys, order_keys, unstated
+from personalization.state.event_batch import EventBatch, content_hashes, event_batches, event_keys, order_keys
 from tests.support import events_of
 
 ROW = {"user_id": "u", "item_id": "i", "timestamp": 1_000, "event_type": "purchase", "quantity": 2.0, "event_value": 5.0}
@@ -53,18 +53,18 @@ def test_named_events_do_not_count_as_copies_of_nameless_ones() -> None:
     assert event_keys(events_of([ROW, ROW]), ["e1", None])[1] == key()
 
 
-def test_only_what_the_content_does_not_tell_has_to_be_stated() -> None:
+def test_only_keys_that_the_content_does_not_give_are_stored() -> None:
     events = events_of([ROW, ROW, ROW | {"item_id": "j"}])
-    keys = event_keys(events, [None, "e1", None])
-    stated = unstated(events, keys)
-    assert stated.tolist() == [0, keys[1], 0]
-    assert completed(events, stated).tolist() == keys.tolist()
+    ((_, batch),) = event_batches(events, [None, "e1", None])
+    explicit = batch.minimal_keys()
+    assert explicit.tolist() == [0, batch.keys[1], 0]
+    assert EventBatch(batch.events, batch.orders, explicit).keys.tolist() == event_keys(events, [None, "e1", None]).tolist()
 
 
-def test_a_second_copy_whose_first_is_unknown_is_stated() -> None:
-    second = event_keys(events_of([ROW, ROW]))[1:]
-    events = events_of([ROW])
-    assert completed(events, unstated(events, second)).tolist() == second.tolist()
+def test_a_second_copy_whose_first_is_elsewhere_keeps_its_key() -> None:
+    ((_, both),) = event_batches(events_of([ROW, ROW]))
+    second = both.take(np.array([1]))
+    assert EventBatch(second.events, second.orders, second.minimal_keys()).keys.tolist() == [both.keys[1]]
 
 
 def test_orders_go_by_their_id_or_by_their_lines() -> None:
