@@ -38,7 +38,7 @@ from personalization.ads.features import Ads  # noqa: E402
 from personalization.core import cells  # noqa: E402
 from personalization.core.encoder import TableEncoder  # noqa: E402
 from personalization.features import Window  # noqa: E402
-from training.baselines.binary import _Design, _side_by_side  # noqa: E402
+from training.baselines import DesignMatrix, feature_matrix  # noqa: E402
 from training.datasets.complete_journey import SHOP_TIMEZONE, open_source  # noqa: E402
 from training.evaluation.metrics import calibration_slope, row_log_loss  # noqa: E402
 from training.evaluation.smooth_ece import smooth_ece  # noqa: E402
@@ -165,7 +165,7 @@ def network(found: CouponTask, seed: int) -> Floats:
 def logistic(found: CouponTask, seed: int) -> Floats:
     """The ridge with the least log loss over the folds."""
     fold, labels = folds(found.train_user, seed), found.train.targets["label"]
-    design = _Design(found.encoder, found.train)
+    design = DesignMatrix(found.encoder, found.train)
     x = design.matrix(found.train)
 
     def loss(ridge: float) -> float:
@@ -186,7 +186,7 @@ def boosting(found: CouponTask, seed: int, **parameters: Any) -> Floats:
     import lightgbm as lgb
 
     fold, labels = folds(found.train_user, seed), found.train.targets["label"]
-    x = _side_by_side(found.train)
+    x = feature_matrix(found.train)
     categories = list(range(len(found.encoder.numeric_names), x.shape[1]))
     settings = {"objective": "binary", "metric": "binary_logloss", "verbosity": -1, "num_threads": 2, "seed": seed} | parameters
 
@@ -199,7 +199,7 @@ def boosting(found: CouponTask, seed: int, **parameters: Any) -> Floats:
         booster = lgb.train(settings, data(fold != one), 2_000, valid_sets=[data(fold == one)], callbacks=[stop])
         rounds.append(booster.best_iteration)
     final = lgb.train(settings, data(np.ones(len(labels), dtype=bool)), max(1, round(float(np.mean(rounds)))))
-    return np.asarray(final.predict(_side_by_side(found.test)))
+    return np.asarray(final.predict(feature_matrix(found.test)))
 
 
 MODELS: Final[Mapping[str, Callable[[CouponTask, int], Floats]]] = {

@@ -31,7 +31,7 @@ from sklearn.metrics import roc_auc_score  # noqa: E402
 
 from benchmarks.ads_coupons import interval, resamples  # noqa: E402
 from benchmarks.report import publish  # noqa: E402
-from training.baselines.binary import lightgbm, logistic_regression  # noqa: E402
+from training.baselines import lightgbm, logistic_regression  # noqa: E402
 from training.datasets.packages import DataPackageMissing, package_directory  # noqa: E402
 from training.evaluation.metrics import calibration_slope, row_log_loss  # noqa: E402
 from training.evaluation.smooth_ece import smooth_ece  # noqa: E402

@@ -32,12 +32,11 @@ from training.datasets import cdnow  # noqa: E402
 from training.datasets.packages import DataPackageMissing  # noqa: E402
 from training.evaluation.metrics import log_loss, regression_metrics  # noqa: E402
 from training.fitting import FitOptions  # noqa: E402
-from training.tasks.profiles.attributes import partly_hidden  # noqa: E402
-from training.tasks.profiles.lifetimes import expected_orders, lifetimes_of  # noqa: E402
-from training.tasks.profiles.model import examples_of, train_profiles_network  # noqa: E402
+from training.tasks.profiles.model import train_profiles_network  # noqa: E402
 from training.tasks.profiles.options import NETWORK, PATIENCE, ProfileData  # noqa: E402
+from training.tasks.profiles.pareto_nbd import fit_customer_base  # noqa: E402
 from training.tasks.profiles.prepare import PreparedProfiles, prepare_profiles  # noqa: E402
-from training.tasks.profiles.train import targets_for  # noqa: E402
+from training.tasks.profiles.targets import attribute_dropout, encode_sample  # noqa: E402
 
 NAME: Final = "customer_base"
 WEEKS: Final = 39
@@ -59,14 +58,14 @@ def main(arguments: list[str] | None = None) -> None:
         path = Path(name) / "interactions.parquet"
         prepared = prepare_profiles(ProfileData((path,), cutoff=date(1997, 10, 1), horizon=DAYS))
     assert prepared.test is not None
-    orders = prepared.test.labels.orders[:, prepared.question.days.index(DAYS)].astype(np.float64)
+    orders = prepared.test.labels.orders[:, prepared.spec.days.index(DAYS)].astype(np.float64)
     found = [network(prepared, seed) for seed in range(options.seeds)]
     rows = [_row(f"this network, seed {seed}", orders, *answer) for seed, answer in enumerate(found)]
     if len(rows) > 1:
         rows.append({"model": "this network, mean", **{k: mean(row[k] for row in rows) for k in list(rows[0])[1:]}})
-    kinds = lifetimes_of(prepared.latest.columns, prepared.encoder, 0)
-    if kinds is not None:
-        within, expected = expected_orders(prepared.test.columns, kinds.mixture, [DAYS])
+    base = fit_customer_base(prepared.latest.columns, prepared.encoder, 0)
+    if base is not None:
+        within, expected = base.mixture.expected_orders(prepared.test.columns, [DAYS])
         rows.append(_row("its mixture of customers alone", orders, within[:, 0], expected[:, 0]))
     rows += [_row(name, orders, *answer) for name, answer in fitters(prepared.test.columns).items()]
     publish(NAME, f"CDNOW, {len(orders):,} customers, the {WEEKS} weeks from 1997-10-01", rows)
@@ -75,13 +74,13 @@ def main(arguments: list[str] | None = None) -> None:
 def network(prepared: PreparedProfiles, seed: int) -> tuple[Floats, Floats]:
     """P(at least one order) and expected orders, (N,) each."""
     assert prepared.test is not None
-    targets = targets_for(prepared, prepared.train, seed)
+    targets = prepared.targets(seed)
     train, valid, test = (
-        examples_of(prepared.encoder, sample, targets) for sample in (prepared.train, prepared.valid, prepared.test)
+        encode_sample(prepared.encoder, sample, targets) for sample in (prepared.train, prepared.valid, prepared.test)
     )
     options = FitOptions(seed=seed, patience=PATIENCE)
     model = train_profiles_network(
-        prepared.encoder, targets, partly_hidden(prepared.encoder, train, seed), valid, NETWORK, options
+        prepared.encoder, targets, attribute_dropout(prepared.encoder, train, seed), valid, NETWORK, options
     )
     told = model.predict(test)
     within = told["probability_within"][:, targets.interval].astype(np.float64)

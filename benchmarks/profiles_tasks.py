@@ -32,17 +32,16 @@ from benchmarks.report import publish  # noqa: E402
 from training.datasets import cdnow  # noqa: E402
 from training.datasets.complete_journey import SHOP_TIMEZONE  # noqa: E402
 from training.datasets.packages import DataPackageMissing  # noqa: E402
-from training.evaluation.intervals import Interval, Ranking, Resampler, binary_uncertainty  # noqa: E402
-from training.evaluation.metrics import calibration_slope, row_log_loss  # noqa: E402
+from training.evaluation.bootstrap import ClusterBootstrap, Interval, bootstrap_binary_metrics  # noqa: E402
+from training.evaluation.metrics import SortedLabels, calibration_slope, row_log_loss  # noqa: E402
 from training.evaluation.smooth_ece import smooth_ece  # noqa: E402
 from training.fitting import FitOptions  # noqa: E402
-from training.tasks.profiles.attributes import partly_hidden  # noqa: E402
 from training.tasks.profiles.baselines import purchase_baselines  # noqa: E402
 from training.tasks.profiles.labels import bought_within  # noqa: E402
-from training.tasks.profiles.model import examples_of, train_profiles_network  # noqa: E402
+from training.tasks.profiles.model import train_profiles_network  # noqa: E402
 from training.tasks.profiles.options import NETWORK, PATIENCE, ProfileData  # noqa: E402
 from training.tasks.profiles.prepare import prepare_profiles  # noqa: E402
-from training.tasks.profiles.train import targets_for  # noqa: E402
+from training.tasks.profiles.targets import attribute_dropout, encode_sample  # noqa: E402
 
 NAME: Final = "profiles_tasks"
 RESAMPLES: Final = 1_000
@@ -95,16 +94,16 @@ def tasks_of(data: ProfileData, questions: dict[str, tuple[int, bool]], seeds: r
     """Train on one set of events, once for each seed, and answer some questions: days, and whether it is not buying."""
     prepared = prepare_profiles(data)
     assert prepared.test is not None
-    targets = targets_for(prepared, prepared.train, 0)
+    targets = prepared.targets(0)
     samples = (prepared.train, prepared.valid, prepared.test)
-    train, valid, test = (examples_of(prepared.encoder, rows, targets) for rows in samples)
+    train, valid, test = (encode_sample(prepared.encoder, rows, targets) for rows in samples)
     tasks = []
     for name, (days, turned) in questions.items():
         bought, known = bought_within(prepared.test.labels, targets.days, days)
         assert known.all(), name
         tasks.append(Task(name, (1 - bought if turned else bought).astype(np.float64)))
     for seed in seeds:
-        rows = partly_hidden(prepared.encoder, train, seed)
+        rows = attribute_dropout(prepared.encoder, train, seed)
         options = FitOptions(seed=seed, patience=PATIENCE)
         model = train_profiles_network(prepared.encoder, targets, rows, valid, NETWORK, options)
         within = model.predict(test)["probability_within"].astype(np.float64)
@@ -127,13 +126,13 @@ def tasks_of(data: ProfileData, questions: dict[str, tuple[int, bool]], seeds: r
 
 def judged(task: Task) -> list[dict[str, Any]]:
     """A row for each model: means over the seeds, and how far the network is ahead, with its interval."""
-    draws = list(Resampler.of(len(task.labels), resamples=RESAMPLES, seed=5))
+    draws = list(ClusterBootstrap.from_groups(len(task.labels), resamples=RESAMPLES, seed=5))
     draws = [times for times in draws if 0 < times @ task.labels < times.sum()]
     means: dict[str, dict[str, Floats]] = {}
     rows: list[dict[str, Any]] = []
     for name, found in task.answers.items():
         losses = [row_log_loss(task.labels, p) for p in found]
-        rankings = [Ranking.of(task.labels, p) for p in found]
+        rankings = [SortedLabels.by_probability(task.labels, p) for p in found]
         row: dict[str, Any] = {
             "question": task.name,
             "model": name,
@@ -155,7 +154,7 @@ def judged(task: Task) -> list[dict[str, Any]]:
 def calibration(task: Task) -> str:
     """Of the first seed: slope, predicted ÷ observed and smooth ECE, with 95 % intervals."""
     labels, p = task.labels, task.answers[OURS][0]
-    sure = binary_uncertainty(labels, {"model": p}, 0.5, Resampler.of(len(p), resamples=300, seed=6))
+    sure = bootstrap_binary_metrics(labels, {"model": p}, 0.5, ClusterBootstrap.from_groups(len(p), resamples=300, seed=6))
     slopes, errors, perfect = sure["test"]["calibration_slope"], sure["test"]["smooth_ece"], sure["smooth_ece_if_calibrated"]
     return (
         f"{task.name} ({int(labels.sum()):,} of {len(labels):,}; others learnt {task.learnt} days): slope "

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from training.tasks.profiles.examples import Sample
 from training.tasks.profiles.labels import Labels
+from training.tasks.profiles.samples import Sample
 
 
 def sample_of(

@@ -99,9 +99,9 @@ def label_window_closed(timestamp: Times, window_ms: int, observed_until: int) -
     return timestamp + window_ms <= observed_until
 
 
-def horizon_observed(observed_days: NDArray[Any], horizon: float | NDArray[Any]) -> Mask:
+def horizon_observed(observed_days: float | NDArray[Any], horizon: float | NDArray[Any]) -> Mask:
     """Whether that many days after a cut cover the horizon in days; an hour may be missing where clocks change."""
-    return np.asarray(observed_days >= horizon - 1 / 24)
+    return np.asarray(observed_days >= np.asarray(horizon) - 1 / 24)
 
 
 def temporal_split(

@@ -1,79 +1,59 @@
-"""What a tabular network answers: a head turns the hidden features of its members into outputs and has their loss.
+"""Heads of the tabular network: a head turns the ensemble's hidden features into outputs and defines their loss.
 
-A head's *raw* values are (N, members, outputs) in training, one prediction for each member, each with its own loss: that
-is what keeps the members different. The *merged* raw values (N, outputs) are their mean; the graph's outputs come from it.
+In training a head gives *raw* values (N, members, outputs): one prediction for each member, each with its own loss, which
+keeps the members different. The *merged* raw values (N, outputs) are their mean; the graph's outputs come from them.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 from keras import ops
 
-from training.networks.layers import LogitCalibration, MeanOfMembers, MemberHead, Squeeze
+from training.networks.layers import EnsembleDense, EnsembleMean, LogitCalibration, Squeeze
 
 
-class Head(Protocol):
-    """A head of the tabular network.
+class Head:
+    """A head with linear raw values. A subclass defines `outputs` and `loss`.
 
     name     of its target in `Examples.targets`
     weight   of its loss in the sum
+    size     number of raw values
+    wide     (N, size) added to every member's raw values, if `connect` sets it: a direct path from the inputs (the wide part
+             of Wide & Deep, Cheng et al. 2016)
+    dense    the layer of the members' own weights
     """
 
-    name: str
-    weight: float
+    wide: Any = None
+
+    def __init__(self, name: str, weight: float = 1.0, size: int = 1) -> None:
+        self.name, self.weight, self.size = name, weight, size
+        self.dense = EnsembleDense(size, name=f"{name}_members")
 
     def connect(self, inputs: dict[str, Any]) -> None:
-        """The network's inputs by name, before `raw`: for a head that has a shorter way from one of them."""
-        ...
+        """Build direct paths from the network's inputs by name; called before `raw`."""
 
     def raw(self, hidden: Any) -> Any:
-        """(N, members, units) → (N, members, outputs)."""
-        ...
+        """(N, members, units) → (N, members, size)."""
+        raw = self.dense(hidden)
+        return raw if self.wide is None else raw + ops.expand_dims(self.wide, 1)
 
     def merged(self, hidden: Any) -> Any:
-        """(N, members, units) → (N, outputs), the mean over the members of `raw`; called after it."""
-        ...
+        """(N, members, units) → (N, size), the mean over the members of `raw`; called after it."""
+        merged = EnsembleMean(self.dense, name=f"{self.name}_merged")(hidden)
+        return merged if self.wide is None else merged + self.wide
 
     def outputs(self, merged: Any) -> dict[str, Any]:
         """Merged raw values → the graph's outputs by name, each from a layer of that name."""
-        ...
+        raise NotImplementedError
 
     def loss(self, target: Any, raw: Any) -> Any:
-        """(N,): mean over the members of each row's loss. `target` (N,) or (N, …), `raw` (N, members, outputs)."""
-        ...
+        """(N,) mean over the members of each row's loss. `target` (N,) or (N, …), `raw` (N, members, size)."""
+        raise NotImplementedError
 
 
-class MeanHead:
-    """What heads with linear raw values share; a subclass gives `size`, `outputs` and `loss`.
-
-    A head with a shorter way from the inputs sets `beside` (N, size) in `connect`: it is added to what every member says.
-    """
-
-    size = 1
-    beside: Any = None
-
-    def __init__(self, name: str, weight: float = 1.0) -> None:
-        self.name, self.weight = name, weight
-        self._layer: MemberHead | None = None
-
-    def connect(self, inputs: dict[str, Any]) -> None:
-        """Most heads look at the hidden features alone."""
-
-    def raw(self, hidden: Any) -> Any:
-        self._layer = MemberHead(self.size, name=f"{self.name}_members")
-        raw = self._layer(hidden)
-        return raw if self.beside is None else raw + ops.expand_dims(self.beside, 1)
-
-    def merged(self, hidden: Any) -> Any:
-        if self._layer is None:
-            raise ValueError("call raw() before merged(): they share their weights")
-        merged = MeanOfMembers(self._layer, name=f"{self.name}_merged")(hidden)
-        return merged if self.beside is None else merged + self.beside
-
-
-class BinaryHead(MeanHead):
+class BinaryHead(Head):
     """P(label = 1): one logit; target (N,) of 0 and 1. The output is (N,), calibrated by `calibration`."""
 
     def __init__(self, name: str = "label", output: str = "probability", weight: float = 1.0) -> None:
@@ -86,8 +66,7 @@ class BinaryHead(MeanHead):
         return {self.output: Squeeze(name=self.output)(probability)}
 
     def loss(self, target: Any, raw: Any) -> Any:
-        # One target for every member: (N,) → (N, 1) beside (N, members).
-        losses = cross_entropy(ops.reshape(target, (-1, 1)), raw[:, :, 0])
+        losses = cross_entropy(ops.reshape(target, (-1, 1)), raw[:, :, 0])  # (N, 1) and (N, members)
         return ops.mean(losses, axis=1)
 
 

@@ -1,4 +1,4 @@
-"""What a tabular network must know of its training rows before it is built: fills, scales and bin edges."""
+"""Statistics of the training rows from which a tabular network is built: fills, scales, bin edges and category counts."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 
-_BINS_OF_A_ROW = 320  # over all columns: with 8 members of 64 units they cost some 3 µs a row
+_MAX_BINS_PER_ROW = 320  # over all columns: with 8 members of 64 units they cost some 3 µs a row
 
 
 @dataclass(frozen=True)
 class TableStatistics:
     """Of n numeric columns and m categorical ones, over the training rows alone.
 
-    fill      (n,) what stands for a missing value: the median, or the most frequent value of a column of two values
-    centre    (n,) median
-    scale     (n,) the interquartile range as a standard deviation, or what stands in for it where that is 0
-    gaps      (n,) whether any value was missing
-    edges     for each numeric column its bin edges, ascending; fewer than 3 where bins would add nothing
-    seen      for each categorical column how often each of its codes occurs
+    fill              (n,) replaces a missing value: the median, or the more frequent value of a column with two values
+    center            (n,) median
+    scale             (n,) interquartile range as a standard deviation; the standard deviation itself where that is 0
+    has_missing       (n,) whether any value was missing
+    bin_edges         for each numeric column its bin edges, ascending; fewer than 3 where bins would add nothing
+    category_counts   for each categorical column the number of rows of each code
     """
 
     fill: Array
-    centre: Array
+    center: Array
     scale: Array
-    gaps: NDArray[np.bool_]
-    edges: tuple[Array, ...]
-    seen: tuple[NDArray[np.int64], ...]
+    has_missing: NDArray[np.bool_]
+    bin_edges: tuple[Array, ...]
+    category_counts: tuple[NDArray[np.int64], ...]
 
 
 def table_statistics(
@@ -44,61 +44,55 @@ def table_statistics(
 ) -> TableStatistics:
     """Statistics of the training tensors: `numeric` (N, n) with NaN where missing, `categorical` (N, m) codes.
 
-    bins   of each column at most; None: by rows, and by what a row may cost
+    cardinalities   (m,) number of codes of each categorical column
+    bins            of each column at most; None: by the number of rows, and by the cost of a row
 
     Quantiles of more than `max_rows` rows are taken from a seeded sample.
     """
     columns = [] if numeric is None else [_sample(numeric[:, j], max_rows, seed) for j in range(numeric.shape[1])]
-    fills, centres, scales = [], [], []
-    for values in columns:
-        known = values[~np.isnan(values)]
-        fill, centre, scale = _location(known)
-        fills.append(fill)
-        centres.append(centre)
-        scales.append(scale)
-    gaps = np.zeros(0, bool) if numeric is None else np.asarray(np.isnan(numeric).any(axis=0))
-    seen = [] if categorical is None else [np.bincount(categorical[:, j], minlength=c) for j, c in enumerate(cardinalities)]
-    located = [np.array(found, np.float32) for found in (fills, centres, scales)]
-    return TableStatistics(located[0], located[1], located[2], gaps, _edges(columns, bins), tuple(seen))
-
-
-def _edges(columns: Sequence[Array], bins: int | None) -> tuple[Array, ...]:
-    """For each column its bin edges. Left alone: √rows / 3 bins, fewer where a row would have more than 320 of them."""
-    most = int(np.clip(len(columns[0]) ** 0.5 / 3, 3, 32)) if bins is None and columns else bins or 0
     known = [values[~np.isnan(values)] for values in columns]
-    edges = tuple(bin_edges(values, most) for values in known)
-    while bins is None and most > 3 and sum(len(e) - 1 for e in edges if len(e)) > _BINS_OF_A_ROW:
+    fill, center, scale = np.array([_location(values) for values in known], np.float32).reshape(-1, 3).T
+    has_missing = np.zeros(0, bool) if numeric is None else np.asarray(np.isnan(numeric).any(axis=0))
+    counts = [] if categorical is None else [np.bincount(categorical[:, j], minlength=c) for j, c in enumerate(cardinalities)]
+    rows = len(columns[0]) if columns else 0
+    return TableStatistics(fill, center, scale, has_missing, _bin_edges(known, rows, bins), tuple(counts))
+
+
+def _bin_edges(known: Sequence[Array], rows: int, bins: int | None) -> tuple[Array, ...]:
+    """For each column its bin edges. By default √rows / 3 bins, fewer where a row would have more than 320 of them."""
+    most = int(np.clip(rows**0.5 / 3, 3, 32)) if bins is None else bins
+    edges = tuple(quantile_edges(values, most) for values in known)
+    while bins is None and most > 3 and sum(len(e) - 1 for e in edges if len(e)) > _MAX_BINS_PER_ROW:
         most = max(3, most * 3 // 4)
-        edges = tuple(bin_edges(values, most) for values in known)
+        edges = tuple(quantile_edges(values, most) for values in known)
     return edges
 
 
-def bin_edges(known: Array, bins: int) -> Array:
-    """Ascending edges at the quantiles of the known values; at most `bins` bins, none of them empty.
+def quantile_edges(known: Array, bins: int) -> Array:
+    """Ascending edges at the quantiles of the known values: at most `bins` bins, none of them empty.
 
-    A column of few different values gets one edge a value. (Gorishniy et al. 2022, "On embeddings for numerical features
-    in tabular deep learning": quantile bins of the piecewise-linear encoding.)
+    A column with few distinct values gets one edge a value (quantile bins of the piecewise-linear encoding, Gorishniy et al.
+    2022, "On embeddings for numerical features in tabular deep learning").
     """
-    different = np.unique(known)
-    if len(different) <= 2 or bins < 2:
+    distinct = np.unique(known)
+    if len(distinct) <= 2 or bins < 2:
         return np.zeros(0, np.float32)
-    if len(different) <= bins + 1:
-        return different.astype(np.float32)
+    if len(distinct) <= bins + 1:
+        return distinct.astype(np.float32)
     return np.unique(np.quantile(known, np.linspace(0.0, 1.0, bins + 1))).astype(np.float32)
 
 
 def _location(known: Array) -> tuple[float, float, float]:
+    """Fill, center and scale of a column's known values."""
     if not len(known):
         return 0.0, 0.0, 1.0
-    low, centre, high = (float(q) for q in np.quantile(known.astype(np.float64), [0.25, 0.5, 0.75]))
+    low, center, high = (float(q) for q in np.quantile(known.astype(np.float64), [0.25, 0.5, 0.75]))
     scale = (high - low) / 1.349
-    if scale <= 0:  # more than half of the rows share one value
+    if scale <= 0:  # more than half of the rows have the same value
         scale = float(known.astype(np.float64).std())
-    fill = centre
-    different, counts = np.unique(known, return_counts=True)
-    if len(different) <= 2:
-        fill = float(different[counts.argmax()])
-    return fill, centre, scale if np.isfinite(scale) and scale > 0 else 1.0
+    distinct, counts = np.unique(known, return_counts=True)
+    fill = float(distinct[counts.argmax()]) if len(distinct) <= 2 else center
+    return fill, center, scale if np.isfinite(scale) and scale > 0 else 1.0
 
 
 def _sample(values: Array, max_rows: int, seed: int) -> Array:

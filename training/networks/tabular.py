@@ -1,7 +1,8 @@
-"""The tabular network: raw numbers and codes in, heads out; what is learnt about a table is inside the graph.
+"""The tabular network: raw numbers and codes in, heads out; preprocessing is part of the graph.
 
-Gaps filled and marked, robust scaling, piecewise-linear bins and category embeddings, then an ensemble of small dense
-networks that share almost all of their weights (TabM, Gorishniy et al. 2025, in its "mini" form).
+Missing values filled and marked, robust scaling, piecewise-linear bins and category embeddings, then an ensemble of small dense
+networks that share almost all of their weights (TabM-mini, Gorishniy et al. 2025, "TabM: advancing tabular deep learning with
+parameter-efficient ensembling").
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from personalization.core.encoder import TableEncoder
 from training.networks.heads import BinaryHead, Head
-from training.networks.layers import CategoryEmbeddings, FirstMembers, NumericFeatures
+from training.networks.layers import CategoryEmbeddings, EnsembleInput, NumericEncoding
 from training.networks.statistics import TableStatistics, table_statistics
 
 NUMERIC = "numeric"
@@ -31,7 +32,7 @@ class TabularConfig:
     widths      units of a member's hidden layers
     bins        of a numeric column; 0 for none, None by size of the table
     embedding   size of a category's embedding, where it is not one-hot
-    dropout     share of hidden units left out in training
+    dropout     rate of dropout of hidden units in training
     """
 
     members: int = 8
@@ -79,7 +80,7 @@ def build_tabular(
     """Build the network for a table's columns.
 
     Its inputs are those of `encoder`: `numeric` float32 (N, n) with NaN where missing, `categorical` int64 (N, m); an
-    input without columns is absent. Raises `ValueError` where the table has no columns at all.
+    input without columns is absent. Raises `ValueError` where the table has no columns.
     """
     heads = tuple(heads or (BinaryHead(),))
     config = config or TabularConfig()
@@ -87,14 +88,14 @@ def build_tabular(
     numeric_columns = len(encoder.numeric_names)
     if numeric_columns:
         inputs[NUMERIC] = keras.Input((numeric_columns,), name=NUMERIC, dtype="float32")
-        numeric = NumericFeatures(statistics, name="numeric_features")
+        numeric = NumericEncoding(statistics, name="numeric_features")
         parts.append(numeric(inputs[NUMERIC]))
-        sources.append(numeric.source)
+        sources.append(numeric.source_columns)
     if encoder.categorical_columns:
         inputs[CATEGORICAL] = keras.Input((len(encoder.categorical_columns),), name=CATEGORICAL, dtype="int64")
-        embeddings = CategoryEmbeddings(statistics.seen, config.embedding, name="category_embeddings")
+        embeddings = CategoryEmbeddings(statistics.category_counts, config.embedding, name="category_embeddings")
         parts.append(embeddings(inputs[CATEGORICAL]))
-        sources.append(embeddings.source + numeric_columns)
+        sources.append(embeddings.source_columns + numeric_columns)
     if not parts:
         raise ValueError("a network needs at least one column, received a table without any")
     features = keras.layers.Concatenate(name="features")(parts) if len(parts) > 1 else parts[0]
@@ -107,8 +108,8 @@ def build_tabular(
     return TabularNetwork(keras.Model(inputs, raw), keras.Model(inputs, merged), keras.Model(inputs, served), heads, statistics)
 
 
-def _body(features: Any, source: NDArray[np.int32], config: TabularConfig) -> Any:
-    hidden = FirstMembers(config.members, config.widths[0], source, name="members")(features)
+def _body(features: Any, source_columns: NDArray[np.int32], config: TabularConfig) -> Any:
+    hidden = EnsembleInput(config.members, config.widths[0], source_columns, name="members")(features)
     for layer, width in enumerate(config.widths):
         if layer:
             hidden = keras.layers.Dense(width, kernel_initializer="he_uniform", name=f"dense_{layer}")(hidden)

@@ -1,4 +1,4 @@
-"""The page itself: headings, notes, tables. Everything that comes from data is escaped."""
+"""Page, sections and tables of a report. Everything that comes from data is escaped."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def page(title: str, lead: str, warnings: Iterable[str], sections: Iterable[str]
 
 def section(title: str, content: str, note: str = "") -> str:
     """A heading, an optional note (text) and content (HTML)."""
-    said = f'<p class="note">{escape(note)}</p>' if note else ""
-    return f"\n<h2>{escape(title)}</h2>{said}{content}"
+    note = f'<p class="note">{escape(note)}</p>' if note else ""
+    return f"\n<h2>{escape(title)}</h2>{note}{content}"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Cell]], own: int | None = None) -> str:
-    """A table; columns of numbers stand right. `own` is the index of a row to set off."""
+    """A table; columns of numbers are right-aligned. `own` is the index of a row to highlight."""
     body = [list(row) for row in rows]
     columns = [[row[index] for row in body] for index in range(len(header))]
     numeric = [any(c is not None for c in cells) and not any(isinstance(c, str) for c in cells) for cells in columns]
@@ -69,23 +69,25 @@ def metrics_table(
 ) -> str:
     """The model's metrics above those of its baselines.
 
-    uncertainty   of the same rows, as `training.evaluation.intervals` has it: the ends of the model's 95 % intervals, and, in a
-                  table of its own, how far it is ahead of each baseline
+    uncertainty   of the same rows, from `bootstrap_binary_metrics`: the ends of the model's 95 % intervals, and, in a second
+                  table, its lead over each baseline
     """
-    names, sure = list(metrics), uncertainty or {}
-    intervals = sure.get("test", {})
+    names, uncertainty = list(metrics), uncertainty or {}
+    intervals = uncertainty.get("test", {})
     rows: list[list[Cell]] = [[own, *(metrics[name] for name in names)]]
     for end, label in enumerate(("95 %, from", "to")) if intervals else ():
         rows.append([label, *((intervals.get(name) or (None, None))[end] for name in names)])
     rows += [[label.replace("_", " "), *(values.get(name) for name in names)] for label, values in baselines.items()]
-    return table(["", *(name.replace("_", " ") for name in names)], rows, own=0) + _ahead(sure.get("ahead_of", {}))
+    return table(["", *(name.replace("_", " ") for name in names)], rows, own=0) + _ahead(uncertainty.get("ahead_of", {}))
 
 
 def _ahead(differences: Mapping[str, Mapping[str, Sequence[float] | None]]) -> str:
     if not differences:
         return ""
     compared = list(next(iter(differences.values())))
-    rows = [[name.replace("_", " "), *(_between(found[metric]) for metric in compared)] for name, found in differences.items()]
+    rows = [
+        [name.replace("_", " "), *(_between(of_name[metric]) for metric in compared)] for name, of_name in differences.items()
+    ]
     return table(["ahead of, 95 % of the differences", *(metric.replace("_", " ") for metric in compared)], rows)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from personalization.profiles import behaviour as module
 from personalization.profiles.behaviour import SEGMENTS, Thresholds, Traits, behaviour
-from training.tasks.profiles.behaviour import behaviour_thresholds
+from training.tasks.profiles.segments import behaviour_thresholds
 
 LIMITS = Thresholds(ready=0.6, cooling=0.3, lapse=0.5, value=200, new_days=14, horizon=14, churn=90)
 USUAL: dict[str, float] = {

@@ -14,7 +14,7 @@ from personalization.ads.features import AD_PREFIX, CONTEXT, USER_AD_CROSS_FEATU
 from personalization.core import cells
 from personalization.core.encoder import Column
 from personalization.profiles.predict import ATTRIBUTE_PREFIX
-from training.tasks.profiles.columns import decide_features
+from training.tasks.profiles.feature_selection import select_features
 from training.tasks.tabular.columns import LISTED_WORDS, ColumnDecision, decide_columns
 
 # Columns of the ads table that name things, whatever they look like.
@@ -38,7 +38,7 @@ def decide(
         name: columns[name] for name in (*features.FEATURES, *USER_AD_CROSS_FEATURES, "hour", "weekday") if name in columns
     }
     texts = {name: columns[name] for name in features.TEXT_FEATURES if name in columns}
-    decisions = decide_features(numbers | texts)
+    decisions = select_features(numbers | texts)
     named = [name for name in (*NAMES, *(n for n in CONTEXT if n not in numbers)) if name in columns]
     decisions += [_words(name, columns[name], salt) for name in named]
     known = {decision.name for decision in decisions}

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.core.encoder import TableEncoder
-from training.baselines.binary import binary_baselines
-from training.evaluation.by_group import by_group, groupings
-from training.evaluation.intervals import Resampler, binary_uncertainty
+from training.baselines import binary_baselines
+from training.evaluation.bootstrap import ClusterBootstrap, bootstrap_binary_metrics
+from training.evaluation.group_metrics import groupings, metrics_by_group
 from training.evaluation.metrics import Metrics, best_threshold, binary_metrics
 from training.fitting import Examples
 from training.tasks.ads.heads import CLICK, CONVERSION, AdTasks
@@ -90,10 +90,14 @@ def evaluate(
                 label: binary_metrics(labels, found[label], answers.threshold, weight) for label, answers in others.items()
             },
             "threshold": threshold,
-            "uncertainty": binary_uncertainty(
-                labels, found, threshold, Resampler.of(len(labels), judged.user[judged.shown], seed=seed), weight
+            "uncertainty": bootstrap_binary_metrics(
+                labels,
+                found,
+                threshold,
+                ClusterBootstrap.from_groups(len(labels), judged.user[judged.shown], seed=seed),
+                weight,
             ),
-            "groups": by_group(labels, found["model"], threshold, groups, weight),
+            "groups": metrics_by_group(labels, found["model"], threshold, groups, weight),
         }
         headline = headline or (labels, found)
     first = next(iter(targets.values()))

@@ -16,8 +16,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from training.networks.crosses import CrossConfig, crosses
-from training.networks.heads import MeanHead
+from training.networks.crosses import CrossConfig, cross_network
+from training.networks.heads import Head
 from training.networks.layers import LogitCalibration, Squeeze
 from training.networks.statistics import TableStatistics
 
@@ -53,7 +53,7 @@ class AdTasks:
         return tuple(name for name, there in named if there)
 
 
-class AdHead(MeanHead):
+class AdHead(Head):
     """Target (N, 4): click, conversion, code of the place (−1 where not known), whether the ad was shown.
 
     Raw values: one logit an output of `Tasks.outputs`, then one number a place, the same in every row. The graph answers
@@ -63,16 +63,15 @@ class AdHead(MeanHead):
 
     def __init__(self, tasks: AdTasks, statistics: TableStatistics | None = None, crossed: CrossConfig | None = None) -> None:
         """`crossed`: with products of columns beside what the members say; `statistics` of the table then."""
-        super().__init__("ads")
+        super().__init__("ads", size=len(tasks.outputs))
         self.tasks = tasks
         self._statistics, self._crossed = statistics, crossed
-        self.size = len(tasks.outputs)
         self.calibration = LogitCalibration(name="ads_calibration")
         self._places = Places(tasks.first, name="places") if tasks.places else None
 
     def connect(self, inputs: dict[str, Any]) -> None:
         if self._crossed is not None and self._statistics is not None:
-            self.beside = crosses(inputs, self._statistics, self.size, self._crossed)
+            self.wide = cross_network(inputs, self._statistics, self.size, self._crossed)
 
     def raw(self, hidden: Any) -> Any:
         logits = super().raw(hidden)
@@ -84,9 +83,7 @@ class AdHead(MeanHead):
 
     def begin(self, logits: Sequence[float]) -> None:
         """Start from these logits, one an output: rare clicks would else cost epochs of learning that they are rare."""
-        if self._layer is None:
-            raise ValueError("call raw() before begin()")
-        self._layer.bias.assign(np.broadcast_to(np.asarray(logits, np.float32), self._layer.bias.shape))
+        self.dense.bias.assign(np.broadcast_to(np.asarray(logits, np.float32), self.dense.bias.shape))
 
     def outputs(self, merged: Any) -> dict[str, Any]:
         probability = keras.layers.Activation("sigmoid")(self.calibration(merged[:, : self.size]))

@@ -13,7 +13,7 @@ from scipy.special import expit, logit
 from personalization.core.encoder import TableEncoder
 from training.calibration import PRIOR_DEVIATION
 from training.fitting import Examples, FitOptions, FitReport, fit_tabular
-from training.networks.crosses import CrossConfig, worth_crossing
+from training.networks.crosses import CrossConfig, supports_crosses
 from training.networks.tabular import TabularConfig, TabularNetwork, build_tabular, encoder_statistics
 from training.tasks.ads.heads import CLICK, CONVERSION, UNTREATED, AdHead, AdTasks
 from training.tasks.ads.impressions import Impressions
@@ -105,7 +105,7 @@ def train_network(
     fitted = fit_tabular(network, train, valid, options)
     raw = network.raw(dict(valid.inputs))[TARGET].astype(np.float64)
     slope, intercept = calibration(tasks, raw, valid)
-    head.calibration.settle(list(slope.values()), list(intercept.values()))
+    head.calibration.assign(list(slope.values()), list(intercept.values()))
     return AdModel(network, fitted, slope, intercept, np.asarray(head.seen(), np.float64))
 
 
@@ -115,7 +115,7 @@ def refit_network(
     """One trained on all `rows` for as many epochs as were best for `like`, with that one's calibration."""
     head, network = _built(encoder, tasks, rows, config, options)
     fitted = fit_tabular(network, rows, None, replace(options, epochs=max(1, like.fitted.best_epoch)))
-    head.calibration.settle(list(like.slope.values()), list(like.intercept.values()))
+    head.calibration.assign(list(like.slope.values()), list(like.intercept.values()))
     return replace(like, network=network, fitted=fitted, seen=np.asarray(head.seen(), np.float64))
 
 
@@ -135,7 +135,7 @@ def _built(
     encoder: TableEncoder, tasks: AdTasks, train: Examples, config: TabularConfig, options: FitOptions
 ) -> tuple[AdHead, TabularNetwork]:
     statistics = encoder_statistics(encoder, dict(train.inputs), config, options.seed)
-    head = AdHead(tasks, statistics, CrossConfig() if worth_crossing(statistics, len(train)) else None)
+    head = AdHead(tasks, statistics, CrossConfig() if supports_crosses(statistics, len(train)) else None)
     network = build_tabular(encoder, statistics, (head,), config)
     head.begin([float(logit(rate)) for rate in base_rates(tasks, train).values()])
     return head, network

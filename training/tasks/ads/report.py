@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from training.evaluation.by_group import off
+from training.evaluation.group_metrics import miscalibrated
 from training.evaluation.importance import Importance
 from training.report import Cell, binary_charts, group_section, metrics_table, page, section, table
 from training.tasks.ads.evaluate import AdsEvaluation
@@ -37,7 +37,7 @@ def ad_report(
     if learnt is not None and prepared.places:
         parts.append(_places(prepared, learnt))
     parts += [group_section(metrics["groups"]), _columns(prepared, importance), _data(report), _network(learnt, speed)]
-    return page("ads: which ad, to whom, at what worth", lead, [*prepared.notes, *off(metrics["groups"])], parts)
+    return page("ads: which ad, to whom, at what worth", lead, [*prepared.notes, *miscalibrated(metrics["groups"])], parts)
 
 
 def _places(prepared: PreparedAds, learnt: TrainedAds) -> str:

@@ -15,7 +15,7 @@ from personalization.bundles.bundle import MODEL_ONNX
 from personalization.core.schema import IMPRESSIONS
 from training.background import write_background
 from training.bundle_writer import REPORT_HTML, rows_per_second, start_bundle, write_bundle
-from training.evaluation.by_group import named_columns
+from training.evaluation.group_metrics import named_columns
 from training.evaluation.importance import Importance, permutation_importance
 from training.export import constant_model, export, open_session
 from training.fitting import Examples

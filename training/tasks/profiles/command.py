@@ -12,9 +12,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Train from the parsed options of `training.cli`. Raises `InvalidInput` for what the user can put right."""
     prepare(arguments.seed)  # before anything imports TensorFlow
     from training.fitting import FitOptions
-    from training.task import TabularOptions
+    from training.task import TabularOptions, train
     from training.tasks.profiles.options import NETWORK, PATIENCE, ProfileData
-    from training.tasks.profiles.train import train_profiles
+    from training.tasks.profiles.task import ProfilesTask
 
     data = ProfileData(
         interactions=tuple(arguments.interactions),
@@ -30,6 +30,6 @@ def run(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
     )
     fit = FitOptions(patience=PATIENCE, **fit_settings(arguments))
-    training = TabularOptions(config=NETWORK, fit=fit, groups=arguments.groups, **model_settings(arguments))
-    version = train_profiles(data, training)
+    options = TabularOptions(config=NETWORK, fit=fit, groups=arguments.groups, **model_settings(arguments))
+    version = train(ProfilesTask(data, options))
     print(f"{arguments.out}: profiles {version}")

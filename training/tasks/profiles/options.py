@@ -1,4 +1,4 @@
-"""What the user of `train profiles --interactions` asked for."""
+"""Options of `train profiles --interactions`."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from personalization.core.time import parse_timezone
 from personalization.features import Window
 from training.networks.tabular import TabularConfig
 
-PATIENCE: Final = 8  # epochs; rows of many cuts are many, and an epoch of them is long
-# The same user stands there once for each cut: a wide and deep network learns the users by heart.
+PATIENCE: Final = 8  # epochs; an epoch over the rows of many cuts is long
+# A user has one row at each cut: a wide and deep network would memorise the users.
 NETWORK: Final = TabularConfig(widths=(64,), dropout=0.3)
 
 
 @dataclass(frozen=True)
 class ProfileData:
-    """The data.
+    """Files and horizons.
 
-    interactions    files, merged; `mapping` (our name → their column) is for all that have none beside them
+    interactions    files, merged; `mapping` (our name → their column) is for all without a mapping file beside them
     items, users    tables with categories and attributes
     id_map          table: other id → user_id
-    cutoff          the test cut: the first day that training does not know
+    cutoff          the test cut: the first day that training does not use
     no_test         nothing is held out for test: training goes up to the cutoff, or to the end of the data
     horizon         days of the headline probability and of the expected spend
     churn_horizon   days without a purchase that count as churn

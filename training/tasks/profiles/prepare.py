@@ -1,10 +1,10 @@
-"""From files to examples: events read, merged and cleaned, cuts chosen, users described and labelled at each."""
+"""From files to samples: read, merge and clean events, choose cuts, compute features and labels at each."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -18,19 +18,21 @@ from personalization.core.events import Events
 from personalization.features.lifetime import is_purchase
 from personalization.profiles.predict import ATTRIBUTE_PREFIX
 from training.bundle_writer import fingerprint
-from training.io.interactions import read_interactions
+from training.io.interactions import InteractionData, read_interactions
 from training.io.point_in_time import Cut, TemporalSplit, temporal_split
 from training.io.tables import read_attributes, read_categories, read_id_map
-from training.tasks.profiles.columns import decide_features
-from training.tasks.profiles.examples import LabelSpec, Sample, Sampler, stack
+from training.tasks.profiles.feature_selection import select_features
 from training.tasks.profiles.labels import frequent_categories
 from training.tasks.profiles.options import ProfileData
+from training.tasks.profiles.pareto_nbd import fit_customer_base
+from training.tasks.profiles.samples import Sample, Sampler, SampleSpec, stack
+from training.tasks.profiles.targets import ProfileTargets
 from training.tasks.tabular.columns import ColumnDecision, decide_columns
 
 MAX_CATEGORIES: Final = 50
 CATEGORY_COVER: Final = 0.95
 VALIDATION_SHARE: Final = 0.2  # of the users, where training and validation share their cuts
-_LEAST_USERS: Final = 30
+_MIN_USERS: Final = 30
 
 _log = logging.getLogger(__name__)
 
@@ -38,13 +40,14 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class PreparedProfiles:
     """train, valid, test   rows; `test` is None where nothing is held out
-    latest              rows of every user at the cutoff: what a shop's customers look like now
+    latest              rows of every user at the cutoff: the shop's current customers
     category_of_item    empty without an items file
     decisions           one for each feature and attribute
-    report              what became of the data, for metrics.json
+    report              counts of files, rows and users, for metrics.json
     """
 
-    question: LabelSpec
+    data: ProfileData
+    spec: SampleSpec
     cuts: TemporalSplit
     encoder: TableEncoder
     train: Sample
@@ -57,17 +60,27 @@ class PreparedProfiles:
     report: dict[str, Any]
     fingerprint: str
 
+    def targets(self, seed: int, train: Sample | None = None) -> ProfileTargets:
+        """What `train` (by default the training rows) can teach, with a customer base fitted to the latest histories."""
+        spec = self.spec
+        base = fit_customer_base(self.latest.columns, self.encoder, seed)
+        return ProfileTargets.from_sample(
+            train or self.train, spec.days, spec.horizon, spec.categories, base, self.cuts.extrapolated
+        )
+
 
 def prepare_profiles(data: ProfileData, now: datetime | None = None) -> PreparedProfiles:
     """Raises `InvalidInput` for what the user can put right: no purchases, too short a history, too few users."""
     zone = data.zone
     user_ids = read_id_map(data.id_map) if data.id_map else {}
-    events, report, currency = _read(data, user_ids, now)
+    source = read_interactions(data.interactions, mapping=data.mapping, user_ids=user_ids, zone=zone, now=now)
+    events, report = _sampled(source, data)
     if not is_purchase(events).any():
         kinds = ", ".join(report["event_types"])
         raise InvalidInput(f"expected events of type purchase, to learn who will buy; received {kinds}")
     category_of_item = read_categories(data.items) if data.items else {}
     events = events.with_categories(category_of_item)
+    users = len(events.users)
     cuts = temporal_split(
         int(events.timestamp.min()),
         int(events.timestamp.max()),
@@ -76,10 +89,9 @@ def prepare_profiles(data: ProfileData, now: datetime | None = None) -> Prepared
         cutoff=data.cutoff,
         hold_out_test=not data.no_test,
     )
-    for note in cuts.notes:
-        _log.info("%s", note)
+    cuts = _thinned(cuts, users, data.max_rows)
     attributes = read_attributes(data.users, events.users, user_ids=user_ids, zone=zone) if data.users else {}
-    question = LabelSpec(
+    spec = SampleSpec(
         days=data.days,
         horizon=data.horizon,
         window=data.window,
@@ -87,27 +99,45 @@ def prepare_profiles(data: ProfileData, now: datetime | None = None) -> Prepared
         categories=frequent_categories(events, cuts.cutoff, MAX_CATEGORIES, CATEGORY_COVER),
         attributes={ATTRIBUTE_PREFIX + name: content for name, content in attributes.items()},
     )
-    sampler = Sampler(events, question)
-    cuts = _thinned(cuts, len(events.users), data.max_rows)
-    train, valid = _split(sampler, cuts, len(events.users), data.seed)
-    test = sampler.at(cuts.test) if cuts.test else None
-    latest = test if test is not None else sampler.at(Cut(cuts.cutoff, cuts.cutoff))
-    if len(train) < _LEAST_USERS or not len(valid):
-        raise InvalidInput(f"expected at least {_LEAST_USERS} users before the training cuts, received {len(train)}")
-    print_ = fingerprint(data.files)
-    decisions = decide_features({name: train.columns[name] for name in train.columns if name not in question.attributes})
-    decisions += _decide_attributes(question.attributes, train.user, salt=_salt(print_, data.seed))
+    sampler = Sampler(events, spec)
+    train = stack([sampler.sample(cut) for cut in cuts.train])
+    if cuts.by_user:
+        held_out = (np.random.default_rng(data.seed).random(users) < VALIDATION_SHARE)[train.user]
+        train, valid = train.take(~held_out), train.take(held_out)
+    else:
+        valid = stack([sampler.sample(cut) for cut in cuts.validation])
+    test = sampler.sample(cuts.test) if cuts.test else None
+    latest = test if test is not None else sampler.sample(Cut(cuts.cutoff, cuts.cutoff))
+    if len(train) < _MIN_USERS or not len(valid):
+        raise InvalidInput(f"expected at least {_MIN_USERS} users before the training cuts, received {len(train)}")
+    data_fingerprint = fingerprint(data.files)
+    decisions = select_features({name: train.columns[name] for name in train.columns if name not in spec.attributes})
+    salt = hashlib.blake2b(f"{data_fingerprint}/{data.seed}".encode(), digest_size=16).hexdigest()
+    decisions += _select_attributes(spec.attributes, train.user, salt)
     encoder = TableEncoder(tuple(d.column for d in decisions if d.column is not None), zone)
     report |= {"rows": {"train": len(train), "validation": len(valid), "test": 0 if test is None else len(test)}}
-    return PreparedProfiles(
-        question, cuts, encoder, train, valid, test, latest, category_of_item, decisions, currency, report, print_
+    prepared = PreparedProfiles(
+        data,
+        spec,
+        cuts,
+        encoder,
+        train,
+        valid,
+        test,
+        latest,
+        category_of_item,
+        decisions,
+        source.currency,
+        report,
+        data_fingerprint,
     )
+    _log_counts(prepared)
+    return prepared
 
 
-def _read(data: ProfileData, user_ids: Mapping[str, str], now: datetime | None) -> tuple[Events, dict[str, Any], str | None]:
-    """Events, sorted, with the report and the currency. Of more users or events than is good for memory, a sample of users."""
-    sources = read_interactions(data.interactions, mapping=data.mapping, user_ids=user_ids, zone=data.zone, now=now)
-    events, report = sources.events, dict(sources.report)
+def _sampled(source: InteractionData, data: ProfileData) -> tuple[Events, dict[str, Any]]:
+    """Sorted events and their report; those of a sample of the users where all would take too much memory."""
+    events, report = source.events, dict(source.report)
     users = len(events.users)
     share = min(1.0, data.max_users / users, data.max_events / len(events))
     if share < 1.0:
@@ -116,11 +146,11 @@ def _read(data: ProfileData, user_ids: Mapping[str, str], now: datetime | None) 
         chosen = np.zeros(users, dtype=bool)
         chosen[np.random.default_rng(data.seed).choice(users, report["sampled_users"], replace=False)] = True
         events = events.take(chosen[events.user]).compact()
-    return events.sorted(), report, sources.currency
+    return events.sorted(), report
 
 
 def _thinned(cuts: TemporalSplit, users: int, max_rows: int) -> TemporalSplit:
-    """Fewer training cuts where users × cuts are too many rows: evenly spread, the newest among them."""
+    """Fewer training cuts where users × cuts exceed `max_rows`: evenly spread, the newest among them."""
     most = max(2, max_rows // max(users, 1))
     if len(cuts.train) <= most:
         return cuts
@@ -129,21 +159,24 @@ def _thinned(cuts: TemporalSplit, users: int, max_rows: int) -> TemporalSplit:
     return replace(cuts, train=train, validation=train if cuts.by_user else cuts.validation)
 
 
-def _split(sampler: Sampler, cuts: TemporalSplit, users: int, seed: int) -> tuple[Sample, Sample]:
-    train = stack([sampler.at(cut) for cut in cuts.train])
-    if not cuts.by_user:
-        return train, stack([sampler.at(cut) for cut in cuts.validation])
-    held_out = np.random.default_rng(seed).random(users) < VALIDATION_SHARE
-    rows = held_out[train.user]
-    return train.take(~rows), train.take(rows)
-
-
-def _decide_attributes(attributes: Mapping[str, NDArray[Any]], rows: NDArray[np.int64], salt: str) -> list[ColumnDecision]:
-    """By the users of the training rows, each counted once."""
+def _select_attributes(attributes: Mapping[str, NDArray[Any]], rows: NDArray[np.int64], salt: str) -> list[ColumnDecision]:
+    """One decision for each attribute, over the users of the training rows, each counted once."""
     users = np.unique(rows)
-    table: dict[str, Sequence[Any]] = {name: content[users].tolist() for name, content in attributes.items()}
-    return decide_columns(table, len(users), salt=salt)
+    return decide_columns({name: content[users].tolist() for name, content in attributes.items()}, len(users), salt=salt)
 
 
-def _salt(print_: str, seed: int) -> str:
-    return hashlib.blake2b(f"{print_}/{seed}".encode(), digest_size=16).hexdigest()
+def _log_counts(prepared: PreparedProfiles) -> None:
+    report, rows = prepared.report, prepared.report["rows"]
+    for note in prepared.cuts.notes:
+        _log.info("%s", note)
+    _log.info("%d events of %d users, %s to %s", report["events"], report["users"], report["first"], report["last"])
+    for reason, count in [*report["rejected"].items(), *report["cleaned"].items()]:
+        _log.info("%d events: %s", count, reason)
+    if report["suspected_duplicates"]:
+        _log.info("%d events are copies of others without an event_id: kept", report["suspected_duplicates"])
+    if "warning" in report:
+        _log.warning("%s", report["warning"])
+    counts = (len(prepared.cuts.train), rows["train"], rows["validation"], rows["test"])
+    _log.info("%d training cuts; %d rows, validation %d, test %d", *counts)
+    used = sum(decision.column is not None for decision in prepared.decisions)
+    _log.info("%d of %d features are used", used, len(prepared.decisions))

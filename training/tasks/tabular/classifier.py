@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from personalization.core.encoder import TableEncoder
-from training.baselines.binary import binary_baselines
+from training.baselines import binary_baselines
 from training.calibration import platt
 from training.evaluation.importance import Importance, permutation_importance
 from training.evaluation.metrics import Metrics, best_threshold, binary_metrics, row_log_loss
@@ -59,7 +59,7 @@ def train_classifier(
     report = fit_tabular(network, train, valid, options)
     logits = network.raw(dict(valid.inputs))[TARGET][:, 0]
     slope, intercept = platt(logits, valid.targets[TARGET], valid.weight)
-    head.calibration.settle(slope, intercept)
+    head.calibration.assign(slope, intercept)
     model = BinaryClassifier(network, report, slope, intercept, 0.5)
     return replace(model, threshold=best_threshold(valid.targets[TARGET], model.probability(valid)))
 
@@ -70,7 +70,7 @@ def refit_classifier(
     """A classifier trained on all `rows` for the best number of epochs of `like`, with its calibration and threshold."""
     head, network = _build(encoder, rows, config, options)
     report = fit_tabular(network, rows, None, replace(options, epochs=max(1, like.fit.best_epoch)))
-    head.calibration.settle(like.slope, like.intercept)
+    head.calibration.assign(like.slope, like.intercept)
     return replace(like, network=network, fit=report)
 
 

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from personalization.core.cells import words
 from personalization.core.encoder import DATE_PARTS, TableEncoder
 from personalization.core.errors import InvalidInput
-from training.evaluation.importance import column_places
+from training.evaluation.importance import column_slices
 
 LEAKAGE_AUC: Final = 0.97  # of one column alone, from which it is reported as leaking the label
 
@@ -104,7 +104,7 @@ def single_column_auc(
     if min(y.sum(), len(y) - y.sum()) < _MIN_ROWS_OF_A_CLASS:
         return {}
     aucs: dict[str, float] = {}
-    for column, (name, where) in column_places(encoder).items():
+    for column, (name, where) in column_slices(encoder).items():
         parts = [inputs[name][rows, part] for part in range(where.start, where.stop)]
         aucs[column] = max(_cross_fitted_auc(_bins(part) if part.dtype.kind == "f" else part, y) for part in parts)
     return aucs
@@ -113,7 +113,7 @@ def single_column_auc(
 def sorted_date_columns(encoder: TableEncoder, inputs: Mapping[str, NDArray[Any]]) -> list[str]:
     """The date columns that (but for one row in a hundred) only rise, or only fall, from the first row to the last."""
     columns = []
-    for column, (name, where) in column_places(encoder).items():
+    for column, (name, where) in column_slices(encoder).items():
         if where.stop - where.start == len(DATE_PARTS):
             days = inputs[name][:, where.start]
             steps = np.diff(days[~np.isnan(days)])

@@ -16,7 +16,7 @@ from personalization.core.encoder import TableEncoder
 from personalization.core.errors import InvalidInput
 from personalization.core.time import parse_timezone
 from training.bundle_writer import fingerprint
-from training.evaluation.importance import column_places
+from training.evaluation.importance import column_slices
 from training.fitting import Examples
 from training.io.tables import FlatTable, read_flat_table
 from training.tasks.tabular.columns import ColumnDecision, decide_columns, is_key
@@ -101,7 +101,7 @@ class PreparedTable:
         """The same rows without some columns; `reason` is added to the decisions."""
         encoder = TableEncoder(tuple(c for c in self.encoder.columns if c.name not in names), self.encoder.zone)
         kept: dict[str, list[int]] = {}
-        for column, (tensor, where) in column_places(self.encoder).items():
+        for column, (tensor, where) in column_slices(self.encoder).items():
             kept.setdefault(tensor, []).extend([] if column in names else range(where.start, where.stop))
 
         def narrowed(rows: Examples) -> Examples:

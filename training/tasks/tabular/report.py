@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from training.evaluation.by_group import off
+from training.evaluation.group_metrics import miscalibrated
 from training.report import Cell, binary_charts, group_section, metrics_table, page, section, table
 from training.task import Evaluation, Explanation, ExportedModel
 from training.tasks.tabular.prepare import FlatTableData, PreparedTable
@@ -50,7 +50,9 @@ def table_report(
         _rows(prepared),
         _network(trained, exported),
     ]
-    return page(f"{data.job}: a table with a label", lead, [*prepared.warnings, *off(metrics.get("groups"))], sections)
+    return page(
+        f"{data.job}: a table with a label", lead, [*prepared.warnings, *miscalibrated(metrics.get("groups"))], sections
+    )
 
 
 def _folds(folds: dict[str, Any], own: str) -> str:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from personalization.bundles.bundle import Bundle
 from personalization.core.encoder import TableEncoder
 from personalization.core.schema import FLAT, TABLE_SUFFIX
-from training.baselines.binary import binary_baselines
-from training.evaluation.by_group import Grouping, by_group, groupings
+from training.baselines import binary_baselines
+from training.evaluation.bootstrap import ClusterBootstrap, bootstrap_binary_metrics
+from training.evaluation.group_metrics import Grouping, groupings, metrics_by_group
 from training.evaluation.importance import Importance
-from training.evaluation.intervals import Resampler, binary_uncertainty
 from training.evaluation.metrics import best_threshold, binary_metrics, log_loss
 from training.fitting import Examples
 from training.task import (
@@ -162,9 +162,9 @@ class FlatTableTask(Task[PreparedTable, FlatTableModel]):
         for name, (on_valid, on_rows) in baselines.items():
             probabilities[name] = on_rows
             metrics["baselines"][name] = binary_metrics(labels, on_rows, best_threshold(valid_labels, on_valid))
-        resampler = Resampler.of(len(rows), prepared.evaluation_groups, seed=options.fit.seed)
-        metrics["uncertainty"] = binary_uncertainty(labels, probabilities, threshold, resampler)
-        metrics["groups"] = by_group(labels, probabilities["model"], threshold, trained.groups)
+        bootstrap = ClusterBootstrap.from_groups(len(rows), prepared.evaluation_groups, seed=options.fit.seed)
+        metrics["uncertainty"] = bootstrap_binary_metrics(labels, probabilities, threshold, bootstrap)
+        metrics["groups"] = metrics_by_group(labels, probabilities["model"], threshold, trained.groups)
         if self.data.folds:
             metrics["folds"] = cross_validate(prepared, self.data.folds, options.config, options.fit)
         if trained.trials:

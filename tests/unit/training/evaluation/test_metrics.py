@@ -12,7 +12,7 @@ from scipy.fft import dct
 from scipy.stats import norm
 
 from training.evaluation.metrics import best_threshold, binary_metrics, calibration_slope, regression_metrics
-from training.evaluation.smooth_ece import error_at, on_grid, reliability, smooth_ece
+from training.evaluation.smooth_ece import error_at, on_grid, reliability_curve, smooth_ece
 
 LABELS = np.array([0, 1, 0, 1, 1])
 PROBABILITY = np.array([0.1, 0.4, 0.35, 0.8, 0.35])
@@ -100,7 +100,7 @@ def test_smooth_ece_of_a_constant_is_the_distance_to_the_rate() -> None:
 def test_the_reliability_curve_of_a_constant_shift() -> None:
     probability = np.tile(np.linspace(0.2, 0.6, 50), 100)
     labels = np.repeat(np.arange(100) % 2, 50).astype(float)  # half of each, whatever was predicted
-    curve = reliability(labels, probability, 0.01)
+    curve = reliability_curve(labels, probability, 0.01)
     inside = (curve[:, 0] > 0.25) & (curve[:, 0] < 0.55)
     assert curve[inside, 1] == pytest.approx(0.5, abs=0.02)
 

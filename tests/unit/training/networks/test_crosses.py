@@ -9,7 +9,7 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
-from training.networks.crosses import FEW_WORDS, LEAST_ROWS, Cross, HeldBack, worth_crossing  # noqa: E402
+from training.networks.crosses import FEW_CODES, MIN_ROWS, CrossLayer, ShrunkEmbedding, supports_crosses  # noqa: E402
 from training.networks.statistics import table_statistics  # noqa: E402
 
 
@@ -20,28 +20,28 @@ def as_numpy(value: Any) -> np.ndarray[Any, Any]:
 def test_a_cross_is_the_first_features_times_a_product_of_small_matrices() -> None:
     random = np.random.default_rng(0)
     first, crossed = random.normal(size=(5, 6)).astype(np.float32), random.normal(size=(5, 6)).astype(np.float32)
-    layer = Cross(rank=2)
+    layer = CrossLayer(rank=2)
     found = as_numpy(layer([first, crossed]))
-    layer.shift.assign(np.arange(6, dtype=np.float32))
+    layer.bias.assign(np.arange(6, dtype=np.float32))
     found = as_numpy(layer([first, crossed]))
-    matrix = as_numpy(layer.into) @ as_numpy(layer.out)
+    matrix = as_numpy(layer.down) @ as_numpy(layer.up)
     np.testing.assert_allclose(found, first * (crossed @ matrix + np.arange(6)) + crossed, rtol=1e-4, atol=1e-4)
 
 
 def test_a_rare_word_keeps_little_of_its_own() -> None:
-    layer = HeldBack(np.array([0, 50, 950]), 3)
+    layer = ShrunkEmbedding(np.array([0, 50, 950]), 3)
     found = as_numpy(layer(np.array([0, 1, 2])))
     np.testing.assert_allclose(found, as_numpy(layer.table) * np.array([[0.0], [0.5], [0.95]]), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("words", "rows", "worth"),
-    [(FEW_WORDS + 1, LEAST_ROWS, True), (FEW_WORDS, LEAST_ROWS, False), (FEW_WORDS + 1, LEAST_ROWS - 1, False)],
+    [(FEW_CODES + 1, MIN_ROWS, True), (FEW_CODES, MIN_ROWS, False), (FEW_CODES + 1, MIN_ROWS - 1, False)],
 )
 def test_only_large_tables_of_many_words_are_crossed(words: int, rows: int, worth: bool) -> None:
     codes = np.arange(200)[:, None] % words
     statistics = table_statistics(None, codes.astype(np.int64), (words,), seed=0)
-    assert worth_crossing(statistics, rows) is worth
+    assert supports_crosses(statistics, rows) is worth
 
 
 def test_a_network_with_crosses_learns_what_lies_in_a_pair_of_words_and_exports(tmp_path: Any) -> None:

@@ -13,8 +13,8 @@ from training.runtime import prepare
 prepare(0)
 
 from training.networks.heads import BinaryHead, cross_entropy  # noqa: E402
-from training.networks.layers import CategoryEmbeddings, FirstMembers, NumericFeatures  # noqa: E402
-from training.networks.statistics import bin_edges, table_statistics  # noqa: E402
+from training.networks.layers import CategoryEmbeddings, EnsembleInput, NumericEncoding  # noqa: E402
+from training.networks.statistics import quantile_edges, table_statistics  # noqa: E402
 from training.networks.tabular import TabularConfig, build_tabular, encoder_statistics  # noqa: E402
 
 RANDOM = np.random.default_rng(0)
@@ -26,21 +26,21 @@ def test_statistics_by_hand() -> None:
     codes = np.array([[0], [2], [2], [3], [2]])
     found = table_statistics(numeric, codes, (4,), bins=2)
     assert found.fill.tolist() == [3, 5, 0, 0]  # median; the more frequent of two values, twice; nothing known
-    assert found.centre.tolist() == [3, 5, 0, 0]
+    assert found.center.tolist() == [3, 5, 0, 0]
     assert found.scale[0] == pytest.approx((4 - 2) / 1.349)  # quartiles 2 and 4
     assert found.scale[1] == pytest.approx((5.5 - 5) / 1.349)
     assert found.scale[2] == pytest.approx(4)  # the quartiles are equal: the standard deviation, √(4·2² + 8²)/√5
     assert found.scale[3] == 1
-    assert found.gaps.tolist() == [False, True, False, True]
-    assert [edges.tolist() for edges in found.edges] == [[1, 3, 100], [], [], []]
-    assert found.seen[0].tolist() == [1, 0, 3, 1]
+    assert found.has_missing.tolist() == [False, True, False, True]
+    assert [edges.tolist() for edges in found.bin_edges] == [[1, 3, 100], [], [], []]
+    assert found.category_counts[0].tolist() == [1, 0, 3, 1]
 
 
 def test_bin_edges_are_the_values_where_there_are_few_and_quantiles_where_there_are_many() -> None:
-    assert bin_edges(np.array([3, 1, 2, 2], np.float32), 12).tolist() == [1, 2, 3]
-    assert bin_edges(np.arange(101, dtype=np.float32), 4).tolist() == [0, 25, 50, 75, 100]
-    assert bin_edges(np.array([1, 2, 1], np.float32), 12).tolist() == []
-    assert bin_edges(np.array([0] * 90 + list(range(1, 21)), np.float32), 4).tolist() == [0, 20]  # no empty bins
+    assert quantile_edges(np.array([3, 1, 2, 2], np.float32), 12).tolist() == [1, 2, 3]
+    assert quantile_edges(np.arange(101, dtype=np.float32), 4).tolist() == [0, 25, 50, 75, 100]
+    assert quantile_edges(np.array([1, 2, 1], np.float32), 12).tolist() == []
+    assert quantile_edges(np.array([0] * 90 + list(range(1, 21)), np.float32), 4).tolist() == [0, 20]  # no empty bins
 
 
 def piecewise(x: float, edges: list[float]) -> list[float]:
@@ -50,10 +50,10 @@ def piecewise(x: float, edges: list[float]) -> list[float]:
 def test_numeric_features_against_the_definition() -> None:
     train = np.array([[0, 1], [1, np.nan], [2, 0], [6, 1], [10, 1]], np.float32)
     statistics = table_statistics(train, None, bins=2)
-    layer = NumericFeatures(statistics)
+    layer = NumericEncoding(statistics)
     rows = np.array([[3, 0], [np.nan, np.nan], [-50, 1], [1e30, 1]], np.float32)
     out = np.asarray(layer(rows))
-    assert layer.source.tolist() == [0, 1, 1, 0, 0]  # two scaled columns, the gap of column 1, two bins of column 0
+    assert layer.source_columns.tolist() == [0, 1, 1, 0, 0]  # two scaled columns, the gap of column 1, two bins of column 0
     filled = np.where(np.isnan(rows), [2, 1], rows).astype(np.float64)
     scaled = np.clip((filled - [2, 1]) / statistics.scale, -1e6, 1e6)
     assert out[:, :2] == pytest.approx(scaled / np.sqrt(1 + (scaled / 3) ** 2), rel=1e-5)
@@ -66,7 +66,7 @@ def test_a_short_column_is_one_hot_held_back_by_rarity() -> None:
     seen = [np.array([0, 0, 60, 20]), np.array([5] * 12)]
     layer = CategoryEmbeddings(seen, 2)
     out = np.asarray(layer(np.array([[2, 0], [3, 0], [0, 0]])))
-    assert layer.source.tolist() == [1, 1, 0, 0, 0, 0]  # the embedding of column 1, the four codes of column 0
+    assert layer.source_columns.tolist() == [1, 1, 0, 0, 0, 0]  # the embedding of column 1, the four codes of column 0
     mean = np.array([0, 0, 0.75, 0.25])
     assert out[0, 2:] == pytest.approx(mean + 60 / 80 * (np.array([0, 0, 1, 0]) - mean), abs=1e-6)
     assert out[1, 2:] == pytest.approx(mean + 20 / 40 * (np.array([0, 0, 0, 1]) - mean), abs=1e-6)
@@ -89,12 +89,12 @@ def test_a_long_column_has_an_embedding_a_word_and_the_mean_for_the_unseen() -> 
 def test_bins_by_rows_and_by_what_a_row_may_cost(rows: int, columns: int, bins: int) -> None:
     numeric = RANDOM.normal(size=(rows, columns)).astype(np.float32)
     numeric[:, 0] = np.arange(rows) % 2  # two values need no bins and leave more to the others
-    edges = table_statistics(numeric, None).edges
+    edges = table_statistics(numeric, None).bin_edges
     assert [len(e) for e in edges] == [0] + [bins + 1] * (columns - 1)
 
 
 def test_first_members_are_one_matrix_seen_through_each_members_scaling() -> None:
-    layer = FirstMembers(3, 4, np.array([0, 0, 1], np.int32))
+    layer = EnsembleInput(3, 4, np.array([0, 0, 1], np.int32))
     x = RANDOM.normal(size=(5, 3)).astype(np.float32)
     out = np.asarray(layer(x))
     signs, kernel, bias = (np.asarray(w) for w in (layer.signs, layer.kernel, layer.bias))
@@ -119,7 +119,7 @@ def test_the_merged_prediction_is_the_mean_of_the_members() -> None:
 def test_calibration_is_in_the_served_view_alone() -> None:
     network, inputs = small_network()
     merged = np.asarray(network.merged(inputs, training=False)["label"])[:, 0]
-    network.heads[0].calibration.settle(0.5, -1.0)
+    network.heads[0].calibration.assign(0.5, -1.0)
     served = np.asarray(network.serving(inputs, training=False)["probability"])
     assert served == pytest.approx(1 / (1 + np.exp(-(0.5 * merged - 1.0))), abs=1e-6)
     assert np.asarray(network.merged(inputs, training=False)["label"])[:, 0] == pytest.approx(merged)

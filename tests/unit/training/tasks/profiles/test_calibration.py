@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from training.tasks.profiles.calibration import fit_hazard, fit_level, fit_temperature
+from training.tasks.profiles.calibration import fit_hazard, fit_spend_level, fit_temperature
 
 
 def simulated(rows: int, slope: float, intercept: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -43,16 +43,16 @@ def test_intervals_that_validation_did_not_see_are_told() -> None:
 def test_the_level_is_drawn_towards_one_as_far_as_it_may_be_chance() -> None:
     expected = np.array([50.0, 100.0, 150.0] * 20)
     # The same ratio in every row has no sampling error: the prior keeps 0.1² ÷ (0.1² + 0.05²) = 80 % of its logarithm.
-    assert fit_level((1.2 * expected).astype(np.float32), expected) == pytest.approx(1.2**0.8, rel=1e-3)
+    assert fit_spend_level((1.2 * expected).astype(np.float32), expected) == pytest.approx(1.2**0.8, rel=1e-3)
     # Takings that come from six users of sixty, twelve times as much each: the same sum proves less.
     lucky = np.where(np.arange(60) % 10 == 0, 12.0, 0.0) * expected
     ratio = lucky.sum() / expected.sum()
-    assert 0 < math.log(fit_level(lucky.astype(np.float32), expected)) < 0.2 * math.log(ratio)
+    assert 0 < math.log(fit_spend_level(lucky.astype(np.float32), expected)) < 0.2 * math.log(ratio)
 
 
 def test_no_level_without_spend() -> None:
-    assert fit_level(np.zeros(3, np.float32), np.ones(3)) == 1.0
-    assert fit_level(np.zeros(0, np.float32), np.zeros(0)) == 1.0
+    assert fit_spend_level(np.zeros(3, np.float32), np.ones(3)) == 1.0
+    assert fit_spend_level(np.zeros(0, np.float32), np.zeros(0)) == 1.0
 
 
 def test_the_temperature_undoes_overconfidence() -> None:

@@ -14,9 +14,9 @@ from personalization.core.encoder import Column, TableEncoder
 from tests.profile_samples import sample_of
 from training.fitting import Examples
 from training.tasks.profiles.baselines import category_baselines, recency_frequency, spend_baselines
-from training.tasks.profiles.evaluate import ProfilesEvaluator, evaluate
-from training.tasks.profiles.examples import Sample
-from training.tasks.profiles.model import ProfileTargets, base_rates, examples_of, targets_of
+from training.tasks.profiles.evaluate import ProfilesEvaluator
+from training.tasks.profiles.samples import Sample
+from training.tasks.profiles.targets import ProfileTargets, base_rates, encode_sample
 
 DAYS = (7, 14, 30, 90)
 EVENTS = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
@@ -34,10 +34,11 @@ def targets(**changes: Any) -> ProfileTargets:
 
 def judged(sample: Sample, outputs: dict[str, Any], what: ProfileTargets | None = None) -> dict[str, Any]:
     what = what or targets()
-    examples = examples_of(ENCODER, sample, what)
+    examples = encode_sample(ENCODER, sample, what)
     both = {name: np.asarray(values, np.float32) for name, values in outputs.items()}
     part = (sample, examples)
-    return evaluate(ProfilesEvaluator(ENCODER, what, 90, part, part, part, (both, both), seed=0, with_baselines=False)).metrics
+    evaluator = ProfilesEvaluator(ENCODER, what, 90, part, part, part, (both, both), seed=0, with_baselines=False)
+    return evaluator.evaluate().metrics
 
 
 WITHIN = [[0.5, 0.9, 0.95, 0.99], [0.4, 0.8, 0.9, 0.95], [0.2, 0.3, 0.6, 0.7], [0.1, 0.4, 0.5, 0.6]]
@@ -113,9 +114,9 @@ def test_targets_are_what_training_rows_can_teach() -> None:
     event = np.zeros((400, 4))
     event[:100, 0] = event[100:150, 1] = event[150:155, 2] = 1  # 5 in the third interval are too few to learn from
     sample = sample_of(columns, event=event.tolist(), spend=[20.0] * 100 + [0.0] * 300)
-    found = targets_of(sample, DAYS, 14, ["tea"])
+    found = ProfileTargets.from_sample(sample, DAYS, 14, ["tea"])
     assert (found.observed, found.spend_scale, found.categories) == (2, 20.0, ())
-    assert found.never == 1 / 402
+    assert found.max_probability_gap == 1 / 402
 
 
 def test_recency_and_frequency_alone_tell_the_active_from_the_lost() -> None:

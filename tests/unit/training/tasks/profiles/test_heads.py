@@ -10,7 +10,7 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
-from training.networks.hazard import Curve, probability_within  # noqa: E402
+from training.networks.hazard import HazardCurve, probability_within  # noqa: E402
 from training.tasks.profiles.heads import CategoryHead, HazardHead, OrdersHead, SpendHead  # noqa: E402
 
 DAYS = (7, 14, 30, 90)
@@ -70,14 +70,14 @@ def test_gradients_stay_finite_for_rows_without_anything_seen_and_for_extremes()
 
 def test_probabilities_rise_with_the_days_and_stay_below_one() -> None:
     log_risks = np.random.default_rng(0).normal(scale=6, size=(200, 4)).astype(np.float32)
-    within = as_numpy(probability_within(log_risks, Curve(np.zeros(0, np.float32), never=0.01)))
+    within = as_numpy(probability_within(log_risks, HazardCurve(np.zeros(0, np.float32), max_probability_gap=0.01)))
     assert (np.diff(within, axis=1) >= 0).all()
     assert within.min() >= 0
     assert within.max() == pytest.approx(0.99, abs=1e-6)
 
 
 def test_the_probability_within_two_intervals_is_that_of_missing_neither() -> None:
-    within = as_numpy(probability_within(np.log([[0.2, 0.5]]).astype(np.float32), Curve(np.zeros(0, np.float32))))
+    within = as_numpy(probability_within(np.log([[0.2, 0.5]]).astype(np.float32), HazardCurve(np.zeros(0, np.float32))))
     np.testing.assert_allclose(within, [[1 - math.exp(-0.2), 1 - math.exp(-0.2) * math.exp(-0.5)]], rtol=1e-6)
 
 
@@ -110,7 +110,7 @@ def test_expected_spend_is_the_probability_of_buying_times_what_a_buyer_spends()
     within = 1 - np.exp(-np.exp(raw["purchase"][:, 0, :2]).sum(axis=1))
     np.testing.assert_allclose(served["probability_within"][:, 1], within, rtol=1e-5)
     np.testing.assert_allclose(served["expected_spend"], within * 50.0 * np.exp(raw["spend"][:, 0, 0]), rtol=1e-5)
-    spend.level.settle(100.0)
+    spend.level.assign(100.0)
     np.testing.assert_allclose(as_numpy(served_model(hidden)["expected_spend"]), 2 * served["expected_spend"], rtol=1e-5)
 
 

@@ -10,12 +10,12 @@ from tests.event_factory import CUT, events_by_day
 from training.io.point_in_time import Cut
 from training.tasks.profiles.labels import (
     Labels,
+    PurchaseLines,
     bought_within,
     first_baskets,
     frequent_categories,
-    label,
-    orders_seen,
-    purchases_of,
+    label_users,
+    orders_observed,
 )
 
 DAYS = (7, 14, 30, 90)
@@ -24,7 +24,7 @@ DAYS = (7, 14, 30, 90)
 def labels_of(rows: list[tuple[object, ...]], limit_days: float = 100.0, horizon: int = 14) -> Labels:
     events = events_by_day(rows)
     cut = Cut(CUT, CUT + round(limit_days * DAY_MS))
-    return label(purchases_of(events), len(events.users), cut, DAYS, horizon)
+    return label_users(PurchaseLines.from_events(events), len(events.users), cut, DAYS, horizon)
 
 
 def test_the_first_purchase_after_the_cut_ends_the_waiting() -> None:
@@ -47,7 +47,7 @@ def test_a_window_that_ends_early_is_seen_in_part() -> None:
     # 18 days: the interval from 14 to 30 is seen for 4 of its 16 days, and what bob did on day 18.5 is not known.
     np.testing.assert_allclose(labels.exposure, [[1, 1, 0.25, 0], [1, 1, 0.25, 0]])
     assert not labels.event.any()
-    assert labels.seen_days.tolist() == [18.0, 18.0]
+    assert labels.observed_days.tolist() == [18.0, 18.0]
 
 
 def test_orders_are_counted_up_to_the_longest_interval_that_was_seen_whole() -> None:
@@ -57,9 +57,9 @@ def test_orders_are_counted_up_to_the_longest_interval_that_was_seen_whole() -> 
     ]  # fmt: skip
     labels = labels_of(rows, limit_days=35.0)
     assert labels.orders.tolist() == [[1, 2, 3, 3], [0, 0, 0, 0]]  # two lines of one moment are one order
-    assert orders_seen(labels, DAYS).tolist() == [[3, 2], [0, 2]]  # 35 days: up to 30, the third interval
-    assert orders_seen(labels_of(rows, limit_days=15.0), DAYS).tolist() == [[2, 1], [0, 1]]
-    assert orders_seen(labels_of(rows, limit_days=3.0), DAYS).tolist() == [[0, -1], [0, -1]]
+    assert orders_observed(labels, DAYS).tolist() == [[3, 2], [0, 2]]  # 35 days: up to 30, the third interval
+    assert orders_observed(labels_of(rows, limit_days=15.0), DAYS).tolist() == [[2, 1], [0, 1]]
+    assert orders_observed(labels_of(rows, limit_days=3.0), DAYS).tolist() == [[0, -1], [0, -1]]
 
 
 def test_nobody_counts_as_seen_where_the_window_ended_earlier() -> None:
@@ -106,8 +106,8 @@ def test_the_first_basket_is_one_order_or_one_moment() -> None:
             ("dan", -1.0, "purchase", 1.0, "tea"),
         ]
     )  # fmt: skip
-    purchases = purchases_of(events, ["tea", "cups", "pots"])
-    labels = label(purchases, len(events.users), Cut(CUT, CUT + 100 * DAY_MS), DAYS, 14)
+    purchases = PurchaseLines.from_events(events, ["tea", "cups", "pots"])
+    labels = label_users(purchases, len(events.users), Cut(CUT, CUT + 100 * DAY_MS), DAYS, 14)
     assert first_baskets(purchases, labels, 3).tolist() == [
         [True, True, False],
         [True, False, True],

@@ -9,7 +9,7 @@ import pytest
 
 from personalization.core.encoder import Column, TableEncoder
 from personalization.core.errors import InvalidInput
-from training.evaluation.by_group import by_group, groupings, off
+from training.evaluation.group_metrics import groupings, metrics_by_group, miscalibrated
 from training.report import group_section
 
 ENCODER = TableEncoder(
@@ -51,37 +51,39 @@ def test_bands_hold_a_like_number_and_the_missing_are_a_group() -> None:
 def test_each_group_is_judged_by_itself_and_small_ones_together() -> None:
     labels = np.tile([1.0, 0.0], N // 2)
     said = np.where(np.arange(N) < 100, 0.5, 0.1)
-    found = by_group(labels, said, 0.5, groupings(ENCODER, inputs()))["channel"]
+    found = metrics_by_group(labels, said, 0.5, groupings(ENCODER, inputs()))["channel"]
     assert [(row["group"], row["rows"]) for row in found] == [("web", 100), ("app", 45)]
     web, app = found
     assert (web["rate"], web["mean_probability"], web["precision"], web["recall"]) == (0.5, 0.5, 0.5, 1.0)
     assert web["standard_error"] == pytest.approx(np.sqrt(0.25 / 100))
     assert (web["off"], app["off"]) == (False, True)  # .5 against .1, whose chance is ± .04
-    assert off({"channel": found}) == ["channel = app (45 rows): predicted 10.0%, observed 51.1%"]
+    assert miscalibrated({"channel": found}) == ["channel = app (45 rows): predicted 10.0%, observed 51.1%"]
     # 10 empty cells and 5 unknown words are too few to be told of, even together; with 20 more they are not.
     many = [*CHANNELS[:100], *[""] * 29, *["fax"] * 31]
-    found = by_group(labels, said, 0.5, groupings(ENCODER, ENCODER.encode({"channel": many}, N).inputs, ["channel"]))["channel"]
+    found = metrics_by_group(labels, said, 0.5, groupings(ENCODER, ENCODER.encode({"channel": many}, N).inputs, ["channel"]))[
+        "channel"
+    ]
     assert [(row["group"], row["rows"]) for row in found] == [("web", 100), ("not known in training", 31)]
 
 
 def test_groups_under_thirty_are_pooled() -> None:
     some = ["web"] * 110 + ["app"] * 25 + [""] * 25
     groups = groupings(ENCODER, ENCODER.encode({"channel": some}, N).inputs, ["channel"])
-    found = by_group(np.tile([1.0, 0.0], 80), np.full(N, 0.5), 0.5, groups)["channel"]
+    found = metrics_by_group(np.tile([1.0, 0.0], 80), np.full(N, 0.5), 0.5, groups)["channel"]
     assert [(row["group"], row["rows"]) for row in found] == [("web", 110), ("smaller groups", 50)]
 
 
 def test_a_row_counts_as_often_as_its_weight_says() -> None:
     labels, said = np.tile([1.0, 0.0], 80), np.linspace(0.2, 0.8, N)
     weight = np.tile([3.0, 1.0], 80)
-    web = by_group(labels, said, 0.5, groupings(ENCODER, inputs()), weight)["channel"][0]
+    web = metrics_by_group(labels, said, 0.5, groupings(ENCODER, inputs()), weight)["channel"][0]
     assert web["rate"] == pytest.approx(0.75)
     repeated = np.repeat(np.arange(100), weight[:100].astype(int))
     assert web["mean_probability"] == pytest.approx(said[repeated].mean())
 
 
 def test_the_report_shows_them() -> None:
-    found = by_group(np.tile([1.0, 0.0], 80), np.full(N, 0.5), 0.5, groupings(ENCODER, inputs()))
+    found = metrics_by_group(np.tile([1.0, 0.0], 80), np.full(N, 0.5), 0.5, groupings(ENCODER, inputs()))
     html = group_section(found)
     assert "channel" in html
     assert ">web<" in html

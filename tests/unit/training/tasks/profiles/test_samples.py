@@ -10,7 +10,7 @@ import pytest
 from personalization.features import Window
 from tests.event_factory import CUT, DAY_MS, events_by_day
 from training.io.point_in_time import Cut
-from training.tasks.profiles.examples import LabelSpec, Sample, Sampler, stack
+from training.tasks.profiles.samples import Sample, Sampler, SampleSpec, stack
 
 WHOLE = Cut(CUT, CUT + 100 * DAY_MS)
 PAST = [
@@ -23,7 +23,7 @@ FUTURE = [
 ]  # fmt: skip
 
 
-def question(**changes: object) -> LabelSpec:
+def spec(**changes: object) -> SampleSpec:
     options: dict[str, object] = {
         "days": (7, 14, 30, 90),
         "horizon": 14,
@@ -32,12 +32,12 @@ def question(**changes: object) -> LabelSpec:
         "categories": ["tea", "cups"],
         "attributes": {},
     }
-    return LabelSpec(**(options | changes))  # type: ignore[arg-type]
+    return SampleSpec(**(options | changes))  # type: ignore[arg-type]
 
 
 def ask(rows: list[tuple[object, ...]], **changes: object) -> tuple[Sample, list[str]]:
     events = events_by_day(rows)
-    sample = Sampler(events, question(**changes)).at(WHOLE)
+    sample = Sampler(events, spec(**changes)).sample(WHOLE)
     return sample, [events.users[code] for code in sample.user]
 
 
@@ -73,12 +73,12 @@ def test_attributes_of_the_users_stand_among_the_features() -> None:
 
 
 def test_rows_of_several_cuts_are_stacked_in_order() -> None:
-    sampler = Sampler(events_by_day(PAST + FUTURE), question())
+    sampler = Sampler(events_by_day(PAST + FUTURE), spec())
     early = Cut(CUT - 10 * DAY_MS, CUT)
-    rows = stack([sampler.at(early), sampler.at(WHOLE)])
+    rows = stack([sampler.sample(early), sampler.sample(WHOLE)])
     assert rows.cut.tolist() == [early.time, WHOLE.time, WHOLE.time]
     # Before the early cut only ann is known; bob's first purchase is nobody's label there.
     assert rows.columns["recency_purchase_days"].tolist() == pytest.approx([10.0, 20.0, 5.0], abs=1e-4)
-    assert rows.labels.seen_days.tolist() == [10.0, 100.0, 100.0]
+    assert rows.labels.observed_days.tolist() == [10.0, 100.0, 100.0]
     chosen = rows.take(np.array([2]))
     assert (len(chosen), chosen.labels.spend.tolist(), chosen.baskets.tolist()) == (1, [0.0], [[True, False]])

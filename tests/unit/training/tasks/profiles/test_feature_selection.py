@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.profile_samples import sample_of
-from training.tasks.profiles.columns import decide_features
-from training.tasks.profiles.rfm_quintiles import quintile_edges
+from training.tasks.profiles.feature_selection import select_features
+from training.tasks.profiles.segments import quintile_edges
 
 
 def test_constants_copies_and_gaps_are_left_out_with_the_reason() -> None:
@@ -22,7 +22,7 @@ def test_constants_copies_and_gaps_are_left_out_with_the_reason() -> None:
         "preferred_category": words,
         "preferred_channel": np.full(13, None, dtype=object),
     }
-    found = {d.name: d for d in decide_features(columns)}
+    found = {d.name: d for d in select_features(columns)}
     assert {name: d.action for name, d in found.items()} == {
         "events": "numeric", "purchase_lines": "dropped", "views": "dropped", "conversion": "dropped", "rating_mean": "numeric",
         "preferred_category": "categorical", "preferred_channel": "dropped",

@@ -9,7 +9,7 @@ pytest.importorskip("keras")
 
 from personalization.core.encoder import Column, TableEncoder
 from training.fitting import Examples
-from training.tasks.profiles.attributes import HIDDEN_SHARE, partly_hidden, without_attributes
+from training.tasks.profiles.targets import HIDDEN_SHARE, attribute_dropout, without_attributes
 
 ENCODER = TableEncoder(
     (
@@ -33,12 +33,12 @@ def test_attributes_go_missing_and_features_stay() -> None:
 
 
 def test_a_seeded_share_of_the_rows_goes_without() -> None:
-    hidden = np.isnan(partly_hidden(ENCODER, examples(4_000), seed=1).inputs["numeric"][:, 1])
+    hidden = np.isnan(attribute_dropout(ENCODER, examples(4_000), seed=1).inputs["numeric"][:, 1])
     assert hidden.mean() == pytest.approx(HIDDEN_SHARE, abs=0.03)
-    again = np.isnan(partly_hidden(ENCODER, examples(4_000), seed=1).inputs["numeric"][:, 1])
+    again = np.isnan(attribute_dropout(ENCODER, examples(4_000), seed=1).inputs["numeric"][:, 1])
     np.testing.assert_array_equal(hidden, again)
 
 
 def test_without_attributes_nothing_is_copied() -> None:
     bare = examples(3)
-    assert partly_hidden(TableEncoder((Column("orders", "numeric"),)), bare, seed=1) is bare
+    assert attribute_dropout(TableEncoder((Column("orders", "numeric"),)), bare, seed=1) is bare

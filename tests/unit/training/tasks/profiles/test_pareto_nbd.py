@@ -7,11 +7,10 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
-from training.networks.lifetimes import USUAL_LOG_RISK, Lifetimes, Mixture, ParetoNbdMixture  # noqa: E402
-from training.tasks.profiles.lifetimes import expected_orders, fit  # noqa: E402
+from training.tasks.profiles.pareto_nbd import MEAN_LOG_HAZARD, CustomerBase, ParetoNbdLayer, ParetoNbdMixture  # noqa: E402
 
 DAYS = (7, 14, 30, 90)
-KINDS = Mixture(np.array([0.2, 0.02, 0.05]), np.array([0.01, 0.001, 0.05]), np.array([0.2, 0.5, 0.3]))
+KINDS = ParetoNbdMixture(np.array([0.2, 0.02, 0.05]), np.array([0.01, 0.001, 0.05]), np.array([0.2, 0.5, 0.3]))
 
 
 def simulated(rate: float, leaving: float, days: float, random: np.random.Generator) -> np.ndarray:
@@ -35,11 +34,11 @@ def test_what_is_expected_of_a_customer_is_what_such_customers_do() -> None:
     kind = random.choice(3, 60_000, p=KINDS.weight)
     later = []
     for which in kind.tolist():
-        moments = simulated(KINDS.rate[which], KINDS.leaving[which], 60 + 90, random)
+        moments = simulated(KINDS.order_rate[which], KINDS.dropout_rate[which], 60 + 90, random)
         if (moments < 60).sum() == 2 and 25 <= moments[1] < 35:  # one repeat about a month ago
             later.append(((moments >= 60) & (moments < 74)).sum())
     assert len(later) > 1_000
-    within, orders = expected_orders(columns([2], [30], [30]), KINDS, [14.0])
+    within, orders = KINDS.expected_orders(columns([2], [30], [30]), [14.0])
     spread = np.std(later) / np.sqrt(len(later))
     assert np.mean(later) == pytest.approx(orders[0, 0], abs=4 * spread)
     assert np.mean(np.array(later) > 0) == pytest.approx(within[0, 0], abs=4 * np.sqrt(0.25 / len(later)))
@@ -48,19 +47,19 @@ def test_what_is_expected_of_a_customer_is_what_such_customers_do() -> None:
 def test_the_layer_says_what_numpy_says() -> None:
     table = columns([0, 1, 2, 40, 300], [np.nan, np.nan, 30, 5, 0.2], [np.nan, 200, 30, 3, 40])
     numeric = np.stack([np.full(5, 9.0), table["recency_purchase_days"], table["orders"], table["order_gap_days"]], axis=1)
-    layer = ParetoNbdMixture(Lifetimes(KINDS, (2, 3, 1)), DAYS, observed=2)
+    layer = ParetoNbdLayer(CustomerBase(KINDS, (2, 3, 1)), DAYS, observed=2)
     found = np.asarray(layer(numeric.astype(np.float32)), np.float64)
-    within, orders = expected_orders(table, KINDS, DAYS)
+    within, orders = KINDS.expected_orders(table, DAYS)
     hazard = -np.log1p(-within)
     log_risk = np.log(np.maximum(np.diff(hazard, axis=1, prepend=0.0), 1e-7))
     np.testing.assert_allclose(found[:, :2], log_risk[:, :2], atol=2e-3)
     np.testing.assert_allclose(found[:, 2:4], log_risk[:, 2:] - log_risk[:, 1:2], atol=2e-2)
     likely = within > 1e-4
     np.testing.assert_allclose(np.exp(found[:, 4:])[likely], (orders / within - 1)[likely], rtol=5e-2, atol=1e-3)
-    layer.belief.assign([0.5, 0.0])
+    layer.spread.assign([0.5, 0.0])
     half = np.asarray(layer(numeric.astype(np.float32)), np.float64)
-    np.testing.assert_allclose(half[:, 0], (log_risk[:, 0] + USUAL_LOG_RISK) / 2, atol=2e-3)
-    np.testing.assert_allclose(half[:, 1], USUAL_LOG_RISK, atol=1e-6)
+    np.testing.assert_allclose(half[:, 0], (log_risk[:, 0] + MEAN_LOG_HAZARD) / 2, atol=2e-3)
+    np.testing.assert_allclose(half[:, 1], MEAN_LOG_HAZARD, atol=1e-6)
     np.testing.assert_allclose(half[:, 2:], found[:, 2:])  # further intervals and orders are told as they are
 
 
@@ -72,10 +71,10 @@ def test_the_mixture_finds_who_leaves_and_who_stays() -> None:
         repeats.append(len(moments) - 1.0)
         span.append(moments[-1])
         since.append(300 - moments[-1])
-    found = fit(np.array(repeats), np.array(span), np.array(since))
+    found = ParetoNbdMixture.fit(np.array(repeats), np.array(span), np.array(since))
     assert found.weight.sum() == pytest.approx(1.0)
     # Of 300 days the ones leave after 20 on average, and the others hardly ever.
-    assert found.weight[found.leaving > 0.005].sum() == pytest.approx(0.4, abs=0.06)
-    within, _ = expected_orders(columns([30, 3], [10, 8], [5, 280]), found, [30.0])
+    assert found.weight[found.dropout_rate > 0.005].sum() == pytest.approx(0.4, abs=0.06)
+    within, _ = found.expected_orders(columns([30, 3], [10, 8], [5, 280]), [30.0])
     assert within[0, 0] > 0.85
     assert within[1, 0] < 0.05

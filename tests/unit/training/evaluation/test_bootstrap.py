@@ -5,8 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.evaluation.intervals import Ranking, Resampler, binary_uncertainty, interval, regression_uncertainty
-from training.evaluation.metrics import binary_metrics
+from training.evaluation.bootstrap import (
+    ClusterBootstrap,
+    bootstrap_binary_metrics,
+    bootstrap_regression_metrics,
+    percentile_interval,
+)
+from training.evaluation.metrics import SortedLabels, binary_metrics
 
 RANDOM = np.random.default_rng(0)
 P = RANDOM.beta(1, 3, 400).round(2)  # with ties
@@ -14,16 +19,18 @@ Y = (RANDOM.random(400) < P).astype(float)
 
 
 def test_a_resample_is_the_metrics_of_its_rows_written_out() -> None:
-    resampler = Resampler.of(len(Y), resamples=40, seed=3)
-    told = binary_uncertainty(Y, {"model": P}, 0.3, resampler)
-    written_out = [binary_metrics(np.repeat(Y, times.astype(int)), np.repeat(P, times.astype(int)), 0.3) for times in resampler]
+    bootstrap = ClusterBootstrap.from_groups(len(Y), resamples=40, seed=3)
+    told = bootstrap_binary_metrics(Y, {"model": P}, 0.3, bootstrap)
+    written_out = [binary_metrics(np.repeat(Y, times.astype(int)), np.repeat(P, times.astype(int)), 0.3) for times in bootstrap]
     for name in written_out[0]:
         low, high = np.quantile([float(one[name] or 0.0) for one in written_out], [0.025, 0.975])
         assert told["test"][name] == pytest.approx((low, high), rel=1e-6), name
 
 
 def test_the_interval_of_a_mean_is_as_wide_as_its_standard_error_says() -> None:
-    low, high = binary_uncertainty(Y, {"model": P}, 0.3, Resampler.of(len(Y), resamples=600))["test"]["log_loss"]
+    low, high = bootstrap_binary_metrics(Y, {"model": P}, 0.3, ClusterBootstrap.from_groups(len(Y), resamples=600))["test"][
+        "log_loss"
+    ]
     losses = -(Y * np.log(np.clip(P, 1e-7, 1)) + (1 - Y) * np.log(1 - P))
     expected = 2 * 1.96 * losses.std() / np.sqrt(len(Y))
     assert high - low == pytest.approx(expected, rel=0.15)
@@ -33,9 +40,13 @@ def test_the_interval_of_a_mean_is_as_wide_as_its_standard_error_says() -> None:
 def test_rows_of_a_user_are_drawn_together() -> None:
     """A table in which each row stands five times knows no more than the table itself."""
     users = np.repeat(np.arange(len(Y)), 5)
-    alone = binary_uncertainty(Y, {"model": P}, 0.3, Resampler.of(len(Y), seed=1))
-    together = binary_uncertainty(np.repeat(Y, 5), {"model": np.repeat(P, 5)}, 0.3, Resampler.of(len(users), users, seed=1))
-    apart = binary_uncertainty(np.repeat(Y, 5), {"model": np.repeat(P, 5)}, 0.3, Resampler.of(len(users), seed=1))
+    alone = bootstrap_binary_metrics(Y, {"model": P}, 0.3, ClusterBootstrap.from_groups(len(Y), seed=1))
+    together = bootstrap_binary_metrics(
+        np.repeat(Y, 5), {"model": np.repeat(P, 5)}, 0.3, ClusterBootstrap.from_groups(len(users), users, seed=1)
+    )
+    apart = bootstrap_binary_metrics(
+        np.repeat(Y, 5), {"model": np.repeat(P, 5)}, 0.3, ClusterBootstrap.from_groups(len(users), seed=1)
+    )
     assert together["users"] == len(Y)
     assert together["test"]["auc"] == pytest.approx(alone["test"]["auc"], abs=1e-9)
     widths = [high - low for low, high in (together["test"]["auc"], apart["test"]["auc"])]
@@ -44,8 +55,8 @@ def test_rows_of_a_user_are_drawn_together() -> None:
 
 def test_a_difference_is_surer_than_its_sides_and_above_0_where_the_model_is_better() -> None:
     worse = np.clip(P + RANDOM.normal(0, 0.3, len(P)), 0.01, 0.99)
-    told = binary_uncertainty(Y, {"model": P, "other": worse, "same": P}, 0.3, Resampler.of(len(Y)))
-    others = binary_uncertainty(Y, {"model": worse}, 0.3, Resampler.of(len(Y)))["test"]
+    told = bootstrap_binary_metrics(Y, {"model": P, "other": worse, "same": P}, 0.3, ClusterBootstrap.from_groups(len(Y)))
+    others = bootstrap_binary_metrics(Y, {"model": worse}, 0.3, ClusterBootstrap.from_groups(len(Y)))["test"]
     for metric in ("auc", "log_loss"):
         low, high = told["ahead_of"]["other"][metric]
         own, its = told["test"][metric], others[metric]
@@ -57,32 +68,32 @@ def test_weights_count_rows() -> None:
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     weight = RANDOM.integers(0, 4, len(Y)).astype(float)
-    ranking = Ranking.of(Y, P)
-    assert ranking.auc(weight) == pytest.approx(roc_auc_score(Y, P, sample_weight=weight))
-    assert ranking.average_precision(weight) == pytest.approx(average_precision_score(Y, P, sample_weight=weight))
-    heavy = binary_uncertainty(Y, {"model": P}, 0.3, Resampler.of(len(Y)), weight + 1)
+    ranked = SortedLabels.by_probability(Y, P)
+    assert ranked.auc(weight) == pytest.approx(roc_auc_score(Y, P, sample_weight=weight))
+    assert ranked.average_precision(weight) == pytest.approx(average_precision_score(Y, P, sample_weight=weight))
+    heavy = bootstrap_binary_metrics(Y, {"model": P}, 0.3, ClusterBootstrap.from_groups(len(Y)), weight + 1)
     repeated = np.repeat(np.arange(len(Y)), (weight + 1).astype(int))
-    users = Resampler.of(len(repeated), repeated)
+    users = ClusterBootstrap.from_groups(len(repeated), repeated)
     assert heavy["test"] == {
         name: pytest.approx(pair, abs=1e-6)
-        for name, pair in binary_uncertainty(Y[repeated], {"model": P[repeated]}, 0.3, users)["test"].items()
+        for name, pair in bootstrap_binary_metrics(Y[repeated], {"model": P[repeated]}, 0.3, users)["test"].items()
     }
 
 
 def test_what_most_resamples_cannot_say_has_no_interval() -> None:
-    one_class = binary_uncertainty(np.zeros(50), {"model": np.full(50, 0.2)}, 0.5, Resampler.of(50))
+    one_class = bootstrap_binary_metrics(np.zeros(50), {"model": np.full(50, 0.2)}, 0.5, ClusterBootstrap.from_groups(50))
     assert one_class["test"]["auc"] is None
     assert one_class["test"]["predicted_to_observed"] is None
     assert one_class["test"]["log_loss"] == pytest.approx((-np.log(0.8),) * 2)
-    assert binary_uncertainty(np.zeros(0), {"model": np.zeros(0)}, 0.5, Resampler.of(0)) == {}
-    assert interval([np.nan] * 2 + [1.0] * 8) is None
-    assert interval([1.0] * 5) == (1.0, 1.0)
+    assert bootstrap_binary_metrics(np.zeros(0), {"model": np.zeros(0)}, 0.5, ClusterBootstrap.from_groups(0)) == {}
+    assert percentile_interval([np.nan] * 2 + [1.0] * 8) is None
+    assert percentile_interval([1.0] * 5) == (1.0, 1.0)
 
 
 def test_amounts() -> None:
     actual = RANDOM.gamma(1.0, 10.0, 500)
     said = actual + RANDOM.normal(0, 5, 500)
-    told = regression_uncertainty(actual, said, Resampler.of(500))["test"]
+    told = bootstrap_regression_metrics(actual, said, ClusterBootstrap.from_groups(500))["test"]
     for name, value in {
         "mae": np.abs(actual - said).mean(),
         "rmse": np.sqrt(np.square(actual - said).mean()),
@@ -90,4 +101,4 @@ def test_amounts() -> None:
     }.items():
         low, high = told[name]
         assert low < value < high < 1.3 * low, name
-    assert regression_uncertainty(actual, np.zeros(500), Resampler.of(500))["test"]["correlation"] is None
+    assert bootstrap_regression_metrics(actual, np.zeros(500), ClusterBootstrap.from_groups(500))["test"]["correlation"] is None
