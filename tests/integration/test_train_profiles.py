@@ -276,7 +276,7 @@ def test_a_base_rate_and_short_data(tmp_path: Path) -> None:
     metrics = read(tmp_path / "bundle" / "metrics.json")
     assert bundle.manifest["model"] == "base-rate"
     assert metrics["test"] is None
-    assert any("90" in note or "daily risk" in note for note in metrics["notes"])
+    assert any("90" in note or "daily hazard" in note for note in metrics["notes"])
     chances = bundle.manifest["fallback"]["probability_within"]
     assert chances == sorted(chances)
     assert set(bundle.output_names) == {"probability_within", "expected_orders"}  # no values, no categories
