@@ -36,10 +36,10 @@ from personalization.bundles.bundle import Bundle, load_bundle
 from personalization.catalog import empty_catalog
 from personalization.catalog.rows import parse_items
 from personalization.core.time import DAY_SECONDS
-from personalization.recommendations import from_items
 from personalization.recommendations.cold_start_items import CONTENT_JSON
+from personalization.recommendations.history import from_items
 from personalization.recommendations.item_content import ContentColumn, item_features
-from personalization.recommendations.recommend_batch import recommend_batch
+from personalization.recommendations.recommend import recommend_batch
 from personalization.recommendations.serving_catalog import ServingCatalog, serving_catalog
 from training.tasks.recommendations.training_items import inverse_frequency
 
@@ -188,10 +188,10 @@ def content_knn(shop: Shop, bundle: Bundle) -> Any:
     return ranked
 
 
-def _lists(here: ServingCatalog, questions: Sequence[tuple[list[str], str]]) -> list[list[str]]:
-    codes = [here.codes(history)[0] for history, _ in questions]
-    histories = from_items(codes, here.recommender.pace, here.recommender.window.max_events)
-    return [[item["item_id"] for item in found] for found in recommend_batch(here, histories, _LIST)]
+def _lists(catalog: ServingCatalog, questions: Sequence[tuple[list[str], str]]) -> list[list[str]]:
+    codes = [catalog.lookup(history)[0] for history, _ in questions]
+    histories = from_items(codes, catalog.recommender.pace, catalog.recommender.window.max_events)
+    return [[item["item_id"] for item in found] for found in recommend_batch(catalog, histories, _LIST)]
 
 
 def _metrics(found: Sequence[Sequence[str]], questions: Sequence[tuple[list[str], str]]) -> tuple[float, float]:

@@ -28,7 +28,7 @@ from benchmarks.report import publish
 from benchmarks.shop import tables
 from local.tour.data import TIMEZONE
 from personalization.features.window import Window
-from personalization.recommendations import InteractionHistory
+from personalization.recommendations.history import InteractionHistory
 from training.tasks.recommendations.evaluation import RankingEvaluator
 from training.tasks.recommendations.prepare import PreparedRecommendations, RecommendationData, prepare_recommendations
 

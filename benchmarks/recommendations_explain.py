@@ -19,8 +19,9 @@ from threadpoolctl import threadpool_limits
 from benchmarks import report
 from benchmarks.recommendations_handler import made_up_bundle
 from personalization.bundles.bundle import load_bundle
-from personalization.recommendations import InteractionHistory, from_items
-from personalization.recommendations.explain import Explanations, explain_items
+from personalization.recommendations.blend import COOCCURRENCE
+from personalization.recommendations.explain import ItemExplanations, explain_items
+from personalization.recommendations.history import InteractionHistory, from_items
 from personalization.recommendations.ranking import RankingOptions, rank_items
 from personalization.recommendations.scenarios import personal
 from personalization.recommendations.serving_catalog import ServingCatalog, serving_catalog
@@ -31,19 +32,19 @@ BUDGETS: Final = (0.05, 0.25, 1.0)
 USERS: Final = 5
 
 
-def walk(here: ServingCatalog, length: int, seed: int) -> InteractionHistory:
+def walk(catalog: ServingCatalog, length: int, seed: int) -> InteractionHistory:
     """Items one after the other, each of those that go with one before it, now and then any other."""
     random = np.random.default_rng(seed)
-    matrix = here.recommender.matrices["together"]
-    items = [int(random.integers(len(here)))]
+    matrix = catalog.recommender.matrices[COOCCURRENCE]
+    items = [int(random.integers(len(catalog)))]
     while len(items) < length:
         start, end = matrix.indptr[items[-1]], matrix.indptr[items[-1] + 1]
         near = matrix.indices[start:end]
-        items.append(int(random.choice(near) if len(near) and random.random() < 0.8 else random.integers(len(here))))
-    return from_items([items], here.recommender.pace, length)
+        items.append(int(random.choice(near) if len(near) and random.random() < 0.8 else random.integers(len(catalog))))
+    return from_items([items], catalog.recommender.pace, length)
 
 
-def agreement(found: Explanations, reference: Explanations) -> tuple[float, float, float]:
+def agreement(found: ItemExplanations, reference: ItemExplanations) -> tuple[float, float, float]:
     """Mean correlation over the items of a list; the share of items with the same three largest contributions, and with
     three that the answer's own standard errors (two of them) do not tell from those of the reference."""
     pairs = list(zip(found.contributions, reference.contributions, strict=True))
@@ -71,18 +72,18 @@ def _largest(contributions: NDArray[np.float64]) -> list[int]:
 
 def main(directory: str | None = None, pairs: int = REFERENCE_PAIRS) -> None:
     with TemporaryDirectory() as name, threadpool_limits(1):
-        here = serving_catalog(load_bundle(Path(directory)) if directory else made_up_bundle(Path(name)))
+        catalog = serving_catalog(load_bundle(Path(directory)) if directory else made_up_bundle(Path(name)))
         rows: list[dict[str, Any]] = []
         for length in LENGTHS:
             users = []
             for seed in range(USERS):
-                scoring = personal(here, walk(here, length, seed))
-                codes = rank_items(here, scoring, RankingOptions(20)).codes
-                users.append((scoring, codes, explain_items(here, scoring, codes, pairs=pairs, seed=1_000 + seed)))
+                scores = personal(catalog, walk(catalog, length, seed))
+                codes = rank_items(catalog, scores, RankingOptions(20)).codes
+                users.append((scores, codes, explain_items(catalog, scores, codes, pairs=pairs, seed=1_000 + seed)))
             for budget in BUDGETS:
                 start = time.perf_counter()
                 found = [
-                    explain_items(here, scoring, codes, pairs=10_000, budget_seconds=budget) for scoring, codes, _ in users
+                    explain_items(catalog, scores, codes, pairs=10_000, budget_seconds=budget) for scores, codes, _ in users
                 ]
                 spent = (time.perf_counter() - start) / len(users)
                 agreed = [agreement(one, reference) for one, (_, _, reference) in zip(found, users, strict=True)]

@@ -26,11 +26,12 @@ from personalization.bundles.bundle import MODEL_ONNX, Bundle, load_bundle
 from personalization.catalog import CatalogReader
 from personalization.core.observability import Monitor
 from personalization.core.settings import Settings
-from personalization.recommendations import BlendWeights, from_items
+from personalization.recommendations.blend import COOCCURRENCE, TRANSITION, BlendWeights
 from personalization.recommendations.components import encoder_inputs
 from personalization.recommendations.explain import explain_items
+from personalization.recommendations.history import BasketPace, from_items
 from personalization.recommendations.scenarios import personal
-from personalization.recommendations.scorers import user_embedding
+from personalization.recommendations.scoring import user_embeddings
 from personalization.recommendations.serving_catalog import serving_catalog
 from personalization.state import StateStore
 from training.bundle_writer import start_bundle, write_bundle
@@ -69,7 +70,7 @@ def made_up_bundle(directory: Path, items: int = ITEMS) -> Bundle:
     config = SequenceConfig(longest=HISTORY)
     start_bundle(directory)
     vectors = (random.normal(size=(items, config.size)) / 8).astype(np.float32)
-    history = from_items([random.integers(0, items, HISTORY).tolist()] * 4, _pace(), HISTORY)
+    history = from_items([random.integers(0, items, HISTORY).tolist()] * 4, BasketPace(), HISTORY)
     batch = {name: encoder_inputs(history, vectors, HISTORY)[name] for name in config.inputs}
     export(build_sequence(config).serving, directory / MODEL_ONNX, batch, relative=True)
     counts = random.zipf(1.5, items).clip(max=1000)
@@ -85,7 +86,9 @@ def made_up_bundle(directory: Path, items: int = ITEMS) -> Bundle:
         arrays[f"{name}_indices.npy"] = random.integers(0, items, items * _NEIGHBOURS).astype(np.int32)
         arrays[f"{name}_values.npy"] = random.random(items * _NEIGHBOURS).astype(np.float32)
     weights = tuple(float(0.9**rank) for rank in range(48))
-    mix = BlendWeights(1.0, {"popularity": 0.2, "recent": 0.1}, {"popularity": 1.0}, {"together": weights, "next": weights})
+    mix = BlendWeights(
+        1.0, {"popularity": 0.2, "recent": 0.1}, {"popularity": 1.0}, {COOCCURRENCE: weights, TRANSITION: weights}
+    )
     documents = {
         "items.json": {"items": [f"item-{n}" for n in range(items)]},
         "mix.json": mix.to_json(),
@@ -133,16 +136,16 @@ def main(items: int = ITEMS) -> None:
 
 def _measure(bundle: Bundle, items: int) -> None:
     answer = handler(bundle)
-    here = serving_catalog(bundle)
+    catalog = serving_catalog(bundle)
     had = [int(n) for n in np.random.default_rng(1).integers(0, items, HISTORY)]
-    history = from_items([had], here.recommender.pace, HISTORY)
-    inputs = encoder_inputs(history, here.recommender.vectors, HISTORY)
-    feed = {name: inputs[name] for name in here.recommender.inputs}
+    history = from_items([had], catalog.recommender.pace, HISTORY)
+    inputs = encoder_inputs(history, catalog.recommender.vectors, HISTORY)
+    feed = {name: inputs[name] for name in catalog.recommender.inputs}
     raw = report.repeat(lambda: bundle.session.run(bundle.output_names, feed))
     bare = report.percentile(raw, 0.5)
     rows = [
         _row("session.run alone", raw, bare),
-        _row("user vector", report.repeat(lambda: user_embedding(here, history)), bare),
+        _row("user vector", report.repeat(lambda: user_embeddings(catalog, history)), bare),
     ]
     ids = [f"item-{n}" for n in had]
     example = json.loads((Path(__file__).parents[1] / "events" / "rest_post_recommendations.json").read_text())
@@ -161,8 +164,8 @@ def _measure(bundle: Bundle, items: int) -> None:
         slow = "explained" in what
         times = report.repeat(lambda event=event: answer(event, None), warmup=3 if slow else 20, at_least=10 if slow else 200)
         rows.append(_row(f"handler, {what}", times, bare))
-    scoring = personal(here, history)
-    orders = explain_items(here, scoring, np.arange(20), budget_seconds=0.25).orders
+    scores = personal(catalog, history)
+    orders = explain_items(catalog, scores, np.arange(20), budget_seconds=0.25).orders
     report.publish(
         "recommendations_handler",
         f"Recommendations handler, {items:,} items, a history of {HISTORY}, no store read (milliseconds)",
@@ -181,12 +184,6 @@ def _row(what: str, times: list[float], bare: float) -> dict[str, Any]:
         "over session.run": p50 - bare,
         "calls": len(times),
     }
-
-
-def _pace() -> Any:
-    from personalization.recommendations import BasketPace
-
-    return BasketPace()
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.report import percentile, publish, repeat
-from personalization.recommendations.ranking import top
-from personalization.recommendations.retrieval import RESCORED, Index, make_index, write_quantised
+from personalization.recommendations.retrieval import Index, make_index, top_k
+from personalization.recommendations.scoring import RESCORED
+from training.tasks.recommendations.coarse import write_coarse
 
 K: Final = 20
 KINDS: Final = ("clustered", "decaying", "saturated")
@@ -76,8 +77,9 @@ def best_exact(
 
 def ours(index: Index, mask: NDArray[np.bool_] | None = None) -> Callable[[NDArray[np.float32]], NDArray[np.int64]]:
     def search(query: NDArray[np.float32]) -> NDArray[np.int64]:
-        near = np.sort(top(index.products(query), mask, RESCORED))
-        return near[np.argsort(-index.exact(query, near), kind="stable")[:K]]
+        near = np.sort(top_k(index.products(query[None, :])[0], RESCORED, mask))
+        exact = np.einsum("nd,d->n", index.vectors(near), query)
+        return near[np.argsort(-exact, kind="stable")[:K]]
 
     return search
 
@@ -141,7 +143,7 @@ def main(items: int = 1_000_000, size: int = 128, queries: int = 1_000, graph_it
             directory = Path(name)
             np.save(directory / _VECTORS, vectors)
             np.save(directory / _QUERIES, asked[:100])
-            write_quantised(directory, vectors)
+            write_coarse(directory, vectors)
             cost = loaded(directory)
             index = make_index(np.load(directory / _VECTORS, mmap_mode="r"), np.zeros((0, size), np.float32), directory)
             rows.append(measured("ours", kind, ours(index), asked, expected, items=items, **cost))

@@ -98,12 +98,12 @@ def test_recommendations_for_a_user_come_from_state(shop: Shop, ranking: None) -
     assert recommended(shop, {"k": 1})[0] == ["d"]
 
 
-def test_recommendations_without_state_suit_somebody_new_and_say_so(shop: Shop, ranking: None) -> None:
+def test_recommendations_without_state_are_those_of_a_new_user_and_degraded(shop: Shop, ranking: None) -> None:
     shop.dynamodb.delete_table(TableName="test-state")
     items, body = recommended(shop, {"user_id": "u"})
     assert items == ["d", "b", "a", "c"]
     assert body["degraded"] is True
-    assert "somebody new" in body["degraded_reason"]
+    assert "a user without a history" in body["degraded_reason"]
 
 
 def test_recommendations_without_a_model_are_none(shop: Shop) -> None:

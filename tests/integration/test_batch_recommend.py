@@ -149,7 +149,7 @@ def test_rows_that_are_no_items(bundle: Bundle, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("item_id,price\na,1\n", "drop it there"),
+        ("item_id,price\na,1\n", "into its inbox"),
         ("user_id,item_id,timestamp\nu,i,2026-01-01\n", "missing: event_type"),
         ("colour\nred\n", "expected interactions, users or items"),
     ],

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from personalization.bundles.bundle import load_bundle
-from personalization.recommendations import load
+from personalization.recommendations.history import from_items
 from personalization.recommendations.recommend import recommend
+from personalization.recommendations.recommender import load_recommender
+from personalization.recommendations.scoring import evaluation_scores
 from training.bundle_writer import METRICS_JSON
 from training.cli import main
 
@@ -75,12 +77,10 @@ def test_the_bundle_answers_as_it_was_judged(circle: tuple[Path, Path]) -> None:
 
 
 def test_scores_are_dense_products_and_additions(circle: tuple[Path, Path]) -> None:
-    from personalization.recommendations import from_items
-
-    recommender = load(load_bundle(circle[0]))
+    recommender = load_recommender(load_bundle(circle[0]))
     histories = from_items([[3, 4], []], recommender.pace, recommender.window.max_events)
-    expected = recommender.mix.sequence * recommender.user_vectors(histories) @ recommender.vectors.T
-    for row, weights in ((0, recommender.mix.static), (1, recommender.mix.cold)):
+    expected = recommender.blend.sequence * recommender.user_embeddings(histories) @ recommender.vectors.T
+    for row, weights in ((0, recommender.blend.static), (1, recommender.blend.cold)):
         for place, name in enumerate(("popularity", "recent")):
             expected[row] += weights.get(name, 0.0) * recommender.static[place]
     for name, matrix in recommender.matrices.items():
@@ -88,9 +88,9 @@ def test_scores_are_dense_products_and_additions(circle: tuple[Path, Path]) -> N
         for row in range(len(matrix.indptr) - 1):
             at = slice(matrix.indptr[row], matrix.indptr[row + 1])
             dense[row, matrix.indices[at]] = matrix.values[at]
-        weights = recommender.mix.rank_weights(name)
+        weights = recommender.blend.rank_weights(name)
         expected[0] += weights[0] * dense[4] + weights[1] * dense[3]
-    assert recommender.scores(histories) == pytest.approx(expected, abs=1e-4)
+    assert evaluation_scores(recommender, histories) == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_same_seed_gives_the_same_bytes(circle: tuple[Path, Path], tmp_path: Path) -> None:

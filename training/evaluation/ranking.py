@@ -9,6 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from personalization.recommendations.retrieval import top_k
+
 CUTOFFS: Final = (5, 10, 20)
 LIST_LENGTH: Final = 20  # of the lists that coverage and novelty look at
 _DIVERSITY_LENGTH: Final = 10
@@ -74,9 +76,7 @@ class TopListMetrics:
     def add(self, scores: NDArray[np.float32]) -> None:
         """Add the lists of the `LIST_LENGTH` items with the best scores (N, items)."""
         count = min(LIST_LENGTH, scores.shape[1])
-        top = np.argpartition(-scores, count - 1, axis=1)[:, :count]
-        order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
-        top = np.take_along_axis(top, order, axis=1)
+        top = np.stack([top_k(row, count) for row in scores])
         self._recommended[top] = True
         self._novelty.extend((-np.log2(self.popularity[top] + 1e-12)).mean(axis=1).tolist())
         unit = self.embeddings[top[:, :_DIVERSITY_LENGTH]].astype(np.float64)

@@ -29,7 +29,7 @@ HOUR_MS = 3_600_000
 def table(rows: list[dict[int, float]], width: int) -> CsrMatrix:
     entries = [(row, code, value) for row, cells in enumerate(rows) for code, value in cells.items()]
     row, code, value = (np.array(part) for part in zip(*entries, strict=True)) if entries else (np.zeros(0, int),) * 3
-    return CsrMatrix.of(row.astype(np.int64), code.astype(np.int64), value.astype(float), len(rows), width)
+    return CsrMatrix.from_entries(row.astype(np.int64), code.astype(np.int64), value.astype(float), len(rows), width)
 
 
 cells_of_rows = st.lists(st.dictionaries(st.integers(0, 5), st.integers(1, 4).map(float), max_size=5), min_size=1, max_size=4)
@@ -53,10 +53,10 @@ def test_long_lists_are_looked_up_in_parts(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_entries_at_one_place_add_up_and_unknown_words_are_left_out() -> None:
-    found = CsrMatrix.of(np.array([0, 0, 1]), np.array([2, 2, -1]), np.array([1.0, 4.0, 9.0]), 2, 3)
-    assert (found.offsets.tolist(), found.code.tolist(), found.value.tolist()) == ([0, 1, 1], [2], [5.0])
-    lists = CsrMatrix.of_lists([["b", "z", "b"], [], ["a", "b"]], {"a": 0, "b": 1})
-    assert (lists.offsets.tolist(), lists.code.tolist()) == ([0, 1, 1, 3], [1, 0, 1])
+    found = CsrMatrix.from_entries(np.array([0, 0, 1]), np.array([2, 2, -1]), np.array([1.0, 4.0, 9.0]), 2, 3)
+    assert (found.indptr.tolist(), found.indices.tolist(), found.values.tolist()) == ([0, 1, 1], [2], [5.0])
+    lists = CsrMatrix.from_lists([["b", "z", "b"], [], ["a", "b"]], {"a": 0, "b": 1})
+    assert (lists.indptr.tolist(), lists.indices.tolist()) == ([0, 1, 1, 3], [1, 0, 1])
 
 
 def exposures(rows: list[tuple[int, int, int, int | None, int | None]]) -> ExposureLog:

@@ -1,4 +1,4 @@
-"""What filters, promotion and diversity promise, over catalogues made up by chance."""
+"""Filters, promotion and diversity over random catalogs."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from personalization.core.categorical import CategoricalColumn
-from personalization.recommendations import BlendWeights, Recommender, from_items
-from personalization.recommendations.cold_start_items import ColdStartItems
-from personalization.recommendations.diversity import diversify
+from personalization.recommendations.blend import BlendWeights
 from personalization.recommendations.filters import Filters
-from personalization.recommendations.item_attributes import Attributes
-from personalization.recommendations.promotion import promote
+from personalization.recommendations.history import from_items
+from personalization.recommendations.item_attributes import ItemAttributes
 from personalization.recommendations.ranking import Promotion, RankingOptions, rank_items
-from personalization.recommendations.scenarios import ItemScores, personal
+from personalization.recommendations.recommender import Recommender
+from personalization.recommendations.reranking import diversify, promote
+from personalization.recommendations.scenarios import ScenarioScores, personal
 from personalization.recommendations.serving_catalog import ServingCatalog
 
 CATEGORIES, BRANDS = ["a", "b", "c", "d"], ["x", "y"]
 SIZE = 4
 
 
-def made_up(seed: int, items: int, *, families: bool = True, repeat: bool = False) -> ServingCatalog:
+def random_catalog(seed: int, items: int, *, families: bool = True, repeat: bool = False) -> ServingCatalog:
     """Items with vectors, categories, brands, prices, parents and stock, some of each unknown."""
     random = np.random.default_rng(seed)
     ids = [f"i{n}" for n in range(items)]
@@ -37,7 +37,7 @@ def made_up(seed: int, items: int, *, families: bool = True, repeat: bool = Fals
         static=np.log1p(random.integers(0, 50, (2, items))).astype(np.float32),
         matrices={},
         repurchase=np.zeros(items, np.float32),
-        mix=BlendWeights(1.0, {"popularity": 0.2}, {"popularity": 1.0}),
+        blend=BlendWeights(1.0, {"popularity": 0.2}, {"popularity": 1.0}),
         encode=lambda inputs: (inputs["vectors"] * inputs["known"][..., None]).sum(axis=1),
         repeat_buying=repeat,
     )
@@ -50,26 +50,15 @@ def made_up(seed: int, items: int, *, families: bool = True, repeat: bool = Fals
         words["parent_id"] = CategoricalColumn(codes(max(2, items // 3)), [f"p{n}" for n in range(items)])
     price = np.where(random.random(items) < 0.2, np.nan, random.integers(1, 100, items)).astype(np.float32)
     created = random.integers(0, 1000, items).astype(np.int64)
-    attributes = Attributes(items, words, price, created, random.integers(-1, 2, items).astype(np.int8))
+    attributes = ItemAttributes(items, words, price, created, random.integers(-1, 2, items).astype(np.int8))
     available = random.random(items) > 0.1 if seed % 2 else None
-    nothing = ColdStartItems(np.zeros((0, SIZE), np.float32), None)
-    return ServingCatalog(
-        recommender,
-        ids,
-        recommender.code_of_item,
-        recommender.static,
-        recommender.repurchase,
-        (),
-        nothing,
-        attributes,
-        available,
-    )
+    return replace(ServingCatalog.of_model(recommender, attributes), available=available)
 
 
-def asked(here: ServingCatalog, seed: int, length: int = 5) -> ItemScores:
+def random_scores(catalog: ServingCatalog, seed: int, length: int = 5) -> ScenarioScores:
     random = np.random.default_rng(seed)
-    history = random.integers(0, len(here), length).tolist() if length else []
-    return personal(here, from_items([history], here.recommender.pace, 50))
+    history = random.integers(0, len(catalog), length).tolist() if length else []
+    return personal(catalog, from_items([history], catalog.recommender.pace, 50))
 
 
 words = st.lists(st.sampled_from(CATEGORIES), min_size=1, max_size=3).map(tuple)
@@ -85,12 +74,12 @@ some_filters = st.builds(
     exclude_ids=st.lists(st.integers(0, 40).map("i{}".format), max_size=5).map(tuple),
     include_ids=st.none() | st.lists(st.integers(0, 40).map("i{}".format), max_size=30).map(tuple),
 )
-catalogues = st.builds(made_up, st.integers(0, 1000), st.integers(2, 40), families=st.booleans(), repeat=st.booleans())
+catalogues = st.builds(random_catalog, st.integers(0, 1000), st.integers(2, 40), families=st.booleans(), repeat=st.booleans())
 
 
-def passes(here: ServingCatalog, filters: Filters, code: int, history: set[int]) -> bool:
+def passes(catalog: ServingCatalog, filters: Filters, code: int, history: set[int]) -> bool:
     """The filters once more, one item and one condition at a time."""
-    of, item = here.attributes, here.items[code]
+    of, item = catalog.attributes, catalog.items[code]
     price, stock = float(of.price[code]), int(of.in_stock[code])
     return (
         (filters.category is None or of.word("category", code) in filters.category)
@@ -102,77 +91,79 @@ def passes(here: ServingCatalog, filters: Filters, code: int, history: set[int])
         and not (filters.not_purchased and code in history)
         and (filters.include_ids is None or item in filters.include_ids)
         and item not in filters.exclude_ids
-        and (here.available is None or bool(here.available[code]))
+        and (catalog.available is None or bool(catalog.available[code]))
     )
 
 
-def families(here: ServingCatalog, codes: list[int]) -> int:
+def families(catalog: ServingCatalog, codes: list[int]) -> int:
     """Number of different parents, items without one being their own."""
-    parents = here.attributes.families
+    parents = catalog.attributes.families
     return len({("own", code) if parents is None or parents[code] < 0 else int(parents[code]) for code in codes})
 
 
 @given(catalogues, some_filters, st.integers(1, 50), st.integers(0, 9), st.sampled_from([0.0, 0.4, 1.0]))
 def test_no_filtered_item_appears_and_the_list_is_full(
-    here: ServingCatalog, filters: Filters, k: int, seed: int, diversity: float
+    catalog: ServingCatalog, filters: Filters, k: int, seed: int, diversity: float
 ) -> None:
-    scoring = asked(here, seed)
-    history = set(scoring.history.item.tolist())
-    found = rank_items(here, scoring, RankingOptions(k, filters, diversity=diversity)).codes.tolist()
-    allowed = [code for code in range(len(here)) if passes(here, filters, code, history)]
+    scores = random_scores(catalog, seed)
+    history = set(scores.history.item.tolist())
+    found = rank_items(catalog, scores, RankingOptions(k, filters, diversity=diversity)).codes.tolist()
+    allowed = [code for code in range(len(catalog)) if passes(catalog, filters, code, history)]
     assert set(found) <= set(allowed)
-    assert len(found) == len(set(found)) == families(here, found) == min(k, families(here, allowed))
+    assert len(found) == len(set(found)) == families(catalog, found) == min(k, families(catalog, allowed))
 
 
 @given(catalogues, some_filters, some_filters, st.integers(1, 20), st.floats(0, 1), st.sampled_from([0.0, 0.7]))
 def test_the_promoted_share_is_met(
-    here: ServingCatalog, filters: Filters, wanted: Filters, k: int, share: float, diversity: float
+    catalog: ServingCatalog, filters: Filters, promoted: Filters, k: int, share: float, diversity: float
 ) -> None:
-    scoring = asked(here, 3)
-    history = set(scoring.history.item.tolist())
-    found = rank_items(here, scoring, RankingOptions(k, filters, Promotion(wanted, share), diversity)).codes.tolist()
-    allowed = [code for code in range(len(here)) if passes(here, filters, code, history)]
-    own = [code for code in allowed if passes(here, wanted, code, history)]
-    shown = [code for code in found if passes(here, wanted, code, history)]
+    scores = random_scores(catalog, 3)
+    history = set(scores.history.item.tolist())
+    found = rank_items(catalog, scores, RankingOptions(k, filters, Promotion(promoted, share), diversity)).codes.tolist()
+    allowed = [code for code in range(len(catalog)) if passes(catalog, filters, code, history)]
+    own = [code for code in allowed if passes(catalog, promoted, code, history)]
+    shown = [code for code in found if passes(catalog, promoted, code, history)]
     assert set(found) <= set(allowed)
-    assert len(found) == families(here, found) == min(k, families(here, allowed))
-    assert len(shown) >= min(ceil(share * len(found) - 1e-9), families(here, own))
+    assert len(found) == families(catalog, found) == min(k, families(catalog, allowed))
+    assert len(shown) >= min(ceil(share * len(found) - 1e-9), families(catalog, own))
 
 
 @given(catalogues, st.integers(1, 40), st.integers(0, 9))
-def test_without_diversity_the_order_is_that_of_the_scores(here: ServingCatalog, k: int, seed: int) -> None:
-    scoring = asked(here, seed)
-    found = rank_items(here, scoring, RankingOptions(k))
-    seen = np.isin(found.codes, scoring.last)
+def test_without_diversity_the_order_is_that_of_the_scores(catalog: ServingCatalog, k: int, seed: int) -> None:
+    scores = random_scores(catalog, seed)
+    found = rank_items(catalog, scores, RankingOptions(k))
+    seen = np.isin(found.codes, scores.demoted)
     assert (np.diff(seen.astype(int)) >= 0).all()
     for part in (found.scores[~seen], found.scores[seen]):
         assert (np.diff(part) <= 0).all()
-    best = max(code for code in range(len(here)) if here.available is None or here.available[code])  # some item
+    best = max(code for code in range(len(catalog)) if catalog.available is None or catalog.available[code])  # some item
     assert len(found.codes)
-    assert found.scores[0] >= scoring.values[best] or best in scoring.last
+    assert found.scores[0] >= scores.exact(catalog, np.array([best]))[0] or best in scores.demoted
 
 
 @given(catalogues, st.integers(1, 40), st.floats(0, 1), st.sampled_from([0.0, 0.5]))
 def test_nothing_below_the_wanted_relevance_appears_and_nothing_above_is_lost(
-    here: ServingCatalog, k: int, least: float, diversity: float
+    catalog: ServingCatalog, k: int, least: float, diversity: float
 ) -> None:
-    scoring = asked(here, 1)
-    found = rank_items(here, scoring, RankingOptions(k, min_relevance=least, diversity=diversity))
-    every = np.arange(len(here)) if here.available is None else np.flatnonzero(here.available)
-    enough = every[scoring.relevance(every) >= least]
+    scores = random_scores(catalog, 1)
+    found = rank_items(catalog, scores, RankingOptions(k, min_relevance=least, diversity=diversity))
+    every = np.arange(len(catalog)) if catalog.available is None else np.flatnonzero(catalog.available)
+    enough = every[scores.relevance(every, scores.exact(catalog, every)) >= least]
     assert (found.relevance >= least).all()
-    assert len(found.codes) == min(k, families(here, enough.tolist()))
+    assert len(found.codes) == min(k, families(catalog, enough.tolist()))
 
 
 def test_categories_spread_as_diversity_grows() -> None:
     spread = {0.0: 0, 0.1: 0, 0.2: 0, 1.0: 0}
     for seed in range(40):
-        here = made_up(seed, 60, families=False)
+        catalog = random_catalog(seed, 60, families=False)
         for diversity in spread:
             codes = rank_items(
-                here, asked(here, seed), RankingOptions(5, Filters(category=tuple(CATEGORIES)), diversity=diversity)
+                catalog,
+                random_scores(catalog, seed),
+                RankingOptions(5, Filters(category=tuple(CATEGORIES)), diversity=diversity),
             ).codes
-            spread[diversity] += len({here.attributes.word("category", code) for code in codes})
+            spread[diversity] += len({catalog.attributes.word("category", code) for code in codes})
     numbers = list(spread.values())
     assert numbers == sorted(numbers)
     assert len(set(numbers)) == len(numbers)
@@ -206,19 +197,19 @@ def test_diversity_by_hand() -> None:
     [(0.0, [0, 1, 2, 3]), (0.25, [0, 1, 2, 4]), (0.5, [0, 4, 1, 5]), (1.0, [4, 5, 0, 1]), (0.3, [0, 1, 4, 5])],
 )
 def test_promotion_by_hand(share: float, expected: list[int]) -> None:
-    """Of six, the last two are wanted; a list of four."""
-    wanted = np.array([0, 0, 0, 0, 1, 1], bool)
-    assert promote(np.arange(6), wanted, share, 4).tolist() == expected
+    """Of six, the last two are promoted; a list of four."""
+    promoted = np.array([0, 0, 0, 0, 1, 1], bool)
+    assert promote(np.arange(6), promoted, share, 4).tolist() == expected
 
 
 @given(catalogues)
-def test_of_two_variants_the_promoted_one_is_shown(here: ServingCatalog) -> None:
-    parents = here.attributes.families
-    assume(parents is not None and here.available is None)
-    scoring = replace(asked(here, 2), last=np.zeros(0, np.int64))
-    wanted = Filters(brand=("x",))
-    found = rank_items(here, scoring, RankingOptions(len(here), Filters(), Promotion(wanted, 1.0))).codes.tolist()
+def test_of_two_variants_the_promoted_one_is_shown(catalog: ServingCatalog) -> None:
+    parents = catalog.attributes.families
+    assume(parents is not None and catalog.available is None)
+    scores = replace(random_scores(catalog, 2), demoted=np.zeros(0, np.int64))
+    promoted = Filters(brand=("x",))
+    found = rank_items(catalog, scores, RankingOptions(len(catalog), Filters(), Promotion(promoted, 1.0))).codes.tolist()
     for code in found:
-        if here.attributes.word("brand", code) != "x" and parents[code] >= 0:
+        if catalog.attributes.word("brand", code) != "x" and parents[code] >= 0:
             siblings = np.flatnonzero(parents == parents[code])
-            assert not any(here.attributes.word("brand", int(sibling)) == "x" for sibling in siblings)
+            assert not any(catalog.attributes.word("brand", int(sibling)) == "x" for sibling in siblings)

@@ -20,11 +20,12 @@ from personalization.recommendations.components import (
     DECAYS,
     REPEAT_FEATURES,
     decay_weights,
-    neighbour_additions,
+    neighbor_contributions,
     repeat_features,
 )
 from personalization.recommendations.history import InteractionHistory
 from personalization.recommendations.recommender import STATIC, Recommender
+from personalization.recommendations.scoring import demote_seen, evaluation_scores
 from training.calibration import platt
 
 SOFTMAX: Final = "softmax"
@@ -88,14 +89,14 @@ def _block_candidates(
     recommender: Recommender, histories: InteractionHistory, repeat: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """User, item and features of the candidates of some users, sorted by user, then item."""
-    sequence = recommender.user_vectors(histories) @ recommender.vectors.T
+    sequence = recommender.user_embeddings(histories) @ recommender.vectors.T
     shape, items = sequence.shape, sequence.shape[1]
     popularity, recent = (np.broadcast_to(scores, shape) for scores in recommender.static)
     components, neighbors = [sequence, popularity, recent], np.zeros_like(sequence)
-    for matrix in recommender.matrices.values():
+    for name, matrix in recommender.matrices.items():
         for decay in DECAYS:
             scores = np.zeros_like(sequence)
-            neighbour_additions(histories, matrix, decay_weights(decay)).add_to(scores)
+            neighbor_contributions(histories, matrix, decay_weights(decay), name).add_to(scores)
             components.append(scores)
             if decay == DECAYS[1]:
                 neighbors += scores / max(float(scores.std()), 1e-9)
@@ -211,11 +212,11 @@ def calibrate(recommender: Recommender, histories: InteractionHistory, targets: 
     for start in range(0, len(histories), block):
         users = np.arange(start, min(start + block, len(histories)))
         some = histories.take(users)
-        scores = recommender.scores(some)
-        ranking = recommender.placed(scores, some)
+        scores = evaluation_scores(recommender, some)
+        ranking = scores if recommender.repeat_buying else demote_seen(scores, some)
         count = min(_SHOWN, scores.shape[1])
         top = np.argpartition(-ranking, count - 1, axis=1)[:, :count]
         logits.append((np.take_along_axis(scores, top, axis=1) - log_total(scores)[:, None]).ravel())
         labels += [np.isin(items, targets[user]) for items, user in zip(top, users.tolist(), strict=True)]
     slope, intercept = platt(np.concatenate(logits), np.concatenate(labels).astype(np.float64))
-    return replace(recommender.mix, slope=slope, intercept=intercept)
+    return replace(recommender.blend, slope=slope, intercept=intercept)

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from personalization.bundles.bundle import MODEL_ONNX
 from personalization.core import cells
+from personalization.core.csr import CsrMatrix
+from personalization.recommendations.blend import MATRIX_KEYS
 from personalization.recommendations.components import encoder_inputs
 from personalization.recommendations.history import InteractionHistory
 from personalization.recommendations.recommender import (
@@ -22,9 +24,8 @@ from personalization.recommendations.recommender import (
     VECTORS_NPY,
     Recommender,
 )
-from personalization.recommendations.retrieval import write_quantised
-from personalization.recommendations.sparse import NeighborMatrix
 from training.export import export
+from training.tasks.recommendations.coarse import write_coarse
 from training.tasks.recommendations.model import SequenceModel
 from training.tasks.recommendations.training_items import TrainingItems, inverse_frequency
 
@@ -56,8 +57,8 @@ def write_files(
         REPURCHASE_NPY: recommender.repurchase,
     }
     for name, matrix in recommender.matrices.items():
-        arrays |= _csr_arrays(name, matrix)
-    documents: dict[str, Any] = {ITEMS_JSON: {"items": items.ids}, MIX_JSON: recommender.mix.to_json()}
+        arrays |= _csr_arrays(MATRIX_KEYS[name], matrix)
+    documents: dict[str, Any] = {ITEMS_JSON: {"items": items.ids}, MIX_JSON: recommender.blend.to_json()}
     features = model.embeddings.features
     if features is not None:
         documents[CONTENT_JSON] = {"columns": [column.to_json() for column in items.columns]}
@@ -70,10 +71,10 @@ def write_files(
         np.save(directory / file, np.ascontiguousarray(array))
     for file, document in documents.items():
         (directory / file).write_bytes(orjson.dumps(document))
-    return [*arrays, *documents, *write_quantised(directory, recommender.vectors)], difference
+    return [*arrays, *documents, *write_coarse(directory, recommender.vectors)], difference
 
 
-def _csr_arrays(name: str, matrix: NeighborMatrix) -> dict[str, NDArray[Any]]:
+def _csr_arrays(name: str, matrix: CsrMatrix) -> dict[str, NDArray[Any]]:
     return {f"{name}_{part}.npy": getattr(matrix, part) for part in ("indptr", "indices", "values")}
 
 

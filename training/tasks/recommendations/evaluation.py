@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 
 from personalization.features.window import Window
 from personalization.recommendations.history import InteractionHistory
-from personalization.recommendations.recommender import Recommender, demote_seen
+from personalization.recommendations.recommender import Recommender
+from personalization.recommendations.scoring import demote_seen, evaluation_scores
 from training.evaluation.ranking import TopListMetrics, ranking_metrics, target_ranks
 from training.tasks.recommendations.interaction_log import InteractionLog
 from training.tasks.recommendations.item_statistics import ItemStatistics, transitions
@@ -78,7 +80,7 @@ class RankingEvaluator:
 
 def sequence_scorer(recommender: Recommender) -> Scorer:
     """The sequence network alone: user embedding · item embedding."""
-    return lambda histories: recommender.user_vectors(histories) @ recommender.vectors.T
+    return lambda histories: recommender.user_embeddings(histories) @ recommender.vectors.T
 
 
 def evaluate(
@@ -100,17 +102,18 @@ def evaluate(
     def baseline_metrics(targets: HeldOutBaskets) -> dict[str, dict[str, float] | None]:
         return {name: baseline_evaluator.metrics(scorer, targets, seed) for name, scorer in baselines.items()}
 
+    scorer = partial(evaluation_scores, recommender)
     headline = split.validation if split.test is None else split.test
     on_validation = baseline_metrics(split.validation)
     content: dict[str, Any] = {
-        "test": metrics(recommender.scores, split.test),
-        "validation": metrics(recommender.scores, split.validation),
+        "test": metrics(scorer, split.test),
+        "validation": metrics(scorer, split.validation),
         "baselines": on_validation if split.test is None else baseline_metrics(split.test),
         "baselines_validation": on_validation,
         "sequence_alone": metrics(sequence_scorer(recommender), headline),
     }
     if split.later is not None:
-        content["random_later_basket"] = metrics(recommender.scores, split.later)
+        content["random_later_basket"] = metrics(scorer, split.later)
     notes = []
     for name, targets in (("validation", split.validation), ("test", split.test)):
         if targets is not None and not len(targets):

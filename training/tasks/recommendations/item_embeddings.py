@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from personalization.core.csr import CsrMatrix
 from personalization.recommendations.item_content import content_vectors
-from personalization.recommendations.sparse import NeighborMatrix
 from training.networks.sequence import SequenceConfig
 from training.tasks.recommendations.training_items import TrainingItems
 
@@ -31,14 +31,14 @@ class ItemEmbeddings:
 
     own: Any
     content: Any
-    features: NeighborMatrix | None
+    features: CsrMatrix | None
     drop: float
 
     def __post_init__(self) -> None:
         if self.features is None:
             return
-        items = len(self.features.indptr) - 1
-        item, feature, value = self.features.rows(np.arange(items, dtype=np.int32))
+        items = len(self.features)
+        item, feature, value = self.features.gather(np.arange(items))
         indices = np.stack([item, feature], axis=1).astype(np.int64)
         self._sparse = tf.SparseTensor(indices, value, (items, int(self.content.shape[0])))
         # The same in rows of one length, for lookups of single items.

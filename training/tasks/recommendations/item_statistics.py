@@ -11,8 +11,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from personalization.core.csr import CsrMatrix
 from personalization.core.time import DAY_MS
-from personalization.recommendations.sparse import NeighborMatrix
+from personalization.recommendations.blend import CONTENT_SIMILARITY, COOCCURRENCE, TRANSITION
 from training.tasks.recommendations.interaction_log import InteractionLog
 from training.tasks.recommendations.training_items import TrainingItems, inverse_frequency
 
@@ -53,14 +54,14 @@ class ItemStatistics:
         return np.log1p(np.stack([self.popularity, self.recent_popularity])).astype(np.float32)
 
     @cached_property
-    def neighbors(self) -> dict[str, NeighborMatrix]:
-        """Neighbor matrices by their name in a bundle."""
+    def neighbors(self) -> dict[str, CsrMatrix]:
+        """Item-to-item matrices by name, as `Recommender.matrices` has them."""
         matrices = {
-            "together": neighbor_matrix(self.cooccurrence, _NEIGHBOR_POWER),
-            "next": neighbor_matrix(self.transitions, _NEIGHBOR_POWER),
+            COOCCURRENCE: neighbor_matrix(self.cooccurrence, _NEIGHBOR_POWER),
+            TRANSITION: neighbor_matrix(self.transitions, _NEIGHBOR_POWER),
         }
         if self.content_similarity is not None:
-            matrices["alike"] = neighbor_matrix(self.content_similarity)
+            matrices[CONTENT_SIMILARITY] = neighbor_matrix(self.content_similarity)
         return matrices
 
     @property
@@ -134,12 +135,12 @@ def transitions(log: InteractionLog, steps: int = _STEPS) -> sp.csr_matrix:
     return _top_product((scale @ matrix.T).tocsr(), following.tocsr())
 
 
-def content_similarity(features: NeighborMatrix, weight: NDArray[np.float32]) -> sp.csr_matrix:
+def content_similarity(features: CsrMatrix, weight: NDArray[np.float32]) -> sp.csr_matrix:
     """Sparse (items, items): cosine of two items' content features, weighted by `weight` (features,).
 
-    The same as `item_content.alike` computes for items that came after training.
+    The same as `item_content.content_neighbors` computes for items that came after training.
     """
-    shape = (len(features.indptr) - 1, len(weight))
+    shape = (len(features), len(weight))
     values = features.values * weight[features.indices]
     # A copy: `eliminate_zeros` works in place, and the features are used again afterwards.
     matrix = sp.csr_matrix((values, features.indices, features.indptr), shape, copy=True)
@@ -176,11 +177,10 @@ def repeat_share(log: InteractionLog) -> float:
     return float(repeated[later].mean()) if later.any() else 0.0
 
 
-def neighbor_matrix(matrix: sp.csr_matrix, power: float = 1.0) -> NeighborMatrix:
+def neighbor_matrix(matrix: sp.csr_matrix, power: float = 1.0) -> CsrMatrix:
     """The matrix as a bundle holds it, values raised to `power`."""
-    return NeighborMatrix(
-        matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), (matrix.data**power).astype(np.float32)
-    )
+    values = (matrix.data**power).astype(np.float32)
+    return CsrMatrix(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), values, matrix.shape[1])
 
 
 def _incidence(rows: NDArray[Any], items: NDArray[Any], num_items: int) -> sp.csr_matrix:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Final
 
 import numpy as np
@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from personalization.recommendations.blend import BlendWeights
 from personalization.recommendations.recommender import STATIC, Encode, Recommender
+from personalization.recommendations.scoring import evaluation_scores
 from training.fitting import FitReport
 from training.networks.sequence import SequenceConfig, SequenceNetwork, build_sequence
 from training.task import TrainOptions
@@ -106,19 +107,19 @@ def learn_blend(prepared: PreparedRecommendations, model: SequenceModel) -> Reco
         evaluator = _evaluator(prepared, components, repeat)
         for objective in objectives:
             blend = blend_weights(examples.names, fit_weights(examples, objective), list(components.matrices))
-            recommender = replace(components, mix=blend, repeat_buying=repeat)
-            value = evaluator.ndcg_at_10(recommender.scores, held_out)
+            recommender = replace(components, blend=blend, repeat_buying=repeat)
+            value = evaluator.ndcg_at_10(partial(evaluation_scores, recommender), held_out)
             _log.info("blend by %s%s: NDCG@10 %.4f", objective, ", with repeat buying" if repeat else "", value)
             if value > best_value:
                 best, best_value = recommender, value
-    best = replace(best, mix=replace(best.mix, cold={_best_static(prepared, best, held_out): 1.0}))
-    return replace(best, mix=calibrate(best, histories, targets))
+    best = replace(best, blend=replace(best.blend, cold={_best_static(prepared, best, held_out): 1.0}))
+    return replace(best, blend=calibrate(best, histories, targets))
 
 
 def popularity_recommender(prepared: PreparedRecommendations, model: SequenceModel) -> Recommender:
     """The base rate: items by popularity, for users with and without a history."""
     blend = BlendWeights(sequence=0.0, static={"popularity": 1.0}, cold={"popularity": 1.0})
-    return replace(_assemble(prepared, model), matrices={}, mix=blend)
+    return replace(_assemble(prepared, model), matrices={}, blend=blend)
 
 
 def _assemble(prepared: PreparedRecommendations, model: SequenceModel) -> Recommender:
@@ -130,7 +131,7 @@ def _assemble(prepared: PreparedRecommendations, model: SequenceModel) -> Recomm
         static=statistics.static_scores,
         matrices=statistics.neighbors,
         repurchase=statistics.repurchase,
-        mix=BlendWeights(),
+        blend=BlendWeights(),
         encode=model.encode,
         inputs=config.inputs,
         longest=config.longest,

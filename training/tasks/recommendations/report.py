@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from personalization.recommendations import BlendWeights, Recommender
+from personalization.recommendations.blend import BlendWeights
+from personalization.recommendations.recommender import Recommender
 from training.report import Cell, metrics_table, page, section, table
 from training.tasks.recommendations.model import SequenceModel
 from training.tasks.recommendations.prepare import PreparedRecommendations
@@ -30,7 +31,7 @@ def recommendations_report(
     parts = [_ranking(where, metrics[where], scores)]
     if split.test is not None:
         parts.append(_ranking("validation", metrics["validation"], metrics["baselines_validation"]))
-    parts += [_blend(recommender.mix), _network(model), _data(prepared)]
+    parts += [_blend(recommender.blend), _network(model), _data(prepared)]
     return page("recommendations: what to show next", lead, metrics["notes"], parts)
 
 

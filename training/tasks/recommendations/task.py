@@ -11,6 +11,7 @@ import numpy as np
 
 from personalization.bundles.bundle import Bundle
 from personalization.core.schema import INTERACTIONS
+from personalization.recommendations.blend import MATRIX_KEYS
 from personalization.recommendations.recommender import Recommender
 from training.task import BASE_RATE, Evaluation, Explanation, ExportedModel, Refitted, Task
 from training.tasks.recommendations.bundle_files import write_files
@@ -93,7 +94,7 @@ class RecommendationTask(Task[PreparedRecommendations, TrainedRecommender]):
                 "size": config.size,
                 "items": len(prepared.items),
                 "pace": asdict(recommender.pace),
-                "matrices": list(recommender.matrices),
+                "matrices": [MATRIX_KEYS[name] for name in recommender.matrices],
                 "content": [column.name for column in prepared.items.columns],
             },
             "fallback": {"items": [prepared.items.ids[code] for code in popular]},

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.core import cells
+from personalization.core.csr import CsrMatrix
 from personalization.core.schema import ITEM_ID
 from personalization.recommendations.item_content import (
     LIST,
@@ -24,7 +25,6 @@ from personalization.recommendations.item_content import (
     item_features,
     split,
 )
-from personalization.recommendations.sparse import NeighborMatrix
 from training.io.tables import read_chunks
 
 _NON_FEATURE_COLUMNS: Final = frozenset({ITEM_ID, "created_at", "in_stock"})  # they change, or are unrelated to taste
@@ -57,7 +57,7 @@ class TrainingItems:
         return sum(column.size for column in self.columns)
 
     @cached_property
-    def features(self) -> NeighborMatrix | None:
+    def features(self) -> CsrMatrix | None:
         """Sparse (items, num_features) content features; None without content columns."""
         return item_features(self.columns, self.table, len(self)) if self.columns else None
 
@@ -105,9 +105,9 @@ def content_columns(table: Mapping[str, Sequence[Any]]) -> tuple[ContentColumn, 
     return tuple(columns)
 
 
-def inverse_frequency(features: NeighborMatrix, num_features: int) -> NDArray[np.float32]:
+def inverse_frequency(features: CsrMatrix, num_features: int) -> NDArray[np.float32]:
     """(features,) log of items / items with the feature; 0 for features that more than `_MAX_ITEMS` items have."""
-    items = len(features.indptr) - 1
+    items = len(features)
     frequency = np.bincount(features.indices, minlength=num_features)
     weight = np.log(max(items, 1) / np.maximum(frequency, 1))
     return np.where(frequency > _MAX_ITEMS, 0.0, weight).astype(np.float32)

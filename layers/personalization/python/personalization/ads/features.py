@@ -193,13 +193,13 @@ def _affinity(seen: RequestContext, ads: Ads, view: NDArray[np.int64], ad: NDArr
     """How much the users like what the ads are about."""
     events, shares, rows = seen.recent, seen.shares, len(seen)
     of_share = np.repeat(np.arange(rows), np.diff(shares.offsets))
-    category = CsrMatrix.of_lists(ads.categories, _code_of(events.categories))
-    item = CsrMatrix.of_lists(ads.items, _code_of(events.items))
+    category = CsrMatrix.from_lists(ads.categories, _code_of(events.categories))
+    item = CsrMatrix.from_lists(ads.items, _code_of(events.items))
     bought = is_purchase(events).astype(np.float64)
     ones = np.ones(len(events))
 
     def table(row: NDArray[Any], code: NDArray[Any], value: NDArray[np.float64], like: CsrMatrix) -> CsrMatrix:
-        return CsrMatrix.of(row.astype(np.int64), code.astype(np.int64), value, rows, like.width)
+        return CsrMatrix.from_entries(row.astype(np.int64), code.astype(np.int64), value, rows, like.columns)
 
     nameless = np.array([not words for words in ads.categories], dtype=bool)[ad]
     itemless = np.array([not words for words in ads.items], dtype=bool)[ad]

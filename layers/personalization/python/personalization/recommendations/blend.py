@@ -1,23 +1,29 @@
-"""How the components are added up. The weights are learnt for each data set in training and lie in `mix.json`."""
+"""Weights of the components of a score. Training learns them for each data set; a bundle holds them in `mix.json`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+COOCCURRENCE: Final = "cooccurrence"
+TRANSITION: Final = "transition"
+CONTENT_SIMILARITY: Final = "content_similarity"
+# What a bundle calls the item-to-item matrices: in `mix.json` and at the beginning of their files' names.
+MATRIX_KEYS: Final = {COOCCURRENCE: "together", TRANSITION: "next", CONTENT_SIMILARITY: "alike"}
+
 
 @dataclass(frozen=True, slots=True)
 class BlendWeights:
-    """Weights of the components in a score.
+    """Weights of the components of a score.
 
-    sequence   of user vector · item vector
-    static     of each row of the static scores, for users with a history
-    cold       the same for users without one: nothing else speaks for them
-    matrices   for each neighbour matrix: weight by the rank of the history item's basket, 0 the newest
+    sequence   of user embedding · item embedding
+    static     of each of `recommender.STATIC`, for users with a history
+    cold       the same for users without one
+    matrices   for each item-to-item matrix: weight by the rank of the history item's basket, 0 the newest
     repeat     of each of `components.REPEAT_FEATURES`; empty where the training data shows no repeat buying
     slope, intercept
                of `relevance`
@@ -32,32 +38,36 @@ class BlendWeights:
     intercept: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return asdict(self) | {"matrices": {MATRIX_KEYS[name]: weights for name, weights in self.matrices.items()}}
 
     @staticmethod
     def from_json(content: Mapping[str, Any]) -> BlendWeights:
-        matrices = {name: tuple(weights) for name, weights in content["matrices"].items()}
         # Bundles of before November 2026 have `newcomer` and `margin` too, which placed cold items apart from the others.
         known = {field.name: content[field.name] for field in fields(BlendWeights) if field.name in content}
+        stored: Mapping[str, list[float]] = content["matrices"]
+        matrices = {name: tuple(stored[key]) for name, key in MATRIX_KEYS.items() if key in stored}
         return BlendWeights(**{**known, "matrices": matrices})
 
     def rank_weights(self, matrix: str) -> NDArray[np.float32]:
-        """By the rank of the history item's basket; nothing for a matrix that the mix does without."""
+        """Weights of a matrix by the rank of the history item's basket; a single 0 where the blend does without it."""
         return np.array(self.matrices.get(matrix, (0.0,)), np.float32)
 
-    def relevance(self, scores: NDArray[Any], total: NDArray[Any]) -> NDArray[np.float64]:
-        """The chance that an item is what the user takes next, 0 … 1.
+    def relevance(self, scores: NDArray[Any], total: float) -> NDArray[np.float64]:
+        """Calibrated probability (0 … 1) that an item is what the user takes next.
 
-        scores   (N, k) of the items asked about
-        total    (N,) log Σ exp of the scores of all items that the user could be shown
+        scores   (n,) of items
+        total    `log_total` of all items that the user could be shown
         """
-        logit = self.slope * (scores.astype(np.float64) - total[:, None]) + self.intercept
-        chance: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-logit))
-        return chance
+        logit = self.slope * (scores.astype(np.float64) - total) + self.intercept
+        probability: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-logit))
+        return probability
 
 
-def log_total(scores: NDArray[Any]) -> NDArray[np.float64]:
-    """(N,) log Σ exp over the items, without overflow; −inf scores (not eligible) count nothing."""
+def log_total(scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(N,) log Σ exp over the items of (N, items), without overflow; scores of −inf count nothing.
+
+    Exponentials keep the precision of the scores: a million of them are to take a few milliseconds.
+    """
     high = scores.max(axis=1, keepdims=True)
-    total: NDArray[np.float64] = high[:, 0] + np.log(np.exp((scores - high).astype(np.float64)).sum(axis=1))
+    total: NDArray[np.float64] = high[:, 0] + np.log(np.exp(scores - high).sum(axis=1, dtype=np.float64))
     return total

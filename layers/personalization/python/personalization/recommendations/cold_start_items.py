@@ -9,8 +9,7 @@ others by score.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import orjson
@@ -18,59 +17,50 @@ from numpy.typing import NDArray
 
 from personalization.bundles.bundle import Bundle
 from personalization.catalog import ItemCatalog
-from personalization.recommendations import NeighborMatrix, Recommender
-from personalization.recommendations.item_content import ContentColumn, alike, content_vectors, item_features
+from personalization.core.csr import CsrMatrix
+from personalization.recommendations.item_content import ContentColumn, content_neighbors, content_vectors, item_features
+from personalization.recommendations.recommender import Recommender, read_array, read_matrix
 
 CONTENT_JSON: Final = "content.json"
-_NEIGHBOURS: Final = 100
+_NEIGHBORS: Final = 100
 
 
-@dataclass(frozen=True, slots=True)
-class ColdStartItems:
-    """M new items.
+def cold_start_items(
+    bundle: Bundle, recommender: Recommender, catalog: ItemCatalog, rows: Sequence[int]
+) -> tuple[NDArray[np.float32], CsrMatrix | None]:
+    """Embeddings float32 (M, D) and similarity by content of the items in these rows of the catalog.
 
-    vectors   float32 (M, D), zeros for items of which the model understands nothing
-    alike     neighbours by content: of new items, and of the model's items to new ones; also where the mix does without, since
-              they tell what a new item is like. `None` without content
+    The codes of new items follow those of the model's. The similarity (I + M, I + M) is of new items to all items, and of the
+    model's items to new ones; it counts also where the blend does without similarity by content. Items without a known
+    feature have zeros. Without content columns in the bundle all embeddings are zeros, and the similarity is `None`.
     """
-
-    vectors: NDArray[np.float32]
-    alike: NeighborMatrix | None
-
-
-def cold_start_items(bundle: Bundle, recommender: Recommender, catalogue: ItemCatalog, rows: Sequence[int]) -> ColdStartItems:
-    """The items in these rows of the catalogue, whose codes follow those of the model's items in this order."""
-    size, known = recommender.vectors.shape[1], len(recommender.items)
+    known = len(recommender.items)
     if CONTENT_JSON not in bundle.manifest["files"]:
-        return ColdStartItems(np.zeros((len(rows), size), np.float32), None)
-    columns = [ContentColumn.from_json(c) for c in orjson.loads(bundle.file(CONTENT_JSON).read_bytes())["columns"]]
+        return np.zeros((len(rows), recommender.vectors.shape[1]), np.float32), None
+    columns = [ContentColumn.from_json(column) for column in orjson.loads(bundle.file(CONTENT_JSON).read_bytes())["columns"]]
     places = np.array(rows, np.int64)
-    table = {c.name: catalogue.columns[c.name].take(places).cells() for c in columns if c.name in catalogue.columns}
+    table = {c.name: catalog.columns[c.name].take(places).cells() for c in columns if c.name in catalog.columns}
     features = item_features(columns, table, len(rows))
-    vectors = content_vectors(features, _array(bundle, "content_table.npy"))
-    others = NeighborMatrix(*(_array(bundle, f"content_{part}.npy") for part in ("indptr", "indices", "values")))
-    every = _stacked(others, features)
-    place, item, value = alike(features, every, _array(bundle, "content_rarity.npy"), _NEIGHBOURS + 1)
+    vectors = content_vectors(features, read_array(bundle, "content_table.npy"))
+    every = _stacked(read_matrix(bundle, "content", features.columns), features)
+    neighbors = content_neighbors(features, every, read_array(bundle, "content_rarity.npy"), _NEIGHBORS + 1)
+    place, item, value = neighbors.gather(np.arange(len(rows)))
     place = place + known
     other = place != item
     place, item, value = place[other], item[other], value[other]
-    # What is alike is so both ways; pairs of two new items are in here twice already.
+    # Similarity is symmetric; pairs of two new items are in here twice already.
     old = item < known
-    source = np.concatenate([place, item[old].astype(np.int64)])
-    target = np.concatenate([item, place[old].astype(np.int32)])
+    source, target = np.concatenate([place, item[old]]), np.concatenate([item, place[old]])
     order = np.argsort(source, kind="stable")
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(source, minlength=known + len(rows)))]).astype(np.int64)
-    return ColdStartItems(vectors, NeighborMatrix(indptr, target[order], np.concatenate([value, value[old]])[order]))
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(source, minlength=len(every)))]).astype(np.int64)
+    values = np.concatenate([value, value[old]])[order].astype(np.float32)
+    return vectors, CsrMatrix(indptr, target[order].astype(np.int32), values, len(every))
 
 
-def _stacked(first: NeighborMatrix, second: NeighborMatrix) -> NeighborMatrix:
-    return NeighborMatrix(
+def _stacked(first: CsrMatrix, second: CsrMatrix) -> CsrMatrix:
+    return CsrMatrix(
         np.concatenate([first.indptr, first.indptr[-1] + second.indptr[1:]]),
         np.concatenate([first.indices, second.indices]),
         np.concatenate([first.values, second.values]),
+        second.columns,
     )
-
-
-def _array(bundle: Bundle, name: str) -> NDArray[Any]:
-    array: NDArray[Any] = np.load(bundle.file(name), mmap_mode="r")
-    return array

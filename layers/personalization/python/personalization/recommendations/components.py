@@ -1,28 +1,51 @@
-"""The components of a recommendation: what each says about items, given histories.
+"""Components of a score, computed from histories: inputs of the user encoder, neighbours of items, and buying again.
 
-One code for training, evaluation and serving. A component gives either a column of all items (`sequence`: user vector ·
-item vector; `popularity`, `recent`: the same for all users) or `SparseScores` to some of them (`together`, `next`, `alike`:
-neighbours of the items that a user had; `repeat`: the items that a user had themselves).
+Training, evaluation and serving share this code. Static scores (popularity) need none.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from personalization.core.csr import CsrMatrix
 from personalization.recommendations.history import InteractionHistory
-from personalization.recommendations.sparse import NeighborMatrix, SparseScores
 
-# Position weights are sums of these decays by basket: the newest basket alone, a few, many.
+# Weights by basket are sums of these decays: the newest basket alone, a few, many.
 DECAYS: Final = (0.0, 0.6, 0.9)
-RANKS: Final = 48  # baskets beyond weigh nothing in the neighbour components
+RANKS: Final = 48  # older baskets have no neighbours in the score
+REPEAT: Final = "repeat"
 REPEAT_FEATURES: Final = (
     "seen", "count", "share", "log_share", "recency_days", "recency_baskets", "newest", "due", "overdue", "repurchase",
 )  # fmt: skip
+GAP_BUCKETS: Final = 12
 _HALF_LIFE_DAYS: Final = 30.0
 _BASKET_DECAY: Final = 0.85
+
+
+@dataclass(frozen=True, slots=True)
+class Contributions:
+    """Parts of scores that come from single items of histories: `value` is added to the score of `item` for `user`.
+
+    component  name of a matrix, or `REPEAT`
+    user       int64 (n,) row of the user among the histories
+    source     int64 (n,) row of the item among all items of the histories; −1: from `item` itself, in all its baskets
+    item       int32 (n,) code; the same pair of user and item may come repeatedly
+    value      float32 (n,)
+    """
+
+    component: str
+    user: NDArray[np.int64]
+    source: NDArray[np.int64]
+    item: NDArray[np.int32]
+    value: NDArray[np.float32]
+
+    def add_to(self, scores: NDArray[np.float32]) -> None:
+        """Add to dense scores (users, items) in place."""
+        np.add.at(scores.reshape(-1), self.user * scores.shape[1] + self.item, self.value)
 
 
 def decay_weights(decay: float) -> NDArray[np.float32]:
@@ -32,12 +55,15 @@ def decay_weights(decay: float) -> NDArray[np.float32]:
 
 
 def encoder_inputs(histories: InteractionHistory, vectors: NDArray[np.float32], longest: int) -> dict[str, NDArray[Any]]:
-    """All inputs that a user encoder may have: `padded_codes` and `vectors` float32 (N, L, D), zeros where padded."""
+    """All inputs that a user encoder may have: `padded_codes`, and `vectors` float32 (N, L, D), zeros where padded.
+
+    vectors   (items, D) embeddings of the items that the histories' codes index
+    """
     codes = padded_codes(histories, longest)
     items = codes.pop("items")
-    known = items >= 0
+    present = items >= 0
     values = np.zeros((*items.shape, vectors.shape[1]), np.float32)
-    values[known] = vectors[items[known]]
+    values[present] = vectors[items[present]]
     return {"vectors": values, **codes}
 
 
@@ -61,9 +87,6 @@ def padded_codes(histories: InteractionHistory, longest: int, width: int | None 
     return {"items": items, "known": (items >= 0).astype(np.int64), "events": events, "gaps": gaps}
 
 
-GAP_BUCKETS: Final = 12
-
-
 def gap_buckets(histories: InteractionHistory) -> NDArray[np.int64]:
     """(E,) 0 for a user's first item and for the same basket, else 1 + log2 of the hours since the item before."""
     gap = np.zeros(len(histories.item), np.int64)
@@ -75,20 +98,41 @@ def gap_buckets(histories: InteractionHistory) -> NDArray[np.int64]:
     return gap
 
 
-def neighbour_additions(histories: InteractionHistory, matrix: NeighborMatrix, weights: NDArray[np.float32]) -> SparseScores:
-    """Σ over the items of a history of weight(rank of the basket) × the item's row of the matrix, not summed yet."""
-    ranks = np.minimum(histories.basket, len(weights))
-    weight = np.append(weights, np.float32(0.0))[ranks]
-    used = np.flatnonzero(weight != 0.0)
-    place, item, value = matrix.rows(histories.item[used])
+def neighbor_contributions(
+    histories: InteractionHistory, matrix: CsrMatrix, rank_weights: NDArray[np.float32], component: str
+) -> Contributions:
+    """For each item of a history the item's row of an item-to-item matrix × the weight of the item's basket.
+
+    rank_weights   (ranks,) by the rank of the basket, 0 the newest; older baskets weigh nothing
+    """
+    weight = np.append(rank_weights, np.float32(0.0))[np.minimum(histories.basket, len(rank_weights))]
+    used = np.flatnonzero(weight)
+    place, item, value = matrix.gather(histories.item[used])
     source = used[place]
-    return SparseScores(histories.user[source], item, (value * weight[source]).astype(np.float32))
+    return Contributions(
+        component,
+        histories.user[source],
+        source,
+        item.astype(np.int32, copy=False),
+        (value * weight[source]).astype(np.float32),
+    )
+
+
+def repeat_contributions(
+    histories: InteractionHistory, repurchase: NDArray[np.float32], weights: NDArray[np.float32]
+) -> Contributions:
+    """What buying again adds to the items of each history.
+
+    repurchase, weights   as in `repeat_features`; a weight for each of `REPEAT_FEATURES`
+    """
+    user, item, features = repeat_features(histories, repurchase)
+    return Contributions(REPEAT, user, np.full(len(item), -1), item, features @ weights)
 
 
 def repeat_features(
     histories: InteractionHistory, repurchase: NDArray[np.float32]
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
-    """What speaks for buying an item again: (user, item, features (n, len(REPEAT_FEATURES))), each pair once.
+    """Features for buying an item again: (user, item, features (n, len(REPEAT_FEATURES))), each pair once.
 
     seen             1
     count            log of 1 + the number of baskets with the item
@@ -97,7 +141,7 @@ def repeat_features(
     recency_baskets  Σ .85^rank over them
     newest           1 where it is in the newest basket
     due, overdue     of x = log(days since the last / mean days between): exp(−x²), and x where positive; 0 for single buys
-    repurchase       log odds with which users buy this item in their next basket, having bought it (`repurchase`)
+    repurchase       (items,) log odds that users who bought this item buy it in their next basket, as given
     """
     user, item, basket, age = _one_a_basket(histories)
     starts = np.ones(len(user), bool)

@@ -1,6 +1,6 @@
-"""Which items may be shown: a boolean mask over the catalogue, made before anything is cut off.
+"""Which items may be shown: a boolean mask over the catalog, made before anything is cut off.
 
-An item that does not say what a filter asks for does not pass it; only stock is believed until somebody says there is none.
+An item without the attribute that a filter needs does not pass it. Items without a stock flag count as in stock.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.core.time import MISSING_TIME
-from personalization.recommendations.item_attributes import Attributes
+from personalization.recommendations.item_attributes import ItemAttributes
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Filters:
                       inclusive
     in_stock          True: not those that are out of stock; False: only those
     created_after     milliseconds
-    not_purchased     nothing that the user bought already
+    not_purchased     nothing that the user bought
     include_ids, exclude_ids
                       only these; none of these
     """
@@ -42,20 +42,20 @@ class Filters:
 
     @property
     def any(self) -> bool:
-        """Whether anything is filtered at all."""
+        """Whether any filter is set."""
         return self != Filters()
 
     def mask(
-        self, attributes: Attributes, code_of_item: Mapping[str, int], purchased: NDArray[np.integer[Any]] | None = None
+        self, attributes: ItemAttributes, code_of_item: Mapping[str, int], purchased: NDArray[np.integer[Any]] | None = None
     ) -> NDArray[np.bool_]:
         """(N,) which items pass.
 
-        purchased   codes of what the user bought
+        purchased   codes of the items that the user bought
         """
         passes = np.ones(attributes.size, bool)
-        for name, wanted in (("category", self.category), ("brand", self.brand)):
-            if wanted is not None:
-                passes &= _has_word(attributes, name, wanted)
+        for name, accepted in (("category", self.category), ("brand", self.brand)):
+            if accepted is not None:
+                passes &= _has_word(attributes, name, accepted)
         if self.price_min is not None or self.price_max is not None:
             passes &= _between(attributes, self.price_min, self.price_max)
         if self.in_stock is not None:
@@ -67,22 +67,22 @@ class Filters:
         if self.not_purchased and purchased is not None:
             passes[purchased] = False
         if self.include_ids is not None:
-            only = np.zeros(attributes.size, bool)
-            only[[code_of_item[item] for item in self.include_ids if item in code_of_item]] = True
-            passes &= only
+            included = np.zeros(attributes.size, bool)
+            included[[code_of_item[item] for item in self.include_ids if item in code_of_item]] = True
+            passes &= included
         passes[[code_of_item[item] for item in self.exclude_ids if item in code_of_item]] = False
         return passes
 
 
-def _has_word(attributes: Attributes, name: str, wanted: tuple[str, ...]) -> NDArray[np.bool_]:
+def _has_word(attributes: ItemAttributes, name: str, accepted: tuple[str, ...]) -> NDArray[np.bool_]:
     column = attributes.words.get(name)
     if column is None:
         return np.zeros(attributes.size, bool)
-    codes = np.array([column.code(word) for word in wanted], np.int32)
+    codes = np.array([column.code(word) for word in accepted], np.int32)
     return column.codes == codes[0] if len(codes) == 1 else np.isin(column.codes, codes)
 
 
-def _between(attributes: Attributes, low: float | None, high: float | None) -> NDArray[np.bool_]:
+def _between(attributes: ItemAttributes, low: float | None, high: float | None) -> NDArray[np.bool_]:
     if not len(attributes.price):
         return np.zeros(attributes.size, bool)
     with np.errstate(invalid="ignore"):

@@ -1,24 +1,28 @@
-"""What users had, in columns: the one form in which training, evaluation and serving hand histories to the components."""
+"""Users' interactions with items, in columns: the form in which training, evaluation and serving pass histories on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from personalization.core.events import Events
+from personalization.core.schema import EVENT_CODE, PURCHASE
 from personalization.core.time import DAY_MS
 from personalization.features.window import Window, per_user, truncate
+
+_UNKNOWN_EVENT: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
 class BasketPace:
-    """How fast users buy: what a history without times is taken to look like.
+    """How fast the users of the training data buy; histories without times are given this pace.
 
-    baskets_days    days from one basket to the next (median)
-    basket_items    items in a basket (mean)
+    basket_days    days from one basket to the next (median)
+    basket_items   items in a basket (mean)
     """
 
     basket_days: float = 7.0
@@ -27,12 +31,12 @@ class BasketPace:
 
 @dataclass(frozen=True, slots=True)
 class InteractionHistory:
-    """E items that N users had, each user's oldest first, one user after the other.
+    """E interactions of N users, each user's oldest first, one user after the other.
 
-    item      int32 (E,) codes in the catalogue, none negative
+    item      int32 (E,) codes in the catalog, none negative
     offsets   int64 (N + 1,) bounds of each user's items
     basket    int32 (E,) 0 for the newest basket of the user, 1 for the one before, …
-    age       float32 (E,) days before the moment of the question, never negative
+    age       float32 (E,) days before the moment of scoring, never negative
     event     int8 (E,) codes into `schema.EVENT_TYPES`, −1 unknown
     """
 
@@ -83,8 +87,8 @@ def from_events(
 ) -> InteractionHistory:
     """Histories of all of `events.users`, from visible and sorted events (`features.visible`).
 
-    code_of_item  catalogue code for each of `events.items`, −1 for items that are not in it: they are left out
-    as_of         milliseconds; the moment of the question, one for all or one a user
+    code_of_item  catalog code for each of `events.items`, −1 for items that are not in it: they are left out
+    as_of         milliseconds; the moment of scoring, one for all or one a user
     """
     moments = per_user(as_of, len(events.users))
     known = np.where(events.item >= 0, code_of_item[events.item], -1) if len(code_of_item) else np.full(len(events), -1)
@@ -104,9 +108,15 @@ def baskets(events: Events) -> NDArray[np.int32]:
         return np.zeros(0, np.int32)
     same = events.user[1:] == events.user[:-1]
     order, moment = events.order, events.timestamp
-    together = same & np.where((order[1:] >= 0) & (order[:-1] >= 0), order[1:] == order[:-1], moment[1:] == moment[:-1])
-    number = np.concatenate([[0], np.cumsum(~together)])
+    continues = same & np.where((order[1:] >= 0) & (order[:-1] >= 0), order[1:] == order[:-1], moment[1:] == moment[:-1])
+    number = np.concatenate([[0], np.cumsum(~continues)])
     ends = events.offsets()[1:]
     newest = number[np.maximum(ends - 1, 0)]
     ranks: NDArray[np.int32] = (newest[events.user] - number).astype(np.int32)
     return ranks
+
+
+def purchased_items(history: InteractionHistory) -> NDArray[np.int32]:
+    """Codes of the items that were bought; an interaction of unknown type counts as a purchase."""
+    buys = (history.event == EVENT_CODE[PURCHASE]) | (history.event == _UNKNOWN_EVENT)
+    return np.unique(history.item[buys])

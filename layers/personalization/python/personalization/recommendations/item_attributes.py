@@ -1,4 +1,4 @@
-"""What filters and answers know of items, by item code: from the bundle, overlaid with the catalogue."""
+"""Attributes of items by code, for filters and metadata: those of the bundle, overlaid with those of the item catalog."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from personalization.bundles.bundle import Bundle
 from personalization.core import cells
 from personalization.core.categorical import MISSING, CategoricalColumn
 from personalization.core.time import MISSING_TIME
+from personalization.recommendations.recommender import read_array
 
 METADATA_JSON: Final = "metadata.json"
 WORDS: Final = ("category", "brand", "parent_id", "title")
@@ -22,10 +23,10 @@ IN_STOCK: Final = {"true": 1, "1": 1, "yes": 1, "y": 1, "false": 0, "0": 0, "no"
 
 
 @dataclass(frozen=True)
-class Attributes:
+class ItemAttributes:
     """N items by code.
 
-    words        `category`, `brand`, `parent_id` and `title`, where anybody told them
+    words        `category`, `brand`, `parent_id` and `title`, those that were given
     price        float32 (N,), NaN where unknown
     created_at   int64 (N,) milliseconds, `MISSING_TIME` where unknown
     in_stock     int8 (N,) 1, 0, or −1 where unknown
@@ -44,33 +45,34 @@ class Attributes:
         return None if parents is None or not (parents.codes >= 0).any() else parents.codes
 
     def word(self, column: str, code: int) -> str | None:
-        found = self.words.get(column)
-        return found.word(code) if found is not None else None
+        """A cell of a column of words, `None` where it is missing."""
+        cells_of_column = self.words.get(column)
+        return cells_of_column.word(code) if cells_of_column is not None else None
 
-    def name(self, code: int, item_id: str) -> str:
-        """How people call an item: by its title, else its id."""
-        return self.word("title", code) or item_id
-
-    def described(self, code: int) -> dict[str, Any]:
-        """What an answer says of an item; what is not known is left out."""
-        found: dict[str, Any] = {}
+    def metadata(self, code: int) -> dict[str, Any]:
+        """Attributes of one item by name; unknown ones are left out."""
+        metadata: dict[str, Any] = {}
         for column in ("title", "category", "brand", "parent_id"):
             word = self.word(column, code)
             if word is not None:
-                found[column] = word
+                metadata[column] = word
         price = float(self.price[code]) if len(self.price) else float("nan")
         if not np.isnan(price):
-            found["price"] = round(price, 4)
+            metadata["price"] = round(price, 4)
         stock = int(self.in_stock[code]) if len(self.in_stock) else -1
         if stock >= 0:
-            found["in_stock"] = bool(stock)
-        return found
+            metadata["in_stock"] = bool(stock)
+        return metadata
 
-    def overlay(self, rows: NDArray[np.int64], columns: Mapping[str, CategoricalColumn], size: int, zone: Any) -> Attributes:
-        """With what a catalogue tells: `rows` are the codes of its items, some of them beyond ours.
+    def overlay(
+        self, rows: NDArray[np.int64], columns: Mapping[str, CategoricalColumn], size: int, zone: Any
+    ) -> ItemAttributes:
+        """These attributes with the cells of an item catalog over them.
 
-        size   number of items afterwards
-        zone   of times without an offset
+        rows      codes of the catalog's items, some of them beyond our own size
+        columns   of the catalog
+        size      number of items afterwards
+        zone      of times without an offset
         """
         words = {}
         for name in WORDS:
@@ -85,21 +87,21 @@ class Attributes:
         _set(price, rows, columns.get("price"), lambda w: cells.numbers(w)[0].astype(np.float32), np.nan)
         _set(created, rows, columns.get("created_at"), lambda w: cells.timestamps(w, zone)[0], MISSING_TIME)
         _set(stock, rows, columns.get("in_stock"), stock_codes, -1)
-        return Attributes(size, words, price, created, stock)
+        return ItemAttributes(size, words, price, created, stock)
 
 
 def stock_codes(words: Sequence[str | None]) -> NDArray[np.int8]:
-    """1 in stock, 0 not, −1 where a word says neither."""
+    """1 in stock, 0 not, −1 for words that mean neither."""
     return np.array([IN_STOCK.get((word or "").lower(), -1) for word in words], np.int8)
 
 
-def of_bundle(bundle: Bundle, size: int) -> Attributes:
-    """What the items file of the training said."""
+def read_attributes(bundle: Bundle, size: int) -> ItemAttributes:
+    """The attributes that the items file of the training held."""
     if METADATA_JSON not in bundle.manifest["files"]:
-        return Attributes(size)
+        return ItemAttributes(size)
     content = orjson.loads(bundle.file(METADATA_JSON).read_bytes())
     words = {
-        name: CategoricalColumn(_array(bundle, f"meta_{name}.npy"), known)
+        name: CategoricalColumn(read_array(bundle, f"meta_{name}.npy"), known)
         for name, known in content["words"].items()
         if name in WORDS
     }
@@ -109,15 +111,11 @@ def of_bundle(bundle: Bundle, size: int) -> Attributes:
         codes = np.where(known, np.arange(size), MISSING).astype(np.int32)
         words["title"] = CategoricalColumn(codes, content["titles"])
     arrays = {
-        name: _array(bundle, f"meta_{name}.npy")
+        name: read_array(bundle, f"meta_{name}.npy")
         for name in ("price", "created_at", "in_stock")
         if f"meta_{name}.npy" in bundle.manifest["files"]
     }
-    return Attributes(size, words, **arrays)
-
-
-def _array(bundle: Bundle, name: str) -> NDArray[Any]:
-    return np.asarray(np.load(bundle.file(name), mmap_mode="r"))  # mapped all the same, and cells of it are cheap
+    return ItemAttributes(size, words, **arrays)
 
 
 def _filled(values: NDArray[Any], before: int, size: int, missing: Any) -> NDArray[Any]:

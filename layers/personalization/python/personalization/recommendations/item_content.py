@@ -1,7 +1,7 @@
-"""What is known of an item by its columns, as features; from them vectors and neighbours of items that training never saw.
+"""Content features of items, from the columns of the items table; embeddings and neighbours by content.
 
-An item's features are a sparse row: for each column of the items table the words it has there (one word, a list, the words
-of a text, or the bin of a number). Each column's part has the same length, however many words it is made of.
+An item's features are a sparse row: for each column the words of its cell (one word, a list, the words of a text, or the bin
+of a number). Each column's part has the same length, however many words it is made of.
 """
 
 from __future__ import annotations
@@ -15,24 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.core import cells
-from personalization.recommendations.sparse import NeighborMatrix
+from personalization.core.csr import CsrMatrix
 
 WORD: Final = "word"
 LIST: Final = "list"
 TEXT: Final = "text"
 NUMBER: Final = "number"
 LIST_SEPARATOR: Final = "|"
-# Chosen so that a list of four counts as the sum of its words: vectors of a trained table are about 1/4 of a whole one.
+# So a list of four counts as the sum of its words: rows of a trained content table are about 1/4 of an item's embedding.
 _PART_LENGTH: Final = 2.0
+_DENSE_CELLS: Final = 20_000_000
 _TOKEN: Final = re.compile(r"[^\W_]{2,}", re.UNICODE)
 
 
 @dataclass(frozen=True, slots=True)
 class ContentColumn:
-    """A column of the items table that says something about items.
+    """A column of the items table whose cells are features.
 
     kind    ``word``, ``list`` (words separated by |), ``text``, or ``number``
-    words   feature number by word; the others say nothing
+    words   feature number by word; other words are ignored
     edges   of a number's bins: their count + 1 features from `first` on
     """
 
@@ -63,11 +64,11 @@ class ContentColumn:
             values, _ = cells.numbers(content)
             bins = np.searchsorted(np.array(self.edges), values, side="right") + self.first
             return [[] if np.isnan(value) else [int(b)] for value, b in zip(values, bins, strict=True)]
-        found = []
+        rows = []
         for words in split(self.kind, content):
-            known = (self.words.get(word) for word in words)
-            found.append(list(dict.fromkeys(number for number in known if number is not None)))
-        return found
+            numbers = (self.words.get(word) for word in words)
+            rows.append(list(dict.fromkeys(number for number in numbers if number is not None)))
+        return rows
 
 
 def split(kind: str, content: Sequence[Any]) -> list[list[str]]:
@@ -79,86 +80,77 @@ def split(kind: str, content: Sequence[Any]) -> list[list[str]]:
     return [[cell] if cell else [] for cell in _texts(content)]
 
 
-def item_features(columns: Sequence[ContentColumn], table: Mapping[str, Sequence[Any]], rows: int) -> NeighborMatrix:
-    """Sparse features (rows, features) of `rows` items. A column that `table` lacks says nothing."""
+def item_features(columns: Sequence[ContentColumn], table: Mapping[str, Sequence[Any]], rows: int) -> CsrMatrix:
+    """Sparse features (rows, features) of `rows` items; none from a column that `table` lacks."""
     indices: list[list[int]] = [[] for _ in range(rows)]
     values: list[list[float]] = [[] for _ in range(rows)]
     for column in columns:
         content = table.get(column.name)
         if content is None:
             continue
-        for row, found in enumerate(column.features(content)):
-            if found:
-                indices[row].extend(found)
-                values[row].extend([_PART_LENGTH / len(found) ** 0.5] * len(found))
+        for row, numbers in enumerate(column.features(content)):
+            indices[row].extend(numbers)
+            values[row].extend([_PART_LENGTH / max(len(numbers), 1) ** 0.5] * len(numbers))
     indptr = np.concatenate([[0], np.cumsum([len(row) for row in indices])]).astype(np.int64)
     flat = np.fromiter((i for row in indices for i in row), np.int32, int(indptr[-1]))
     weights = np.fromiter((v for row in values for v in row), np.float32, int(indptr[-1]))
-    return NeighborMatrix(indptr, flat, weights)
+    return CsrMatrix(indptr, flat, weights, sum(column.size for column in columns))
 
 
-def content_vectors(features: NeighborMatrix, table: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(items, D): the sum of the table's rows of each item's features, weighted."""
-    items = len(features.indptr) - 1
-    place, row, value = features.rows(np.arange(items, dtype=np.int32))
-    out = np.zeros((items, table.shape[1]), np.float32)
+def content_vectors(features: CsrMatrix, table: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(items, D): the weighted sum of the rows of each item's features in `table` (features, D)."""
+    place, row, value = features.gather(np.arange(len(features)))
+    out = np.zeros((len(features), table.shape[1]), np.float32)
     np.add.at(out, place, table[row] * value[:, None])
     return out
 
 
-def alike(
-    some: NeighborMatrix, others: NeighborMatrix, rarity: NDArray[np.float32], count: int
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
-    """The `count` items of `others` most alike to each of `some` by content: (place in `some`, item, cosine).
+def content_neighbors(some: CsrMatrix, others: CsrMatrix, rarity: NDArray[np.float32], count: int) -> CsrMatrix:
+    """(items of `some`, items of `others`): the `count` items most similar by content, and the cosine.
 
-    rarity   float32 (features,): weight of each feature, small where many items have it
+    some, others   features of items
+    rarity         float32 (features,): weight of each feature, small where many items have it
     """
-    size = len(others.indptr) - 1
+    size = len(others)
+    place, feature, value = _unit(others, rarity).gather(np.arange(size))
+    # Small catalogs are compared through a dense table, others feature by feature.
     dense = np.zeros((len(rarity), size), np.float32) if size * len(rarity) <= _DENSE_CELLS else None
-    unit_others = _unit(others, rarity)
-    place, feature, value = unit_others.rows(np.arange(size, dtype=np.int32))
-    places: list[NDArray[np.int64]] = []
-    items: list[NDArray[np.int32]] = []
-    values: list[NDArray[np.float32]] = []
     if dense is not None:
         dense[feature, place] = value
-    inverted = None if dense is not None else _inverted(place, feature, value, len(rarity))
-    unit_some = _unit(some, rarity)
-    for row in range(len(some.indptr) - 1):
-        start, end = unit_some.indptr[row : row + 2]
-        own, weight = unit_some.indices[start:end], unit_some.values[start:end]
+    order = np.argsort(feature, kind="stable")
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(feature, minlength=len(rarity)))]).astype(np.int64)
+    by_feature = CsrMatrix(indptr, place[order], value[order], size)
+    unit = _unit(some, rarity)
+    items: list[NDArray[np.int64]] = []
+    values: list[NDArray[np.float32]] = []
+    for row in range(len(some)):
+        start, end = unit.indptr[row : row + 2]
+        own, weight = unit.indices[start:end], unit.values[start:end]
         if dense is not None:
             cosine = weight @ dense[own]
         else:
-            assert inverted is not None
-            at, item, part = inverted.rows(own)
+            at, item, part = by_feature.gather(own)
             cosine = np.bincount(item, weights=part * weight[at], minlength=size).astype(np.float32)
         best = np.argpartition(-cosine, min(count, size - 1))[:count] if size > count else np.arange(size)
         best = best[cosine[best] > 0]
-        places.append(np.full(len(best), row, np.int64))
-        items.append(best.astype(np.int32))
-        values.append(cosine[best].astype(np.float32))
-    if not places:
-        return np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32)
-    return np.concatenate(places), np.concatenate(items), np.concatenate(values)
+        items.append(best)
+        values.append(cosine[best])
+    lengths = np.array([len(best) for best in items], np.int64)
+    return CsrMatrix(
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        np.concatenate([np.zeros(0, np.int64), *items]).astype(np.int32),
+        np.concatenate([np.zeros(0, np.float32), *values]).astype(np.float32),
+        size,
+    )
 
 
-_DENSE_CELLS: Final = 20_000_000
-
-
-def _unit(features: NeighborMatrix, rarity: NDArray[np.float32]) -> NeighborMatrix:
+def _unit(features: CsrMatrix, rarity: NDArray[np.float32]) -> CsrMatrix:
     """Rows weighted by rarity, then of length 1."""
     values = features.values * rarity[features.indices]
-    items = len(features.indptr) - 1
-    place = np.repeat(np.arange(items), np.diff(features.indptr))
-    length = np.sqrt(np.bincount(place, weights=np.square(values), minlength=items))
-    return NeighborMatrix(features.indptr, features.indices, (values / np.maximum(length[place], 1e-9)).astype(np.float32))
-
-
-def _inverted(place: NDArray[np.int64], feature: NDArray[np.int32], value: NDArray[np.float32], size: int) -> NeighborMatrix:
-    order = np.argsort(feature, kind="stable")
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(feature, minlength=size))]).astype(np.int64)
-    return NeighborMatrix(indptr, place[order].astype(np.int32), value[order])
+    place = np.repeat(np.arange(len(features)), np.diff(features.indptr))
+    length = np.sqrt(np.bincount(place, weights=np.square(values), minlength=len(features)))
+    unit = (values / np.maximum(length[place], 1e-9)).astype(np.float32)
+    return CsrMatrix(features.indptr, features.indices, unit, features.columns)
 
 
 def _texts(content: Sequence[Any]) -> list[str]:

@@ -1,54 +1,48 @@
-"""What to show next: items of the bundle ranked for histories. How they are scored is in `recommending`."""
+"""Lists for many users at once: the plain ranking that evaluation measures, over the items that there are now."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from personalization.bundles.bundle import Bundle
-from personalization.recommendations import InteractionHistory, Recommender, from_items, load
-
-_CELLS: Final = 8_000_000  # of a block of scores; bounds memory, not answers
+from personalization.recommendations.history import InteractionHistory, from_items
+from personalization.recommendations.scoring import CELLS, ItemScores, score_users, top_items
+from personalization.recommendations.serving_catalog import ServingCatalog, serving_catalog
 
 
 def recommend(bundle: Bundle, histories: Sequence[Sequence[str]], k: int) -> list[list[dict[str, Any]]]:
-    """The best `k` distinct items for each history, best first: ``{"item_id", "score"}``.
+    """The best `k` items of a bundle for each history of item ids, oldest first; see `recommend_batch`.
 
-    histories   item ids, oldest first; ids that the bundle does not know are skipped, an empty history is a cold user
-    k           fewer are answered only where the bundle has fewer items
-
-    Items of the history come after all others unless the training data showed repeat buying (`repeat_buying`).
+    Ids that are not in the bundle are skipped; an empty history is a cold user.
     """
-    recommender = load(bundle)
-    code_of = recommender.code_of_item
-    known = [[code_of[item] for item in history if item in code_of] for history in histories]
-    return recommend_codes(recommender, from_items(known, recommender.pace, recommender.window.max_events), k)
+    catalog = serving_catalog(bundle)
+    recommender = catalog.recommender
+    codes = [catalog.lookup(history)[0] for history in histories]
+    return recommend_batch(catalog, from_items(codes, recommender.pace, recommender.window.max_events), k)
 
 
-def recommend_codes(recommender: Recommender, histories: InteractionHistory, k: int) -> list[list[dict[str, Any]]]:
-    """`recommend` for histories in columns, with times and baskets where they are known."""
-    k = min(k, len(recommender.items))
-    block = max(1, _CELLS // max(len(recommender.items), 1))
-    answers: list[list[dict[str, Any]]] = []
-    for start in range(0, len(histories), block):
-        users = np.arange(start, min(start + block, len(histories)))
-        some = histories.take(users)
-        scores = recommender.scores(some)
-        best = top(recommender.placed(scores, some), k)
-        for codes, row in zip(best, scores, strict=True):
-            answers.append([{"item_id": recommender.items[c], "score": round(float(row[c]), 6)} for c in codes])
-    return answers
+def recommend_batch(catalog: ServingCatalog, histories: InteractionHistory, k: int) -> list[list[dict[str, Any]]]:
+    """``{"item_id", "score"}`` of the best `k` items of each user, best first; fewer only where there are fewer.
 
-
-def top(ranking: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """(N, k) places of the largest of each row, largest first; of equal ones the first."""
-    size = ranking.shape[1]
-    if k < size // 4:
-        some = np.argpartition(-ranking, k - 1, axis=1)[:, :k]
-        some.sort(axis=1)
-        order = np.argsort(-np.take_along_axis(ranking, some, axis=1), axis=1, kind="stable")
-        return np.take_along_axis(some, order, axis=1)
-    return np.argsort(-ranking, axis=1, kind="stable")[:, :k]
+    Items of a history come after all others unless the training data showed repeat buying. Variants of one parent may both be
+    in a list.
+    """
+    lists: list[list[dict[str, Any]]] = []
+    users = max(1, CELLS // max(len(catalog), 1))
+    for start in range(0, len(histories), users):
+        some = histories.take(np.arange(start, min(start + users, len(histories))))
+        block = score_users(catalog, some)
+        for row, near in enumerate(block.near):
+            seen = np.zeros(0, np.int64) if catalog.recommender.repeat_buying else some.of(row)
+            scores = ItemScores(near, block.additive[row], block.embeddings[row], demoted=seen)
+            codes, values = top_items(catalog, scores, k, catalog.available)
+            lists.append(
+                [
+                    {"item_id": catalog.items[code], "score": round(score, 6)}
+                    for code, score in zip(codes.tolist(), values.tolist(), strict=True)
+                ]
+            )
+    return lists

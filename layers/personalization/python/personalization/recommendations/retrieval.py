@@ -1,98 +1,112 @@
-"""Products of one query with the vectors of all items.
+"""Products of user embeddings with the embeddings of all items, and the best items by their scores.
 
-A small catalogue is multiplied as it is. For a large one that is a matter of memory bandwidth, so items are read as 8-bit
-numbers first, and the best of these are then scored from the exact vectors (`exact`).
-
-Weights are held to ±63: without VNNI, `MatMulInteger` adds pairs of products in 16 bits, and 255 · 127 · 2 saturates where
-255 · 63 · 2 does not. So the answers are the same on all of Lambda's processors.
+A small catalog is multiplied as it is. For a large one a product is a matter of memory bandwidth, so one user's product is
+taken with 8-bit numbers, and the best items by these are scored again from their exact embeddings (`scoring.top_items`).
+Training writes the 8-bit numbers and the graph that multiplies them into the bundle.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
+import onnxruntime as ort
 from numpy.typing import NDArray
 
 from personalization.core.errors import BundleInvalid
-from personalization.recommendations.product_graph import ITEMS, PRODUCTS, QUERY, product_session
 from personalization.recommendations.recommender import VECTORS_NPY
 
-LARGE: Final = 8_000_000  # cells of item vectors above which they are read as 8-bit numbers
-RESCORED: Final = 200  # of the best by 8 bits
 COARSE_NPY: Final = "item_vectors_int8.npy"
-_MOST: Final = 63
-_ZERO: Final = 128  # of the query's unsigned numbers
-_BLOCK: Final = 65_536
+COARSE_SCALE_NPY: Final = "item_vectors_int8_scale.npy"
+COARSE_SUMS_NPY: Final = "item_vectors_int8_sums.npy"
+COARSE_NORMS_NPY: Final = "item_vectors_int8_norms.npy"
+COARSE_ONNX: Final = "coarse_product.onnx"
+QUERY, ITEMS, PRODUCTS = "query", "items", "products"  # inputs and output of the graph
+QUERY_ZERO: Final = 128  # of the query's unsigned numbers
+_BLOCK: Final = 256
 
 
-@dataclass(frozen=True)
-class Coarse:
-    """Items in 8 bits.
+class CoarseProduct:
+    """Products of one embedding with all items, in 8-bit numbers."""
 
-    weights   int8 (D, I)
-    scale     float32 (D,) of each axis
-    sums      int32 (I,) of an item's weights, times the query's zero
-    run       their product with a query uint8 (1, D): int32 (1, I)
-    """
+    def __init__(self, directory: Path) -> None:
+        def mapped(name: str) -> NDArray[Any]:
+            return np.asarray(np.load(directory / name, mmap_mode="r"))
 
-    weights: NDArray[np.int8]
-    scale: NDArray[np.float32]
-    sums: NDArray[np.int32]
-    run: Callable[[NDArray[np.uint8], NDArray[np.int8]], NDArray[np.int32]]
+        self._weights: NDArray[np.int8] = mapped(COARSE_NPY)  # (D, I)
+        self._scale: NDArray[np.float32] = mapped(COARSE_SCALE_NPY)  # (D,) of each axis
+        self._sums: NDArray[np.int32] = mapped(COARSE_SUMS_NPY)  # (I,) of an item's weights, times QUERY_ZERO
+        self.norms: NDArray[np.float32] = mapped(COARSE_NORMS_NPY)  # (I,) lengths of the embeddings, never 0
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        path = directory / COARSE_ONNX
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's errors share no narrower base
+            raise BundleInvalid(f"{path.name} does not load: {str(error)[:300]}") from error
 
-    def products(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(I,) about the products with a query (D,)."""
-        scaled = query * self.scale
-        step = max(float(np.abs(scaled).max()) / (_ZERO - 1), 1e-30)
-        whole = (np.rint(scaled / step) + _ZERO).astype(np.uint8)
-        found = self.run(whole[None, :], self.weights)[0]
-        found -= self.sums
-        out: NDArray[np.float32] = np.multiply(found, np.float32(step), dtype=np.float32)
+    def __call__(self, embedding: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(I,) near the products with an embedding (D,)."""
+        scaled = embedding * self._scale
+        step = max(float(np.abs(scaled).max()) / (QUERY_ZERO - 1), 1e-30)
+        query = (np.rint(scaled / step) + QUERY_ZERO).astype(np.uint8)
+        products: NDArray[np.int32] = self._session.run([PRODUCTS], {QUERY: query[None, :], ITEMS: self._weights})[0][0]
+        products -= self._sums
+        out: NDArray[np.float32] = np.multiply(products, np.float32(step), dtype=np.float32)
         return out
 
 
 @dataclass(frozen=True)
 class Index:
-    """Vectors of all items in two blocks, the model's and those of new items.
+    """Embeddings of all items in two blocks, those of the model and those of items that came after training.
 
     known    float32 (I, D), may be mapped from disk
-    new      float32 (M, D)
-    norms    float32 (I + M,) lengths, never 0
-    coarse   of the model's items, `None` for a small catalogue
+    cold     float32 (M, D)
+    coarse   of the known items, `None` for a small catalog
     stored   reads rows of `known` from its file, `None` where it is small: a mapping brings in 64 KB around each row that is
              touched, and so in the end all of a large file
     """
 
     known: NDArray[np.float32]
-    new: NDArray[np.float32]
-    norms: NDArray[np.float32]
-    coarse: Coarse | None = None
+    cold: NDArray[np.float32]
+    coarse: CoarseProduct | None = None
     stored: StoredRows | None = None
 
-    def products(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(I + M,) products with one query (D,); those with the model's items are near ones where there is `coarse`."""
-        first = self.known @ query if self.coarse is None else self.coarse.products(query)
-        return np.concatenate([first, self.new @ query]) if len(self.new) else first
+    @cached_property
+    def norms(self) -> NDArray[np.float32]:
+        """(I + M,) lengths of the embeddings, never 0."""
+        known = vector_norms(self.known) if self.coarse is None else self.coarse.norms
+        return np.concatenate([known, vector_norms(self.cold)]) if len(self.cold) else known
 
-    def exact(self, query: NDArray[np.float32], codes: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
-        """(n,) products with these items."""
-        found: NDArray[np.float32] = self.vectors(codes) @ query
-        return found
+    def products(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(B, I + M) products with embeddings (B, D).
+
+        They are near ones: of one user of a large catalog to 8 bits, else to the rounding of a matrix product, which depends
+        on its shape.
+        """
+        if self.coarse is not None and len(embeddings) == 1:
+            known = self.coarse(embeddings[0])[None, :]
+        elif not len(self.cold):
+            return embeddings @ self.known.T
+        else:
+            known = embeddings @ self.known.T
+        return np.concatenate([known, embeddings @ self.cold.T], axis=1) if len(self.cold) else known
 
     def vectors(self, codes: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
-        """(n, D) of these items."""
+        """(n, D) embeddings of these items."""
         old = codes < len(self.known)
         read = self.known.__getitem__ if self.stored is None else self.stored.read
         if old.all():
             return read(codes)
         out = np.empty((len(codes), self.known.shape[1]), np.float32)
         out[old] = read(codes[old])
-        out[~old] = self.new[codes[~old] - len(self.known)]
+        out[~old] = self.cold[codes[~old] - len(self.known)]
         return out
 
 
@@ -116,75 +130,50 @@ class StoredRows:
         return np.frombuffer(raw, np.float32).reshape(len(codes), self._size)
 
 
-def make_index(
-    known: NDArray[np.float32], new: NDArray[np.float32], directory: Path | None = None, large: int = LARGE
-) -> Index:
-    """An index over both blocks, with 8 bits from `large` cells on.
+def make_index(known: NDArray[np.float32], cold: NDArray[np.float32], directory: Path | None = None) -> Index:
+    """An index over both blocks, with 8-bit products where the bundle in `directory` has what they need.
 
-    directory   of the bundle; may hold what `quantised` made of the first block
+    Bundles of before November 2026 lack the graph: their products are exact ones, which take twice the time.
     """
-    if known.size < large:
-        return Index(known, new, np.concatenate([_norms(known), _norms(new)]))
-    stored = StoredRows(directory / VECTORS_NPY) if directory is not None and (directory / VECTORS_NPY).is_file() else None
-    found = read_quantised(directory) if directory is not None and (directory / COARSE_NPY).is_file() else quantised(known)
-    session = product_session(known.shape[1])
-
-    def run(query: NDArray[np.uint8], items: NDArray[np.int8]) -> NDArray[np.int32]:
-        products: NDArray[np.int32] = session.run([PRODUCTS], {QUERY: query, ITEMS: items})[0]
-        return products
-
-    norms = np.concatenate([found.norms, _norms(new)]) if len(new) else found.norms
-    return Index(known, new, norms, Coarse(found.weights, found.scale, found.sums, run), stored)
+    if directory is None or not (directory / COARSE_NPY).is_file():
+        return Index(known, cold)
+    coarse = CoarseProduct(directory) if (directory / COARSE_ONNX).is_file() else None
+    return Index(known, cold, coarse, StoredRows(directory / VECTORS_NPY))
 
 
-class Quantised(NamedTuple):
-    """weights int8 (D, I) of ±63; scale float32 (D,) of each axis; sums int32 (I,) of the weights times the query's zero;
-    norms float32 (I,) of the vectors themselves, never 0"""
-
-    weights: NDArray[np.int8]
-    scale: NDArray[np.float32]
-    sums: NDArray[np.int32]
-    norms: NDArray[np.float32]
-
-
-def quantised(vectors: NDArray[np.float32]) -> Quantised:
-    """Vectors (I, D) in 8 bits."""
-    items, size = vectors.shape
-    most = np.zeros(size, np.float32)
-    norms = np.empty(items, np.float32)
-    for start in range(0, items, _BLOCK):
-        block = vectors[start : start + _BLOCK]
-        np.maximum(most, np.abs(block).max(axis=0), out=most)
-        norms[start : start + len(block)] = _norms(block)
-    # An axis of small numbers is not worth more precision than one of large ones: it counts as little in a product.
-    scale = np.maximum(most, most.max(initial=0.0) * 0.25) / _MOST
-    scale = np.where(scale > 0, scale, np.float32(1.0)).astype(np.float32)
-    weights = np.empty((size, items), np.int8)
-    for start in range(0, items, _BLOCK):
-        block = vectors[start : start + _BLOCK]
-        weights[:, start : start + len(block)] = np.rint(block / scale).astype(np.int8).T
-    return Quantised(weights, scale, weights.sum(axis=0, dtype=np.int32) * np.int32(_ZERO), norms)
-
-
-def write_quantised(directory: Path, vectors: NDArray[np.float32]) -> list[str]:
-    """Write what a large catalogue loads by mapping; names of the files, none for a small one."""
-    if vectors.size < LARGE:
-        return []
-    for name, array in zip(_names(), quantised(vectors), strict=True):
-        np.save(directory / name, np.asarray(array))
-    return _names()
-
-
-def read_quantised(directory: Path) -> Quantised:
-    """What `write_quantised` wrote, mapped."""
-    return Quantised(*(np.asarray(np.load(directory / name, mmap_mode="r")) for name in _names()))
-
-
-def _names() -> list[str]:
-    stem = COARSE_NPY.removesuffix(".npy")
-    return [COARSE_NPY, f"{stem}_scale.npy", f"{stem}_sums.npy", f"{stem}_norms.npy"]
-
-
-def _norms(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def vector_norms(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N,) lengths, never 0."""
     norms: NDArray[np.float32] = np.maximum(np.sqrt(np.einsum("nd,nd->n", vectors, vectors)), np.float32(1e-9))
     return norms
+
+
+def top_k(scores: NDArray[np.float32], k: int, mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+    """Codes of the best `k` items: the higher score first, of equal scores the lower code. The one rule for lists.
+
+    scores   float32 (N,)
+    mask     (N,) bool, items that may be in the list; fewer than `k` codes where there are fewer such items
+    """
+    codes = candidates(scores, k, mask)
+    return codes[np.argsort(-scores[codes], kind="stable")][:k]
+
+
+def candidates(
+    scores: NDArray[np.float32], count: int, mask: NDArray[np.bool_] | None = None, tolerance: float = 0.0
+) -> NDArray[np.int64]:
+    """Codes, ascending, among which are all items that score at least the `count`-th best less `tolerance`.
+
+    Raising `tolerance` by the error of near scores makes the result hold the best `count` by exact scores.
+    """
+    values = scores if mask is None else np.where(mask, scores, np.float32(-np.inf))
+    blocks = len(values) // _BLOCK
+    if blocks > count:
+        # As many blocks hold a value as large as the count-th largest of their maxima: nothing below it is needed.
+        maxima = values[: blocks * _BLOCK].reshape(blocks, _BLOCK).max(axis=1)
+        least = np.partition(maxima, blocks - count)[blocks - count]
+    elif count < len(values):
+        least = np.partition(values, len(values) - count)[len(values) - count]
+    else:
+        least = np.float32(-np.inf)
+    if not np.isfinite(least):
+        return np.arange(len(values)) if mask is None else np.flatnonzero(mask)
+    return np.flatnonzero(values >= least - np.float32(tolerance * (abs(least) + abs(values.max()))))

@@ -1,192 +1,188 @@
-"""Scores of all items for one question, by scenario."""
+"""Scores of all items for one request, by scenario."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.recommendations import InteractionHistory
-from personalization.recommendations.recommender import STATIC
-from personalization.recommendations.scorers import (
-    HistoryContributions,
-    add_to,
-    history_contributions,
-    purchased_items,
-    user_embedding,
-)
+from personalization.recommendations.blend import CONTENT_SIMILARITY, COOCCURRENCE, TRANSITION, log_total
+from personalization.recommendations.components import Contributions
+from personalization.recommendations.history import InteractionHistory, purchased_items
+from personalization.recommendations.recommender import POPULARITY, STATIC
+from personalization.recommendations.scoring import ItemScores, score_users
 from personalization.recommendations.serving_catalog import ServingCatalog
 
 Scenario = Literal["personal", "similar", "bought_together", "buy_again", "trending"]
-SCENARIOS: Final = ("personal", "similar", "bought_together", "buy_again", "trending")
-RECENT: Final = STATIC.index("recent")
-
 Codes = NDArray[np.integer[Any]]
+Probability = Callable[[NDArray[np.float32]], NDArray[np.float64]]
+_CONTENT_SHARE: Final = np.float32(0.5)  # of the likeness of items, where the model compares content
+_BOUGHT_TOGETHER: Final = {COOCCURRENCE: 1.0 / 1.5, TRANSITION: 0.5 / 1.5}
 
 
-@dataclass(frozen=True)
-class ItemScores:
-    """How all items stand to a question.
+@dataclass(frozen=True, kw_only=True)
+class ScenarioScores(ItemScores):
+    """Scores of all N items for one request.
 
-    values       float32 (N,)
-    relevance    of items, 0 … 1: the chance to be what the user takes next; where the scenario asks another question, as it
-                 says there
-    only         items that the scenario speaks of, `None` for all
-    never        codes that it never shows
-    last         codes that come behind all others
-    personalized whether a history spoke
-    history      of the user
-    query        (D,) what the values of vectors came from, `None` where they did not
-    parts        additions to the values
-    anchors      codes of items that the question is about
-    first        (N,) items that come before all others, `None` where none do
-    products     (N,) part of the values, where it is not exact; `refined` makes it so
+    history         of the user
+    personalized    whether the history has a part in the scores
+    probability     exact scores (n,) → relevance 0 … 1, which ascends with the score
+    eligible        (N,) bool, items that the scenario may show; `None`: all
+    excluded        codes that it never shows
+    contributions   parts of the scores that come from single items of the history, or of `seed_items`
+    seed_items      codes of the items that the request is about
     """
 
     scenario: Scenario
-    values: NDArray[np.float32]
-    relevance: Callable[[Codes], NDArray[np.float64]]
     history: InteractionHistory
     personalized: bool
-    only: NDArray[np.bool_] | None = None
-    never: Codes = field(default_factory=lambda: np.zeros(0, np.int64))
-    last: Codes = field(default_factory=lambda: np.zeros(0, np.int64))
-    query: NDArray[np.float32] | None = None
-    parts: tuple[HistoryContributions, ...] = ()
-    anchors: tuple[int, ...] = ()
-    first: NDArray[np.bool_] | None = None
-    products: NDArray[np.float32] | None = None
-    exact: Callable[[Codes], NDArray[np.float32]] | None = None
+    probability: Probability
+    eligible: NDArray[np.bool_] | None = None
+    excluded: Codes = field(default_factory=lambda: np.zeros(0, np.int64))
+    contributions: tuple[Contributions, ...] = ()
+    seed_items: tuple[int, ...] = ()
 
-    def refined(self, codes: Codes) -> NDArray[np.float32] | None:
-        """Make the values of these items exact, in place, and answer what was added; `None` where they were."""
-        if self.products is None or self.exact is None:
-            return None
-        exact = self.exact(codes)
-        change = exact - self.products[codes]
-        self.products[codes] = exact
-        self.values[codes] += change
-        return change
+    def relevance(self, codes: Codes, scores: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(n,) relevance 0 … 1 of items with these exact scores; 0 where they are demoted.
+
+        Of personal lists it is the calibrated probability that the user takes the item next; other scenarios state theirs.
+        """
+        relevance = self.probability(scores)
+        return np.where(np.isin(codes, self.demoted), 0.0, relevance) if len(self.demoted) else relevance
 
 
-def personal(assortment: ServingCatalog, history: InteractionHistory, category: str | None = None) -> ItemScores:
-    """What the user takes next. For somebody new: what many take, first in the `category` where one is stated."""
-    recommender = assortment.recommender
+def personal(catalog: ServingCatalog, history: InteractionHistory, category: str | None = None) -> ScenarioScores:
+    """What the user takes next. For a user without a history: what many take, first in `category` where one is given."""
+    recommender = catalog.recommender
     if not len(history.item):
-        cold = recommender.mix.cold or {"popularity": 1.0}
-        row = STATIC.index(max(cold, key=lambda name: cold[name]))
-        return demand(assortment, history, row, "personal", category)
-    query = user_embedding(assortment, history)[0]
-    index = assortment.index
-    values = index.products(query)
-    products = None if index.coarse is None else values.copy()
-    for row, name in enumerate(STATIC):
-        weight = recommender.mix.static.get(name, 0.0)
-        if weight:
-            values += np.float32(weight) * assortment.static[row]
-    parts = tuple(history_contributions(assortment, history))
-    add_to(values, parts)
-    seen = np.zeros(0, np.int64) if recommender.repeat_buying else np.unique(history.item).astype(np.int64)
-    total = _log_total(values if assortment.shown is None else values[assortment.shown])
-
-    def relevance(codes: Codes) -> NDArray[np.float64]:
-        found = recommender.mix.relevance(values[codes][None, :], np.array([total]))[0]
-        return np.where(np.isin(codes, seen), 0.0, found) if len(seen) else found
-
-    return ItemScores(
-        "personal", values, relevance, history, True, last=seen, query=query, parts=parts,
-        products=products, exact=partial(index.exact, query),
-    )  # fmt: skip
+        cold = recommender.blend.cold or {POPULARITY: 1.0}
+        return replace(demand(catalog, history, max(cold, key=lambda name: cold[name]), category), scenario="personal")
+    block = score_users(catalog, history)
+    near = block.near if catalog.available is None else block.near[:, catalog.available]
+    return ScenarioScores(
+        scenario="personal",
+        near=block.near[0],
+        additive=block.additive[0],
+        embedding=block.embeddings[0],
+        demoted=np.zeros(0, np.int64) if recommender.repeat_buying else np.unique(history.item).astype(np.int64),
+        history=history,
+        personalized=True,
+        probability=partial(recommender.blend.relevance, total=float(log_total(near)[0])),
+        contributions=block.contributions,
+    )
 
 
-def demand(
-    assortment: ServingCatalog,
-    history: InteractionHistory,
-    row: int,
-    scenario: Scenario = "trending",
-    category: str | None = None,
-) -> ItemScores:
-    """What everybody takes; an item's relevance is its share of all that is taken."""
-    values = assortment.static[row].astype(np.float32)
-    taken = np.expm1(values.astype(np.float64))
-    total = max(float(taken.sum() if assortment.shown is None else taken[assortment.shown].sum()), 1e-12)
-    column = assortment.attributes.words.get("category")
-    first = column.codes == column.code(category) if category and column is not None else None
-    return ItemScores(scenario, values, lambda codes: taken[codes] / total, history, False, first=first)
+def demand(catalog: ServingCatalog, history: InteractionHistory, name: str, category: str | None = None) -> ScenarioScores:
+    """What everybody takes, by the static scores of this name; an item's relevance is its share of all that is taken."""
+    scores = catalog.static[STATIC.index(name)].astype(np.float32)
+    total = float(np.expm1(scores if catalog.available is None else scores[catalog.available]).sum(dtype=np.float64))
+    column = catalog.attributes.words.get("category")
+    return ScenarioScores(
+        scenario="trending",
+        near=scores,
+        additive=scores,
+        boosted=column.codes == column.code(category) if category and column is not None else None,
+        history=history,
+        personalized=False,
+        probability=partial(_share, total=max(total, 1e-12)),
+    )
 
 
-def similar(assortment: ServingCatalog, history: InteractionHistory, item: int) -> ItemScores:
-    """Items like this one, by their vectors and (half) by content where the model compares it; relevance is the likeness."""
-    vector = assortment.vectors(np.array([item]))[0]
-    unit = vector / max(float(np.linalg.norm(vector)), 1e-9)
-    index, share = assortment.index, np.float32(1.0)
-    values = index.products(unit) / index.norms
-    alike = [matrix for name, matrix in assortment.neighbours if name == "alike"]
+def similar(catalog: ServingCatalog, history: InteractionHistory, item: int) -> ScenarioScores:
+    """Items like this one: the cosine of embeddings and, where the model compares content, half of it and half the
+    similarity of content. Relevance is the score."""
+    vector = catalog.vectors(np.array([item]))
+    embedding = vector / max(float(np.linalg.norm(vector)), 1e-9)
     parts = []
-    for matrix in alike:
-        _, others, value = matrix.rows(np.array([item], np.int32))
-        parts.append(HistoryContributions("alike", np.zeros(len(others), np.int64), others, (0.5 * value).astype(np.float32)))
+    for name, matrix in catalog.matrices:
+        if name == CONTENT_SIMILARITY:
+            place, others, value = matrix.gather(np.array([item]))
+            parts.append(
+                Contributions(name, place, place, others.astype(np.int32), (_CONTENT_SHARE * value).astype(np.float32))
+            )
     if parts:
-        share = np.float32(0.5)
-        values *= share
-    products = None if index.coarse is None else values.copy()
-    add_to(values, parts)
+        embedding *= _CONTENT_SHARE
+    additive = np.zeros((1, len(catalog)), np.float32)
+    for part in parts:
+        part.add_to(additive)
+    return ScenarioScores(
+        scenario="similar",
+        near=catalog.index.products(embedding)[0] / catalog.index.norms + additive[0],
+        additive=additive[0],
+        embedding=embedding[0],
+        cosine=True,
+        history=history,
+        personalized=False,
+        probability=_clip,
+        excluded=_with_variants(catalog, [item]),
+        contributions=tuple(parts),
+        seed_items=(item,),
+    )
 
-    def exact(codes: Codes) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = share * index.exact(unit, codes) / index.norms[codes]
-        return found
 
-    return ItemScores(
-        "similar", values, lambda codes: np.clip(values[codes].astype(np.float64), 0.0, 1.0), history, False,
-        never=_family(assortment, [item]), parts=tuple(parts), anchors=(item,), products=products, exact=exact,
-    )  # fmt: skip
-
-
-def bought_together(assortment: ServingCatalog, history: InteractionHistory, items: list[int]) -> ItemScores:
-    """What goes with these items; relevance is how strongly, and items that never went with them are not shown."""
-    values = np.zeros(len(assortment), np.float32)
-    sources = np.array(items, np.int32)
+def bought_together(catalog: ServingCatalog, history: InteractionHistory, items: list[int]) -> ScenarioScores:
+    """Items that are bought with these, or after them; others are not eligible. Relevance is the score."""
+    sources = np.array(items, np.int64)
+    scores = np.zeros((1, len(catalog)), np.float32)
     parts = []
-    for name, matrix in assortment.recommender.matrices.items():
-        if name in ("together", "next"):
-            place, others, value = matrix.rows(sources)
-            weight = np.float32((1.0 if name == "together" else 0.5) / 1.5 / max(len(items), 1))
-            parts.append(HistoryContributions(name, place, others, value * weight))
-    add_to(values, parts)
-    return ItemScores(
-        "bought_together", values, lambda codes: np.clip(values[codes].astype(np.float64), 0.0, 1.0), history, False,
-        only=values > 0, never=_family(assortment, items), parts=tuple(parts), anchors=tuple(items),
-    )  # fmt: skip
+    for name, share in _BOUGHT_TOGETHER.items():
+        if name in catalog.recommender.matrices:
+            place, others, value = catalog.recommender.matrices[name].gather(sources)
+            weighted = (value * np.float32(share / max(len(items), 1))).astype(np.float32)
+            parts.append(Contributions(name, np.zeros(len(place), np.int64), place, others.astype(np.int32), weighted))
+            parts[-1].add_to(scores)
+    return ScenarioScores(
+        scenario="bought_together",
+        near=scores[0],
+        additive=scores[0],
+        history=history,
+        personalized=False,
+        probability=_clip,
+        eligible=scores[0] > 0,
+        excluded=_with_variants(catalog, items),
+        contributions=tuple(parts),
+        seed_items=tuple(items),
+    )
 
 
-def buy_again(assortment: ServingCatalog, history: InteractionHistory) -> ItemScores:
-    """What the user bought and may be out of; relevance is the chance of it in the next basket."""
-    only = np.zeros(len(assortment), bool)
-    only[purchased_items(history)] = True
-    if assortment.recommender.repeat_buying and len(history.item):
-        scored = personal(assortment, history)
-        return ItemScores(
-            "buy_again", scored.values, scored.relevance, history, True, only=only, query=scored.query, parts=scored.parts,
-            products=scored.products, exact=scored.exact,
-        )  # fmt: skip
-    values = assortment.repurchase.astype(np.float32)
-    chance = 1.0 / (1.0 + np.exp(-values.astype(np.float64)))
-    return ItemScores("buy_again", values, lambda codes: chance[codes], history, bool(len(history.item)), only=only)
+def buy_again(catalog: ServingCatalog, history: InteractionHistory) -> ScenarioScores:
+    """What the user bought and may need again; relevance is the probability of it in the next basket."""
+    eligible = np.zeros(len(catalog), bool)
+    eligible[purchased_items(history)] = True
+    if catalog.recommender.repeat_buying and len(history.item):
+        return replace(personal(catalog, history), scenario="buy_again", eligible=eligible)
+    return ScenarioScores(
+        scenario="buy_again",
+        near=catalog.repurchase,
+        additive=catalog.repurchase,
+        history=history,
+        personalized=bool(len(history.item)),
+        probability=_sigmoid,
+        eligible=eligible,
+    )
 
 
-def _log_total(values: NDArray[np.float32]) -> float:
-    """log Σ exp, in the precision of the values: a million of them are to take a few milliseconds."""
-    high = float(values.max())
-    return high + float(np.log(np.exp(values - np.float32(high)).sum(dtype=np.float64)))
+def _share(scores: NDArray[np.float32], total: float) -> NDArray[np.float64]:
+    share: NDArray[np.float64] = np.expm1(scores.astype(np.float64)) / total
+    return share
 
 
-def _family(assortment: ServingCatalog, items: list[int]) -> Codes:
+def _clip(scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    return np.clip(scores.astype(np.float64), 0.0, 1.0)
+
+
+def _sigmoid(scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    probability: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-scores.astype(np.float64)))
+    return probability
+
+
+def _with_variants(catalog: ServingCatalog, items: list[int]) -> Codes:
     """The items and their variants."""
-    families = assortment.attributes.families
+    families = catalog.attributes.families
     if families is None:
         return np.array(items, np.int64)
     own = np.unique([families[item] for item in items if families[item] >= 0])

@@ -1,39 +1,44 @@
-"""The items that can be recommended now: those of the model, those that the catalogue added, without what it took away."""
+"""The items that can be recommended now: those of the model and those that the item catalog added, less those removed."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from personalization.bundles.bundle import Bundle
 from personalization.catalog import ItemCatalog
-from personalization.recommendations import NeighborMatrix, Recommender, load
-from personalization.recommendations.cold_start_items import ColdStartItems, cold_start_items
-from personalization.recommendations.item_attributes import Attributes, of_bundle
+from personalization.core.csr import CsrMatrix
+from personalization.recommendations.blend import CONTENT_SIMILARITY
+from personalization.recommendations.cold_start_items import cold_start_items
+from personalization.recommendations.item_attributes import ItemAttributes, read_attributes
+from personalization.recommendations.recommender import POPULARITY, STATIC, Recommender, load_recommender
 from personalization.recommendations.retrieval import Index, make_index
+
+_KEEP: Final = 3
 
 
 @dataclass(frozen=True)
 class ServingCatalog:
-    """N items by code: the model's first, in its order, then new ones.
+    """N items by code: the model's first, in its order, then items that came after training.
 
-    recommender   of the bundle; it knows the model's items alone
-    items         ids
-    code_of_item  code by id
-    static        float32 (2, N), zeros for new items: nobody bought them yet
-    repurchase    float32 (N,)
-    neighbours    item-to-item matrices by component; a component may have several, which add up
-    new           what is computed for new items
-    attributes    of all items
-    available     (N,) False for items that were taken out, `None` where there are none
-    version       of the catalogue, `None` without one
-    directory     of the bundle
+    recommender     of the bundle; it covers the model's items alone
+    items           ids
+    code_of_item    code by id
+    static          float32 (len(STATIC), N), zeros for new items: nobody bought them yet
+    repurchase      float32 (N,)
+    matrices        (name, item-to-item matrix) of those that the blend uses; matrices of one name add up
+    cold_vectors    float32 (M, D) embeddings of the new items
+    attributes      of all items
+    available       (N,) False for items that were removed, `None` where none were
+    version         of the item catalog, `None` without one
+    directory       of the bundle, `None` in training
     """
 
     recommender: Recommender
@@ -41,126 +46,130 @@ class ServingCatalog:
     code_of_item: Mapping[str, int]
     static: NDArray[np.float32]
     repurchase: NDArray[np.float32]
-    neighbours: tuple[tuple[str, NeighborMatrix], ...]
-    new: ColdStartItems
-    attributes: Attributes
+    matrices: tuple[tuple[str, CsrMatrix], ...]
+    cold_vectors: NDArray[np.float32]
+    attributes: ItemAttributes
     available: NDArray[np.bool_] | None = None
     version: str | None = None
     directory: Path | None = None
+
+    @classmethod
+    def of_model(
+        cls, recommender: Recommender, attributes: ItemAttributes | None = None, directory: Path | None = None
+    ) -> ServingCatalog:
+        """The items of a model alone, as training and evaluation rank them."""
+        return cls(
+            recommender=recommender,
+            items=recommender.items,
+            code_of_item=recommender.code_of_item,
+            static=recommender.static,
+            repurchase=recommender.repurchase,
+            matrices=tuple(
+                (name, matrix) for name, matrix in recommender.matrices.items() if any(recommender.blend.matrices.get(name, ()))
+            ),
+            cold_vectors=np.zeros((0, recommender.vectors.shape[1]), np.float32),
+            attributes=attributes or ItemAttributes(len(recommender.items)),
+            directory=directory,
+        )
 
     def __len__(self) -> int:
         return len(self.items)
 
     @cached_property
     def index(self) -> Index:
-        """Scores of all items for a query."""
-        return make_index(self.recommender.vectors, self.new.vectors, self.directory)
+        """Products with the embeddings of all items."""
+        return make_index(self.recommender.vectors, self.cold_vectors, self.directory)
 
     @cached_property
-    def shown(self) -> NDArray[np.int64] | None:
-        """Codes of the items that can be shown, `None` where those are all."""
-        return None if self.available is None else np.flatnonzero(self.available)
+    def warm_static(self) -> NDArray[np.float32]:
+        """(N,) weighted static scores for users with a history."""
+        return self._weighted(self.recommender.blend.static)
+
+    @cached_property
+    def cold_static(self) -> NDArray[np.float32]:
+        """(N,) weighted static scores for users without one."""
+        return self._weighted(self.recommender.blend.cold or {POPULARITY: 1.0})
 
     def vectors(self, codes: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
-        """(n, D) of these items."""
+        """(n, D) embeddings of these items."""
         return self.index.vectors(codes)
 
-    def codes(self, items: Sequence[str]) -> tuple[list[int], list[str]]:
-        """Codes of the items that are known, in order, and the ids that are not."""
+    def lookup(self, items: Sequence[str]) -> tuple[list[int], list[str]]:
+        """Codes of the items of the catalog, in order, and the ids that are not in it."""
         code_of = self.code_of_item
         return [code_of[i] for i in items if i in code_of], [i for i in items if i not in code_of]
 
+    def codes(self, items: Sequence[str]) -> NDArray[np.int32]:
+        """(n,) codes of items, −1 for those that are not in the catalog."""
+        return np.array([self.code_of_item.get(item, -1) for item in items], np.int32)
+
     def name(self, code: int) -> str:
-        return self.attributes.name(code, self.items[code])
+        """Title of an item, else its id."""
+        return self.attributes.word("title", code) or self.items[code]
+
+    def _weighted(self, weights: Mapping[str, float]) -> NDArray[np.float32]:
+        out = np.zeros(len(self), np.float32)
+        for name, scores in zip(STATIC, self.static, strict=True):
+            out += np.float32(weights.get(name, 0.0)) * scores
+        return out
 
 
-def serving_catalog(bundle: Bundle, catalogue: ItemCatalog | None = None) -> ServingCatalog:
-    """Join a model and a catalogue; the last few are kept, as both change seldom.
+def serving_catalog(bundle: Bundle, items: ItemCatalog | None = None) -> ServingCatalog:
+    """Join a model and an item catalog; the last few are kept, as both change seldom.
 
-    Items that the model knows keep their vectors; the catalogue says what they cost and whether they are there.
+    Items of the model keep their embeddings; the item catalog states their attributes and which are removed.
     """
-    key = (str(bundle.directory), bundle.sha256, catalogue.version if catalogue else None)
-    found = _KEPT.pop(key, None)
-    if found is None:
-        found = _joined(bundle, catalogue)
-    while len(_KEPT) >= _KEEP:
-        _KEPT.pop(next(iter(_KEPT)))  # the one that was asked for longest ago
-    _KEPT[key] = found
-    return found
+    key = (str(bundle.directory), bundle.sha256, items.version if items else None)
+    if key not in _KEPT:
+        _KEPT[key] = _of_bundle(bundle) if items is None else _joined(bundle, serving_catalog(bundle), items)
+    _KEPT.move_to_end(key)
+    catalog = _KEPT[key]
+    while len(_KEPT) > _KEEP:
+        _KEPT.popitem(last=False)
+    return catalog
 
 
-_KEEP = 3
-_KEPT: dict[tuple[str, str, str | None], ServingCatalog] = {}
+_KEPT: OrderedDict[tuple[str, str, str | None], ServingCatalog] = OrderedDict()
 
 
-def _plain(recommender: Recommender) -> Recommender:
-    """The same arrays, still mapped, without what numpy's class for mapped files costs at each access."""
-    matrices = {
-        name: NeighborMatrix(np.asarray(matrix.indptr), np.asarray(matrix.indices), np.asarray(matrix.values))
-        for name, matrix in recommender.matrices.items()
-    }
-    return replace(
-        recommender,
-        vectors=np.asarray(recommender.vectors),
-        static=np.asarray(recommender.static),
-        repurchase=np.asarray(recommender.repurchase),
-        matrices=matrices,
-    )
+def _of_bundle(bundle: Bundle) -> ServingCatalog:
+    recommender = load_recommender(bundle)
+    return ServingCatalog.of_model(recommender, read_attributes(bundle, len(recommender.items)), bundle.directory)
 
 
-def _of_model(bundle: Bundle) -> ServingCatalog:
-    recommender = _plain(load(bundle))
+def _joined(bundle: Bundle, model: ServingCatalog, items: ItemCatalog) -> ServingCatalog:
+    recommender, known = model.recommender, len(model)
+    present = ~np.array(items.removed, bool)
+    new_rows = [row for row, item in enumerate(items.ids) if present[row] and item not in model.code_of_item]
+    ids, code_of_item = model.items, model.code_of_item
+    if new_rows:
+        new_ids = [items.ids[row] for row in new_rows]
+        ids = [*ids, *new_ids]
+        code_of_item = {**code_of_item, **{item: known + place for place, item in enumerate(new_ids)}}
+    codes = np.array([code_of_item.get(item, -1) for item in items.ids], np.int64)
+    available = None
+    removed = codes[~present & (codes >= 0)]
+    if len(removed):
+        available = np.ones(len(ids), bool)
+        available[removed] = False
+    cold_vectors, matrices = model.cold_vectors, model.matrices
+    if new_rows:
+        cold_vectors, similarity = cold_start_items(bundle, recommender, items, new_rows)
+        if similarity is not None:
+            matrices += ((CONTENT_SIMILARITY, similarity),)
+    rows = np.flatnonzero(present)
+    columns = {name: column.take(rows) for name, column in items.columns.items()}
+    mean_repurchase = float(np.mean(recommender.repurchase)) if known else 0.0
     return ServingCatalog(
         recommender=recommender,
-        items=recommender.items,
-        code_of_item=recommender.code_of_item,
-        static=recommender.static,
-        repurchase=recommender.repurchase,
-        neighbours=tuple(
-            (name, matrix) for name, matrix in recommender.matrices.items() if any(recommender.mix.matrices.get(name, ()))
-        ),
-        new=ColdStartItems(np.zeros((0, recommender.vectors.shape[1]), np.float32), None),
-        attributes=of_bundle(bundle, len(recommender.items)),
+        items=ids,
+        code_of_item=code_of_item,
+        static=np.pad(recommender.static, ((0, 0), (0, len(new_rows)))) if new_rows else recommender.static,
+        repurchase=np.append(recommender.repurchase, np.full(len(new_rows), mean_repurchase, np.float32)),
+        matrices=matrices,
+        cold_vectors=cold_vectors,
+        attributes=model.attributes.overlay(codes[rows], columns, len(ids), bundle.encoder.zone),
+        available=available,
+        version=items.version,
         directory=bundle.directory,
-    )
-
-
-def _joined(bundle: Bundle, catalogue: ItemCatalog | None) -> ServingCatalog:
-    if catalogue is None:
-        return _of_model(bundle)
-    base = serving_catalog(bundle)
-    recommender, attributes, neighbours = base.recommender, base.attributes, base.neighbours
-    known = len(recommender.items)
-    code_of = recommender.code_of_item
-    fresh = [row for row, item in enumerate(catalogue.ids) if item not in code_of and not catalogue.removed[row]]
-    items = [*recommender.items, *(catalogue.ids[row] for row in fresh)] if fresh else recommender.items
-    if fresh:
-        code_of = {**code_of, **{catalogue.ids[row]: known + place for place, row in enumerate(fresh)}}
-    new = cold_start_items(bundle, recommender, catalogue, fresh) if fresh else base.new
-    if new.alike is not None:
-        neighbours += (("alike", new.alike),)
-    told = [row for row, item in enumerate(catalogue.ids) if item in code_of and not catalogue.removed[row]]
-    rows = np.array([code_of[catalogue.ids[row]] for row in told], np.int64)
-    columns = {name: column.take(np.array(told, np.int64)) for name, column in catalogue.columns.items()}
-    gone = [
-        code_of[item] for item, removed in zip(catalogue.ids, catalogue.removed, strict=True) if removed and item in code_of
-    ]
-    available = None
-    if gone:
-        available = np.ones(len(items), bool)
-        available[gone] = False
-    growth = len(items) - known
-    mean = float(np.mean(recommender.repurchase)) if known else 0.0
-    return ServingCatalog(
-        recommender,
-        items,
-        code_of,
-        np.pad(recommender.static, ((0, 0), (0, growth))) if growth else recommender.static,
-        np.pad(recommender.repurchase, (0, growth), constant_values=mean) if growth else recommender.repurchase,
-        neighbours,
-        new,
-        attributes.overlay(rows, columns, len(items), bundle.encoder.zone),
-        available,
-        catalogue.version,
-        bundle.directory,
     )

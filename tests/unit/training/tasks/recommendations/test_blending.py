@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from personalization.recommendations import BasketPace, NeighborMatrix, Recommender, from_items
-from personalization.recommendations.blend import BlendWeights
+from personalization.core.csr import CsrMatrix
+from personalization.recommendations.blend import TRANSITION, BlendWeights
+from personalization.recommendations.history import BasketPace, from_items
+from personalization.recommendations.recommender import Recommender
 from training.tasks.recommendations.blending import LOGISTIC, SOFTMAX, RankingExamples, fit_weights, ranking_examples
 
 ITEMS = 5
@@ -19,7 +21,7 @@ NEIGHBORS = np.array([[0, 2, 1, 0, 0], [0, 0, 3, 0, 0], [0, 0, 0, 1, 0], [4, 0, 
 def recommender() -> Recommender:
     row, column = np.nonzero(NEIGHBORS)
     indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=ITEMS))]).astype(np.int64)
-    matrix = NeighborMatrix(indptr, column.astype(np.int32), NEIGHBORS[row, column])
+    matrix = CsrMatrix(indptr, column.astype(np.int32), NEIGHBORS[row, column], ITEMS)
 
     def encode(inputs: Mapping[str, Any]) -> np.ndarray:
         total: np.ndarray = inputs["vectors"].sum(axis=1)
@@ -27,14 +29,16 @@ def recommender() -> Recommender:
 
     static = np.array([[5, 4, 3, 2, 1], [0, 0, 0, 0, 7]], np.float32)
     vectors = np.eye(ITEMS, 2, dtype=np.float32)
-    return Recommender(list("abcde"), vectors, static, {"next": matrix}, np.zeros(ITEMS, np.float32), BlendWeights(), encode)
+    return Recommender(
+        list("abcde"), vectors, static, {TRANSITION: matrix}, np.zeros(ITEMS, np.float32), BlendWeights(), encode
+    )
 
 
 def test_candidates_are_the_items_without_a_history_and_carry_the_scores_of_all_components() -> None:
     """So few items are all candidates; what the user had is none without repeat buying."""
     histories = from_items([[0, 3], [1]], BasketPace(), 50)
     examples = ranking_examples(recommender(), histories, [np.array([2]), np.array([0, 4])], repeat=False)
-    assert examples.names == ("sequence", "popularity", "recent", "next 0.0", "next 0.6", "next 0.9")
+    assert examples.names == ("sequence", "popularity", "recent", "transition 0.0", "transition 0.6", "transition 0.9")
     assert examples.offsets.tolist() == [0, 3, 7]
     assert examples.labels.tolist() == [False, True, False, True, False, False, True]  # of items 1, 2, 4 and of 0, 2, 3, 4
     # The first user's embedding is that of item 0, for item 3 has zeros; item 1 follows item 0, one basket back.

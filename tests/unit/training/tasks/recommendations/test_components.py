@@ -5,36 +5,36 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from personalization.recommendations import BasketPace, InteractionHistory, NeighborMatrix, from_items
-from personalization.recommendations.blend import BlendWeights, log_total
+from personalization.core.csr import CsrMatrix
+from personalization.recommendations.blend import COOCCURRENCE, TRANSITION, BlendWeights, log_total
 from personalization.recommendations.components import (
     RANKS,
     REPEAT_FEATURES,
     decay_weights,
     encoder_inputs,
-    neighbour_additions,
+    neighbor_contributions,
     repeat_features,
 )
-from personalization.recommendations.item_content import ContentColumn, alike, content_vectors, item_features
+from personalization.recommendations.history import BasketPace, InteractionHistory, from_items
+from personalization.recommendations.item_content import ContentColumn, content_neighbors, content_vectors, item_features
 from training.tasks.recommendations import blending
 from training.tasks.recommendations.blending import RankingExamples
 from training.tasks.recommendations.item_statistics import content_similarity
 from training.tasks.recommendations.training_items import content_columns, inverse_frequency
 
 
-def dense(matrix: NeighborMatrix, columns: int) -> np.ndarray:
-    rows = len(matrix.indptr) - 1
-    out = np.zeros((rows, columns), np.float32)
-    for row in range(rows):
+def dense(matrix: CsrMatrix) -> np.ndarray:
+    out = np.zeros((len(matrix), matrix.columns), np.float32)
+    for row in range(len(matrix)):
         for at in range(matrix.indptr[row], matrix.indptr[row + 1]):
             out[row, matrix.indices[at]] = matrix.values[at]
     return out
 
 
-def sparse(matrix: np.ndarray) -> NeighborMatrix:
+def sparse(matrix: np.ndarray) -> CsrMatrix:
     row, column = np.nonzero(matrix)
     indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(matrix)))]).astype(np.int64)
-    return NeighborMatrix(indptr, column.astype(np.int32), matrix[row, column].astype(np.float32))
+    return CsrMatrix(indptr, column.astype(np.int32), matrix[row, column].astype(np.float32), matrix.shape[1])
 
 
 def test_neighbours_against_a_dense_product() -> None:
@@ -43,7 +43,7 @@ def test_neighbours_against_a_dense_product() -> None:
     histories = from_items([[0, 3, 3], [], [6]], BasketPace(), 50)
     weights = decay_weights(0.6)
     scores = np.zeros((3, 7), np.float32)
-    neighbour_additions(histories, sparse(matrix), weights).add_to(scores)
+    neighbor_contributions(histories, sparse(matrix), weights, COOCCURRENCE).add_to(scores)
     assert scores[0] == pytest.approx(matrix[0] * 0.36 + matrix[3] * 0.6 + matrix[3], rel=1e-5)
     assert scores[1].tolist() == [0] * 7
     assert scores[2] == pytest.approx(matrix[6], rel=1e-5)
@@ -51,14 +51,14 @@ def test_neighbours_against_a_dense_product() -> None:
 
 def test_items_beyond_a_matrix_have_no_neighbours() -> None:
     histories = from_items([[9, 0]], BasketPace(), 50)
-    found = neighbour_additions(histories, sparse(np.array([[0.0, 1.0], [0.0, 0.0]])), decay_weights(0.9)).summed()
-    assert list(zip(found.item.tolist(), found.value.tolist(), strict=True)) == [(1, 1.0)]
+    found = neighbor_contributions(histories, sparse(np.array([[0.0, 1.0], [0.0, 0.0]])), decay_weights(0.9), TRANSITION)
+    assert (found.user.tolist(), found.source.tolist(), found.item.tolist(), found.value.tolist()) == ([0], [1], [1], [1.0])
 
 
 def test_baskets_further_back_than_the_weights_count_nothing() -> None:
     histories = from_items([[0] + [1] * RANKS], BasketPace(), 500)
     scores = np.zeros((1, 2), np.float32)
-    neighbour_additions(histories, sparse(np.array([[1.0, 0.0], [0.0, 0.0]])), decay_weights(0.9)).add_to(scores)
+    neighbor_contributions(histories, sparse(np.array([[1.0, 0.0], [0.0, 0.0]])), decay_weights(0.9), TRANSITION).add_to(scores)
     assert scores[0, 0] == 0
 
 
@@ -108,7 +108,7 @@ def test_kinds_of_content() -> None:
     # `category` has one word on two items, `title` only "red": nothing to tell items apart by; `item_flag` none.
     assert set(columns["tags"].words) == {"x", "y"}
     features = item_features(tuple(columns.values()), table, 4)
-    found = dense(features, sum(column.size for column in columns.values()))
+    found = dense(features)
     x, y = columns["tags"].words["x"], columns["tags"].words["y"]
     assert found[0, [x, y]] == pytest.approx([2 / np.sqrt(2)] * 2)  # each column's part has length 2
     assert found[1, [x, y]].tolist() == [0, 2]
@@ -134,7 +134,7 @@ def test_comparing_items_leaves_their_features_alone() -> None:
         np.testing.assert_array_equal(now, then)
 
 
-def test_content_vectors_and_alike_against_dense_arithmetic() -> None:
+def test_content_embeddings_and_neighbours_against_dense_arithmetic() -> None:
     random = np.random.default_rng(1)
     matrix = random.random((6, 5)) * (random.random((6, 5)) < 0.5)
     matrix[:, 0] += 0.1
@@ -143,10 +143,7 @@ def test_content_vectors_and_alike_against_dense_arithmetic() -> None:
     weight = inverse_frequency(sparse(matrix), 5) + 0.1
     rows = matrix * weight
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    place, item, value = alike(sparse(matrix), sparse(matrix), weight, 6)
-    found = np.zeros((6, 6))
-    found[place, item] = value
-    assert found == pytest.approx(rows @ rows.T, abs=1e-5)
+    assert dense(content_neighbors(sparse(matrix), sparse(matrix), weight, 6)) == pytest.approx(rows @ rows.T, abs=1e-5)
     in_training = content_similarity(sparse(matrix), weight).toarray()
     assert in_training == pytest.approx(rows @ rows.T - np.eye(6), abs=1e-5)  # an item is no neighbour of itself
 
@@ -177,17 +174,17 @@ def test_without_data_the_mix_is_what_is_believed_beforehand() -> None:
 
 
 def test_rank_weights_are_sums_of_decays() -> None:
-    names = ("sequence", "popularity", "recent", "next 0.0", "next 0.6", "next 0.9")
-    mix = blending.blend_weights(names, np.array([1.0, 0.0, 0.0, 2.0, 1.0, 0.5]), ["next"])
-    assert mix.rank_weights("next")[:3] == pytest.approx([3.5, 0.6 + 0.45, 0.36 + 0.405])
+    names = ("sequence", "popularity", "recent", "transition 0.0", "transition 0.6", "transition 0.9")
+    mix = blending.blend_weights(names, np.array([1.0, 0.0, 0.0, 2.0, 1.0, 0.5]), [TRANSITION])
+    assert mix.rank_weights(TRANSITION)[:3] == pytest.approx([3.5, 0.6 + 0.45, 0.36 + 0.405])
     assert BlendWeights.from_json(mix.to_json()) == mix
 
 
-def test_relevance_is_a_chance() -> None:
-    scores = np.array([[2.0, 1.0, -np.inf]])
+def test_relevance_is_a_probability() -> None:
+    scores = np.array([[2.0, 1.0, -np.inf]], np.float32)
     total = log_total(scores)
     assert total == pytest.approx([np.log(np.e**2 + np.e)])
-    chance = BlendWeights(slope=1.0, intercept=0.0).relevance(scores, total)[0]
+    probability = BlendWeights(slope=1.0, intercept=0.0).relevance(scores[0], float(total[0]))
     softmax = np.exp(2) / (np.exp(2) + np.e)
-    assert chance[0] == pytest.approx(1 / (1 + 1 / softmax))
-    assert chance[2] == 0
+    assert probability[0] == pytest.approx(1 / (1 + 1 / softmax))
+    assert probability[2] == 0

@@ -1,4 +1,4 @@
-"""``PUT /v1/items``: new items, new prices, items that are gone. They count within a minute, without a new model."""
+"""``PUT /v1/items``: new items, new attributes, removed items. They take effect within a minute, without a new model."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from personalization.core.schema import MAX_ITEMS_PER_CALL
 
 
 class ItemsRequest(RequestBody):
-    """Rows of the items table, and ids of items that are gone.
+    """Rows of the items table, and ids of items to remove.
 
-    A column that a row does not have stays as it was; one that is null is taken back.
+    A column that a row lacks keeps its value; null removes it.
     """
 
     items: list[dict[str, Any]] = Field(default_factory=list, max_length=MAX_ITEMS_PER_CALL)
     remove: list[Id] = Field(default_factory=list, max_length=MAX_ITEMS_PER_CALL)
 
     @model_validator(mode="after")
-    def _something(self) -> Self:
+    def _not_empty(self) -> Self:
         if not self.items and not self.remove:
             raise ValueError("expected items, or ids to remove; received neither")
         return self
@@ -47,7 +47,7 @@ def items_routes(services: Services) -> list[Route]:
 
 
 def _part(request: ItemsRequest) -> CatalogPart:
-    """All of a request as one change. Rows with the same columns go together: a column that a row lacks is not stated."""
+    """All of a request as one change. Rows with the same columns are parsed together: what a row lacks stays as it was."""
     by_columns: dict[frozenset[str], list[int]] = {}
     for row, cells in enumerate(request.items):
         by_columns.setdefault(frozenset(canonical_columns([cells])), []).append(row)
@@ -59,5 +59,5 @@ def _part(request: ItemsRequest) -> CatalogPart:
         faults += [Fault(cell_pointer(("items", rows[f.row]), some[f.row], f.column), f.reason) for f in parsed.faults]
         folded = folded.with_part(parsed.part)
     if faults:
-        raise InvalidInput("some items are not what their columns hold", sorted(faults, key=lambda fault: fault.pointer))
+        raise InvalidInput("some items have values of the wrong type", sorted(faults, key=lambda fault: fault.pointer))
     return folded.with_part(CatalogPart([], {}, sorted(set(request.remove)))).as_part()

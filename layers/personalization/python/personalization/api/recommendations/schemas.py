@@ -1,4 +1,4 @@
-"""What callers may ask of a list of items: the bodies that the routes of recommendations share."""
+"""Request bodies of recommendations and rankings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class FiltersBody(RequestBody):
-    """Items that pass all of these. What an item does not say of itself it does not pass; stock is believed."""
+    """Items that pass all of these. An item without the attribute does not pass; without a stock flag it is in stock."""
 
     category: Words | None = None
     brand: Words | None = None
@@ -61,7 +61,7 @@ class PromotionBody(RequestBody):
 
 
 class ContextBody(RequestBody):
-    """Where the list will stand: the item and the category that are looked at, and what lies in the cart."""
+    """The page that shows the list: its item and its category, and the items in the cart."""
 
     item_id: Id | None = None
     cart: list[Id] = Field(default_factory=list, max_length=MAX_ITEMS_PER_ANSWER)
@@ -69,7 +69,7 @@ class ContextBody(RequestBody):
 
 
 class BaseRequest(RequestBody):
-    """For whom. A history counts before a user; without both, what suits somebody new is answered."""
+    """The user of the request. A history replaces that of `user_id`; without both the user counts as new."""
 
     user_id: Id | None = None
     history: Annotated[list[Id], Field(max_length=MAX_EVENTS_PER_CALL)] | None = None  # item ids, oldest first
@@ -80,7 +80,7 @@ class BaseRequest(RequestBody):
 
 
 class RecommendationsRequest(BaseRequest):
-    """A list of at most `k` items; see `ranking.pipeline` for the order of steps.
+    """A list of at most `k` items; `recommendations.ranking` has the order of steps.
 
     item_id   the item that `similar` and `bought_together` are about; else that of the context, or the cart
     """
@@ -94,12 +94,16 @@ class RecommendationsRequest(BaseRequest):
     min_relevance: Share = 0.0
 
     @model_validator(mode="after")
-    def _about_something(self) -> Self:
+    def _has_seed_item(self) -> Self:
         if self.scenario == "similar" and not (self.item_id or self.context.item_id):
             raise ValueError("expected item_id, which items are to be similar to")
         return self
 
-    def wishes(self, zone: tzinfo) -> RankingOptions:
+    def options(self, zone: tzinfo) -> RankingOptions:
+        """Raises `InvalidInput` for an invalid `created_after`.
+
+        zone   of times without an offset
+        """
         promotion = None
         if self.promote is not None:
             promotion = Promotion(self.promote.filters.filters(zone, "/promote/filters"), self.promote.share)
@@ -107,7 +111,7 @@ class RecommendationsRequest(BaseRequest):
 
 
 class RankingsRequest(BaseRequest):
-    """Items to put in order for somebody; all of them come back."""
+    """Items to rank for a user; all of them are in the response."""
 
     items: Annotated[list[Id], Field(min_length=1, max_length=MAX_CANDIDATES_PER_CALL)]
 

@@ -1,4 +1,4 @@
-"""Whom a list is for: a history from the request, or from state, with what the page shows and the cart holds."""
+"""The history of the user of a request, and the items of its context: what the page shows and the cart holds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from personalization.api.services import Services
 from personalization.core.errors import StateUnavailable
 from personalization.core.schema import EVENT_CODE, VIEW
 from personalization.features import visible
-from personalization.recommendations import InteractionHistory, from_events, from_items
+from personalization.recommendations.history import InteractionHistory, from_events, from_items
 from personalization.recommendations.serving_catalog import ServingCatalog
 
 
@@ -20,7 +20,7 @@ from personalization.recommendations.serving_catalog import ServingCatalog
 class UserHistory:
     """history          of one user
     timed            whether it holds real times
-    degraded_reason  why it is not what it should be
+    degraded_reason  why it is incomplete, empty where it is not
     """
 
     history: InteractionHistory
@@ -29,38 +29,35 @@ class UserHistory:
     warnings: list[str] = field(default_factory=list)
 
 
-def load_history(services: Services, here: ServingCatalog, request: BaseRequest, now_ms: int) -> UserHistory:
-    """Read what is known of the one who is asked for; ids that nobody knows are left out, and said."""
-    recommender = here.recommender
-    degraded_reason, timed, warnings = "", False, []
+def load_history(services: Services, catalog: ServingCatalog, request: BaseRequest, now_ms: int) -> UserHistory:
+    """The history of the request, else that of state; after it the items of the context. Unknown items are skipped."""
+    recommender = catalog.recommender
+    history, timed = from_items([[]], recommender.pace, 1), False
+    degraded_reason, warnings = "", []
     if request.history is not None:
-        codes, unknown = here.codes(request.history)
+        codes, unknown = catalog.lookup(request.history)
         if unknown:
             warnings.append(f"{len(unknown)} of {len(request.history)} items of the history are not known and were skipped")
         history = from_items([codes], recommender.pace, recommender.window.max_events)
-    elif request.user_id is None or request.personalization == "off":
-        history = from_items([[]], recommender.pace, 1)
-    else:
+    elif request.user_id is not None and request.personalization == "on":
         try:
             events = visible(services.state.read(request.user_id).events, now_ms)
-            code_of = here.code_of_item
-            known = np.array([code_of.get(item, -1) for item in events.items], np.int32)
-            skipped = int((known < 0).sum())
+            codes_of_events = catalog.codes(events.items)
+            skipped = int((codes_of_events < 0).sum())
             if skipped:
                 warnings.append(f"{skipped} items of the user's history are not known and were skipped")
-            history, timed = from_events(events, known, now_ms, recommender.window), True
+            history, timed = from_events(events, codes_of_events, now_ms, recommender.window), True
         except StateUnavailable as error:
-            history = from_items([[]], recommender.pace, 1)
-            degraded_reason = f"answered as for somebody new: {error.detail}"
+            degraded_reason = f"answered as for a user without a history: {error.detail}"
     context = request.context
-    now, unknown = here.codes([*context.cart, *([context.item_id] if context.item_id else [])])
+    codes, unknown = catalog.lookup([*context.cart, *([context.item_id] if context.item_id else [])])
     if unknown:
         warnings.append(f"{len(unknown)} items of the context are not known and were skipped")
-    return UserHistory(_with_now(history, now) if now else history, timed, degraded_reason, warnings)
+    return UserHistory(_with_context(history, codes) if codes else history, timed, degraded_reason, warnings)
 
 
-def _with_now(history: InteractionHistory, codes: Sequence[int]) -> InteractionHistory:
-    """With items that are looked at now: a basket of its own, the newest. They were not bought."""
+def _with_context(history: InteractionHistory, codes: Sequence[int]) -> InteractionHistory:
+    """The history with items that are viewed now as its newest basket. They were not bought."""
     count = len(codes)
     return replace(
         history,
