@@ -18,8 +18,8 @@ from personalization.core.errors import InvalidInput
 from personalization.core.events import EVENT_COLUMNS, Events, empty_events
 from personalization.core.schema import EVENT_TYPES, INTERACTIONS
 from personalization.data import ParsedEvents, SeenIds, parse_events
-from personalization.data.duplicates import suspected
-from personalization.data.interactions import READ, basket_codes
+from personalization.data.duplicates import count_suspected_duplicates
+from personalization.data.interactions import INPUT_COLUMNS, basket_codes
 from training.io.cleaning import clean
 from training.io.tables import TableChunk, read_chunks
 
@@ -61,7 +61,7 @@ def read_interactions(
     files, total = [], _RowCounts()
     for path in paths:
         counts = _RowCounts()
-        for chunk in read_chunks(path, INTERACTIONS.required, mapping=mapping, only=READ, zone=zone):
+        for chunk in read_chunks(path, INTERACTIONS.required, mapping=mapping, only=INPUT_COLUMNS, zone=zone):
             parsed = parse_events(chunk.columns, chunk.rows, zone, seen=seen)
             log.append(parsed)
             counts.add(chunk, parsed)
@@ -81,7 +81,7 @@ def read_interactions(
         reasons = "; ".join(f"{reason} ({count} rows)" for reason, count in total.rejected.most_common(4))
         raise InvalidInput(f"none of the rows is an interaction: {reasons or 'the files have no rows'}")
     events, has_event_id = log.merged()
-    copies = suspected(events, has_event_id)
+    copies = count_suspected_duplicates(events, has_event_id)
     events, cleaned = clean(events, now or datetime.now(UTC))
     report: dict[str, Any] = {
         "files": files,

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from personalization.core.errors import InvalidInput
-from personalization.data.column_mapping import Naming
+from personalization.data.column_mapping import ColumnMapping
 
 ROWS: Final = 65_536
 _MAGIC: Final = b"PAR1"
@@ -83,7 +83,7 @@ def open_parquet(
     except (pa.ArrowInvalid, OSError) as error:
         raise InvalidInput(f"{path.name} is not a readable Parquet file: {error}") from None
     header = tuple(str(name) for name in file.schema_arrow.names)
-    naming = Naming(canonical, mapping or {})
+    naming = ColumnMapping(canonical, mapping or {})
     indices = {name: index for name, index in naming.resolve(header).items() if only is None or name in only}
     constants = {name: value for name, value in naming.constants.items() if only is None or name in only}
     return ParquetReader(header, (*indices, *constants), file.metadata.num_rows, file, indices, constants, zone)

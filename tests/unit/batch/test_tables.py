@@ -73,7 +73,7 @@ def test_each_reject_says_where_and_why(bundle: Bundle, table: Path, tmp_path: P
     found = rejects(bundle, table, tmp_path / "out")
     assert [(line["line"], line["pointer"], line["reason"]) for line in found] == [
         (3, "/click_count", "expected a number, received 'many'"),
-        (4, "", "expected closed quotes"),
+        (4, "", "expected closed quotes, received text behind a closing quote"),
         (7, "", "expected UTF-8 text, received bytes that cannot be decoded"),
         (8, "", "expected 5 cells, received 3"),
         (10, "/click_count", "expected a number, received '1e999'"),

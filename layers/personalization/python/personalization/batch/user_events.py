@@ -19,8 +19,8 @@ from personalization.core.errors import RowFault
 from personalization.core.events import Events
 from personalization.core.schema import INTERACTIONS
 from personalization.data import Chunk, ParsedEvents, Reject, SeenIds, open_table, parse_events
-from personalization.data.duplicates import suspected
-from personalization.data.interactions import READ
+from personalization.data.duplicates import count_suspected_duplicates
+from personalization.data.interactions import INPUT_COLUMNS
 from personalization.features.lifetime import is_return
 
 USERS_PER_CHUNK: Final = 2_048
@@ -46,7 +46,7 @@ def events_by_user(bundle: Bundle, task: ScoringTask) -> Iterator[Events]:
             if not len(partition.events):
                 continue
             identified = np.array([event_id is not None for event_id in partition.event_ids], dtype=bool)
-            counts.suspected += suspected(partition.events, identified)
+            counts.suspected += count_suspected_duplicates(partition.events, identified)
             counts.users += len(partition.events.users)
             yield from _chunks_of_users(partition.events, USERS_PER_CHUNK)
             if task.dependencies.write_windows:
@@ -55,7 +55,7 @@ def events_by_user(bundle: Bundle, task: ScoringTask) -> Iterator[Events]:
 
 def _write_partitions(bundle: Bundle, task: ScoringTask, partitions: EventPartitions) -> int | None:
     """The first pass; returns the newest timestamp, `None` where there is no event."""
-    reader = open_table(task.path, mapping=task.mapping, kind=INTERACTIONS.kind, only=READ)
+    reader = open_table(task.path, mapping=task.mapping, kind=INTERACTIONS.kind, only=INPUT_COLUMNS)
     counts, seen = task.row_counts, SeenIds()
     counts.kind = reader.kind
     newest: int | None = None

@@ -1,4 +1,4 @@
-"""Tables in files: read in columns, a chunk at a time, with every line accounted for."""
+"""Readers of tables in files: column mapping, CSV and JSON Lines, and interactions with their faults and duplicates."""
 
 from personalization.data.column_mapping import parse_mapping
 from personalization.data.duplicates import SeenIds

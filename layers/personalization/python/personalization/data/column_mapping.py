@@ -1,4 +1,4 @@
-"""Which column of a file is which of ours: header, aliases, and the shop's own mapping."""
+"""Our names for the columns of a file: by its header, by the aliases of `core.schema`, and by the shop's own mapping."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ CONSTANT: Final = "="  # a mapping value that starts with it is a constant for e
 
 
 @dataclass(frozen=True)
-class Naming:
-    """How a file's columns are named inside the house.
+class ColumnMapping:
+    """Gives our names to the columns of a file.
 
-    canonical   our own spelling and aliases (interactions and the like); else names stay as they are (flat tables)
-    mapping     our name → their column, or → ``=constant``
+    canonical   apply our spelling and the aliases of `core.schema` (interactions and the like); a flat table keeps its names
+    mapping     our name → the shop's column, or → ``=constant``
     """
 
     canonical: bool = True
@@ -29,68 +29,63 @@ class Naming:
     @property
     def constants(self) -> dict[str, str]:
         """Our name → the value of every row."""
-        return {self._ours(name): value[1:] for name, value in self.mapping.items() if value.startswith(CONSTANT)}
+        return {self._canonical(name): value[1:] for name, value in self.mapping.items() if value.startswith(CONSTANT)}
 
     def resolve(self, header: Sequence[str]) -> dict[str, int]:
         """Our name → index into `header`, in its order, constants not included. Unnamed columns are left out.
 
-        The mapping wins over the header, and our exact name over an alias. Raises `InvalidInput` for a column named
-        twice, two columns that mean the same, and a mapping to a column that is not there.
+        The mapping wins over the header, and our exact name over an alias. Raises `InvalidInput` for a column that occurs
+        twice, for two columns of one meaning, and for a mapping to a column that does not exist.
         """
         names = [name.strip() for name in header]
-        _refuse_twice(names)
-        taken = self._mapped(names)
-        used = set(taken.values())
+        if twice := [name for n, name in enumerate(names) if name and name in names[:n]]:
+            raise InvalidInput(f"the header names the column {twice[0]!r} twice")
+        taken = self._resolve_mapping(names)
+        mapped = set(taken.values())
+        rest = [(index, name) for index, name in enumerate(names) if name and index not in mapped]
         reserved = self.constants.keys() | taken.keys()
+        if not self.canonical:
+            taken |= {name: index for index, name in rest if name not in reserved}
+            return dict(sorted(taken.items(), key=itemgetter(1)))
         spelled: dict[str, str] = {}
-        for index, name in enumerate(names):
-            ours = snake_case(name) if self.canonical else name
-            if index in used or not name or ours in reserved or (self.canonical and ours in ALIASES):
+        for index, name in rest:
+            ours = snake_case(name)
+            if ours in ALIASES or ours in reserved:
                 continue
             if ours in spelled:
                 raise InvalidInput(f"columns {spelled[ours]!r} and {name!r} are both {ours}; rename one, or map it")
-            taken[ours] = index
-            spelled[ours] = name
-            used.add(index)
-        if self.canonical:
-            self._alias(names, taken, used, reserved)
-        return dict(sorted(taken.items(), key=itemgetter(1)))
-
-    def late(self, name: str, taken: Collection[str]) -> str | None:
-        """Our name of a key that JSON Lines show after their first lines; `None` where that name is taken already."""
-        names = [canonical_column(name), snake_case(name)] if self.canonical else [name.strip()]
-        return next((ours for ours in names if ours and ours not in taken), None)
-
-    def _alias(self, names: Sequence[str], taken: dict[str, int], used: set[int], reserved: set[str]) -> None:
+            taken[ours], spelled[ours] = index, name
         exact = taken.keys() | reserved
-        spelled: dict[str, str] = {}
-        for index, name in enumerate(names):
+        for index, name in rest:
             alias = snake_case(name)
-            if index in used or alias not in ALIASES or alias in reserved:
+            if alias not in ALIASES or alias in reserved:
                 continue
-            ours = ALIASES[alias]
-            if ours in exact:
-                ours = alias  # a column of its own: `sku` beside `item_id`
+            ours = alias if ALIASES[alias] in exact else ALIASES[alias]  # `sku` beside `item_id` is a column of its own
             if ours in spelled:
                 raise InvalidInput(f"columns {spelled[ours]!r} and {name!r} both mean {ours}; choose one by a mapping")
-            taken[ours] = index
-            spelled[ours] = name
+            taken[ours], spelled[ours] = index, name
+        return dict(sorted(taken.items(), key=itemgetter(1)))
 
-    def _mapped(self, names: Sequence[str]) -> dict[str, int]:
+    def name_late_key(self, key: str, taken: Collection[str]) -> str | None:
+        """Our name of a key that JSON Lines have only after their first lines; `None` where that name is taken already."""
+        names = [canonical_column(key), snake_case(key)] if self.canonical else [key.strip()]
+        return next((ours for ours in names if ours and ours not in taken), None)
+
+    def _resolve_mapping(self, names: Sequence[str]) -> dict[str, int]:
         taken: dict[str, int] = {}
         spellings = [snake_case(name) for name in names]
-        for name, theirs in self.mapping.items():
-            if theirs.startswith(CONSTANT):
+        for name, column in self.mapping.items():
+            if column.startswith(CONSTANT):
                 continue
-            if theirs.strip() in names:
-                taken[self._ours(name)] = names.index(theirs.strip())
-            elif spellings.count(snake_case(theirs)) == 1:
-                taken[self._ours(name)] = spellings.index(snake_case(theirs))
+            if column.strip() in names:
+                taken[self._canonical(name)] = names.index(column.strip())
+            elif spellings.count(snake_case(column)) == 1:
+                taken[self._canonical(name)] = spellings.index(snake_case(column))
             else:
-                raise InvalidInput(f"the mapping takes {name} from a column {theirs!r}, which the file does not have")
+                raise InvalidInput(f"the mapping takes {name} from a column {column!r}, which the file does not have")
         return taken
 
-    def _ours(self, name: str) -> str:
+    def _canonical(self, name: str) -> str:
         return canonical_column(name) if self.canonical else name
 
 
@@ -115,11 +110,3 @@ def parse_mapping(text: str | bytes) -> dict[str, str]:
     if not pairs or not all(name.strip() and value.strip() for name, _, value in pairs):
         raise InvalidInput('expected a mapping as "user_id=CustomerID,event_type==purchase" or as a JSON object')
     return {name.strip(): value.strip() for name, _, value in pairs}
-
-
-def _refuse_twice(names: Sequence[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name and name in seen:
-            raise InvalidInput(f"the header names the column {name!r} twice")
-        seen.add(name)

@@ -1,4 +1,4 @@
-"""The same event told twice: known by its id, or only suspected where there is none."""
+"""Events that occur twice: duplicates by `event_id`, and suspected ones, which are exact copies without an id."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from personalization.core.events import EVENT_COLUMNS, Events
 
-_MERGE_AT: Final = 8  # sorted runs that are searched one by one before they become one
+_MERGE_AT: Final = 8  # number of sorted runs above which they are merged into one
 
 
 class SeenIds:
@@ -21,7 +21,7 @@ class SeenIds:
         self._runs: list[NDArray[np.uint64]] = []
 
     def repeated(self, event_ids: Sequence[str | None]) -> NDArray[np.bool_]:
-        """Whether each id was seen before, in this call or an earlier one. `None` never was."""
+        """(N,) whether each of N ids occurred before, in this call or an earlier one. `None` never did."""
         known = np.fromiter((event_id is not None for event_id in event_ids), dtype=bool, count=len(event_ids))
         rows = np.flatnonzero(known)
         hashes = np.fromiter((_hash(event_ids[row]) for row in rows.tolist()), dtype=np.uint64, count=len(rows))
@@ -29,7 +29,7 @@ class SeenIds:
         seen = np.ones(len(hashes), dtype=bool)
         seen[first] = False
         for run in self._runs:
-            seen |= _among(hashes, run)
+            seen |= _is_among(hashes, run)
         if len(different):
             self._runs.append(different)
         if len(self._runs) > _MERGE_AT:
@@ -39,10 +39,10 @@ class SeenIds:
         return repeated
 
 
-def suspected(events: Events, identified: NDArray[np.bool_]) -> int:
-    """How many events are exact copies of another one before them, neither of which has an `event_id`.
+def count_suspected_duplicates(events: Events, identified: NDArray[np.bool_]) -> int:
+    """Number of events that are exact copies of an earlier one, where both have no `event_id`. They are counted, not dropped.
 
-    identified   (N,) whether an event has one
+    identified   (N,) whether an event has an `event_id`
     """
     rows = np.flatnonzero(~identified)
     if len(rows) < 2:
@@ -61,6 +61,6 @@ def _hash(event_id: str | None) -> int:
     return int.from_bytes(hashlib.blake2b(str(event_id).encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
-def _among(values: NDArray[np.uint64], run: NDArray[np.uint64]) -> NDArray[np.bool_]:
+def _is_among(values: NDArray[np.uint64], run: NDArray[np.uint64]) -> NDArray[np.bool_]:
     position = np.minimum(np.searchsorted(run, values), len(run) - 1)
     return np.asarray(run[position] == values, dtype=bool)

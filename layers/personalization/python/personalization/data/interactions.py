@@ -1,6 +1,8 @@
-"""Interactions: from cells to `Events`, for files and requests alike.
+"""Interactions from cells to `Events`, for files and requests alike: what happens to a bad row is decided here.
 
-Nothing here knows of lines or JSON pointers: a fault says which row and column, and the caller says where that was.
+A row with a bad required cell (`user_id`, `item_id`, `event_type`, `timestamp`) becomes a `RowFault`. A bad optional cell does
+the same, or counts as missing where the caller says so. A row whose `event_id` occurred before is a duplicate. Callers turn the
+faults into rejected lines (files) or JSON pointers (requests).
 """
 
 from __future__ import annotations
@@ -33,23 +35,23 @@ from personalization.core.time import MISSING_TIME
 from personalization.data.duplicates import SeenIds
 
 VIEW_DURATION_MS: Final = "view_duration_ms"  # GA4's engagement time
-READ: Final = frozenset({*INTERACTIONS.columns, VIEW_DURATION_MS})
+INPUT_COLUMNS: Final = frozenset({*INTERACTIONS.columns, VIEW_DURATION_MS})
 BadCells = Literal["reject", "missing"]
 
 # Impossible below zero; a quantity may be, a value too (returns).
 _NOT_NEGATIVE: Final = ("unit_price", "view_duration", VIEW_DURATION_MS)
 
-_NO_ID, _TOO_LONG = -2, -3  # codes of cells that are no id, beside `MISSING`
+_NO_ID, _TOO_LONG = -2, -3  # codes of cells that are not an id, beside `MISSING`
 
 
 @dataclass(frozen=True)
 class ParsedEvents:
-    """What became of the rows.
+    """R rows, each of which is an event, or has faults, or is a duplicate.
 
-    events       the good ones, K of them; users and items without one are not listed
+    events       K events; users and items without an event are not listed
     kept         int64 (K,) index of the row of each event
-    faults       why the others are none; a row may have several, and they are ordered by row
-    duplicates   rows whose `event_id` was seen before; they are in neither of the two
+    faults       of the other rows, ordered by row; a row may have several
+    duplicates   indices of the rows whose `event_id` occurred before
     event_ids, order_ids, session_ids
                  K words each, `None` where missing
     """
@@ -71,12 +73,12 @@ def parse_events(
     bad_cells: BadCells = "reject",
     seen: SeenIds | None = None,
 ) -> ParsedEvents:
-    """Events of `rows` rows.
+    """Parse `rows` rows.
 
     columns     cells by canonical column name, each `rows` long; other columns are ignored
     zone        of timestamps without an offset
-    bad_cells   what a bad cell of an optional column does: reject its row, or count as missing
-    seen        event ids of earlier calls, where a file comes in several
+    bad_cells   a bad cell of an optional column rejects its row, or counts as missing
+    seen        event ids of earlier calls, where a file is read in several chunks
 
     Never raises for data.
     """
@@ -126,14 +128,15 @@ def parse_events(
     kept = np.flatnonzero(good)
     if len(kept) < rows:
         events = events.take(kept).compact()
-    ids_of = {name: _picked(texts[name], kept) for name in ("event_id", "order_id", "session_id")}
-    return ParsedEvents(events, kept, faults, duplicates, ids_of["event_id"], ids_of["order_id"], ids_of["session_id"])
+    event_ids, order_ids, session_ids = (texts[name].take(kept).cells() for name in ("event_id", "order_id", "session_id"))
+    return ParsedEvents(events, kept, faults, duplicates, event_ids, order_ids, session_ids)
 
 
 def basket_codes(user: Codes, order: Codes, timestamp: NDArray[np.int64]) -> Codes:
-    """One code for each basket: same user and same order, where there is none same user and same moment.
+    """(N,) code of each event's basket: the events of a user with one order id, or without an order id at one moment.
 
-    order   codes of the shop's own order ids, −1 where there is none
+    order       (N,) codes of the shop's order ids, −1 where missing
+    timestamp   (N,) milliseconds
     """
     moment = np.where(order >= 0, -1 - order.astype(np.int64), timestamp)  # times begin at 0: the two do not meet
     by_basket = np.lexsort((moment, user))
@@ -203,23 +206,16 @@ def _numbers(columns: TableColumns, name: str, rows: int, faults: list[RowFault]
 
 
 def _money(numbers: dict[str, Numbers], event_type: NDArray[np.int8], faults: list[RowFault]) -> None:
-    """Fill in what follows: one piece where a purchase states no quantity, and the line total, below zero for returns."""
+    """Fill in a quantity of one where a purchase has none, and the line total, which is negative for returns."""
     bought = np.isin(event_type, [EVENT_CODE[PURCHASE], EVENT_CODE[REFUND]])
     quantity = np.where(bought & np.isnan(numbers["quantity"]), 1.0, numbers["quantity"])
     with np.errstate(over="ignore"):
         total = np.where(np.isnan(numbers["event_value"]), quantity * numbers["unit_price"], numbers["event_value"])
     too_much = np.isinf(total)
     faults += [
-        RowFault(row, "unit_price", "expected a price, received one beyond all numbers")
+        RowFault(row, "unit_price", "expected a price, received an infinite line total")
         for row in np.flatnonzero(too_much).tolist()
     ]
     returned = (event_type == EVENT_CODE[REFUND]) | ((event_type == EVENT_CODE[PURCHASE]) & (quantity < 0))
     numbers["quantity"] = quantity
     numbers["event_value"] = np.where(too_much, np.nan, np.where(returned, -np.abs(total), total))
-
-
-def _picked(found: CategoricalColumn, kept: NDArray[np.int64]) -> list[str | None]:
-    if not found.words:
-        return [None] * len(kept)
-    lookup = [*found.words, None]  # code −1 picks the last
-    return [lookup[code] for code in found.codes[kept].tolist()]

@@ -1,4 +1,4 @@
-"""What a parser of lines answers, CSV or JSON Lines: records, where they stood, and the lines that are none."""
+"""Records and rejects of a block of lines, as the readers of CSV and JSON Lines return them."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Reject:
 
     line      1-based physical line on which the record starts; a header is line 1
     pointer   ``/column`` where one cell is the cause, else empty
-    reason    what was expected; after «, received» the cell
-    raw       the record as it stood, cut at 1,024 characters
+    reason    what was expected; behind ``, received`` what came. Manifests count reasons by the part before it
+    raw       text of the record, cut at 1,024 characters
     """
 
     line: int
@@ -57,8 +57,8 @@ class Records:
         self.rejects.append(Reject(self.first_line + at, pointer, reason, printable(self.lines[at])))
 
 
-class Parser(Protocol):
-    """Turns blocks of lines into records; a record may go on in the next block."""
+class RecordReader(Protocol):
+    """Parses blocks of lines; a record may continue in the next block."""
 
     def records(self, blocks: Iterator[TextBlock]) -> Iterator[Records]: ...
 

@@ -1,4 +1,4 @@
-"""A table in a file, read in columns, a chunk of rows at a time."""
+"""Tables in files, opened by their content and read in columns, a chunk of rows at a time."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import numpy as np
 from personalization.core.cells import numbers
 from personalization.core.errors import InvalidInput
 from personalization.core.schema import FLAT, TABLE_BY_KIND, table_kind
-from personalization.data.column_mapping import Naming
-from personalization.data.delimited import DelimitedParser, read_header
-from personalization.data.json_lines import JsonLinesParser, parse_objects
-from personalization.data.records import Parser, Records, Reject
+from personalization.data.column_mapping import ColumnMapping
+from personalization.data.csv_reader import CsvReader, read_header
+from personalization.data.json_reader import JsonLinesReader, parse_objects
+from personalization.data.records import RecordReader, Records, Reject
 from personalization.data.text_blocks import text_blocks
 
 ROWS: Final = 65_536
@@ -47,7 +47,7 @@ class Chunk:
         return self._records.raw(self._first + row)
 
     def reject(self, row: int, column: str, reason: str) -> Reject:
-        """A reject for one of these rows, found by whoever understands its cells."""
+        """A reject for one of these rows, because of its cell in `column` (empty: because of the whole row)."""
         return Reject(self.lines[row], f"/{column}" if column else "", reason, self.raw(row))
 
 
@@ -65,21 +65,21 @@ class TableReader:
     header: tuple[str, ...]
     columns: tuple[str, ...]
     _constants: Mapping[str, str]
-    _parser: Parser
+    _reader: RecordReader
 
     def chunks(self, rows: int = ROWS) -> Iterator[Chunk]:
         """All rows of the file in order, at most `rows` at a time; each call reads the file from its start.
 
         Raises `InvalidInput` where a gzip stream is damaged or cut off.
         """
-        for records in self._parser.records(text_blocks(self.path)):
+        for records in self._reader.records(text_blocks(self.path)):
             count, given = len(records.starts), 0
             for first in range(0, max(count, 1), rows):
                 stop = min(first + rows, count)
                 columns = {name: cells[first:stop] for name, cells in records.columns.items()}
                 columns |= {name: [value] * (stop - first) for name, value in self._constants.items()}
                 lines = [records.first_line + at for at in records.starts[first:stop]]
-                # Behind the last rows come all rejects that are left.
+                # The last rows come with all rejects that are left.
                 until = len(records.rejects)
                 if stop < count:
                     until = bisect_left(records.rejects, lines[-1], key=attrgetter("line"))
@@ -95,39 +95,39 @@ def open_table(
     canonical: bool = True,
     only: Collection[str] | None = None,
 ) -> TableReader:
-    """Look at the start of a file and find out what it is.
+    """Open a file as a table: format, encoding, delimiter and kind follow from its first lines.
 
     path        CSV (comma, semicolon, tab or bar) or JSON Lines, gzipped or not
-    mapping     our name → their column, or ``=constant``
-    kind        of table that is expected; found by its required columns where `None`
-    canonical   translate names to our own spelling; a flat feature table keeps its own
+    mapping     our name → the shop's column, or ``=constant``
+    kind        of table that is expected; where `None`, it follows from the columns
+    canonical   apply our spelling and aliases to the names; a flat feature table keeps its own
     only        our names of the columns to read; all where `None`
 
     Raises `InvalidInput` for an empty file, a file without header, ambiguous names or missing required columns.
     """
-    naming = Naming(canonical, mapping or {})
+    naming = ColumnMapping(canonical, mapping or {})
     block = next(text_blocks(path), None)
     start = next((line.lstrip()[:1] for line in block.lines if line.strip()), "") if block else ""
     if block is None or not start:
         raise InvalidInput("expected a table, received an empty file")
     if start == "[":
         raise InvalidInput("expected JSON Lines, one object a line, received a JSON array")
-    parser: Parser
+    reader: RecordReader
     if start == "{":
         header = list(dict.fromkeys(chain.from_iterable(parse_objects(Records(1, block.lines), block.decodable))))
         names = naming.resolve(header)
-        parser = JsonLinesParser(naming, {header[index]: name for name, index in names.items()}, only)
+        reader = JsonLinesReader(naming, {header[index]: name for name, index in names.items()}, only)
     else:
-        header, delimiter, line = read_header(block)
-        _refuse_data(header)
+        csv_header = read_header(block)
+        header = csv_header.names
+        _refuse_numbers(header)
         names = naming.resolve(header)
-        read = {name: index for name, index in names.items() if only is None or name in only}
-        parser = DelimitedParser(delimiter, len(header), line, read)
+        reader = CsvReader(csv_header, {name: index for name, index in names.items() if only is None or name in only})
     every = [*names, *naming.constants]
-    found = _kind(set(every), kind) if canonical else FLAT
+    table = _kind(set(every), kind) if canonical else FLAT
     constants = {name: value for name, value in naming.constants.items() if only is None or name in only}
     columns = tuple(name for name in every if only is None or name in only)
-    return TableReader(path, found, tuple(header), columns, constants, parser)
+    return TableReader(path, table, tuple(header), columns, constants, reader)
 
 
 def _kind(columns: set[str], expected: str | None) -> str:
@@ -135,7 +135,7 @@ def _kind(columns: set[str], expected: str | None) -> str:
         return table_kind(columns) or FLAT
     missing = [name for name in TABLE_BY_KIND[expected].required if name not in columns]
     if missing:
-        # The columns that were found are not quoted: without a header they would be somebody's data.
+        # The header is not quoted: in a file without one it is a row of data.
         raise InvalidInput(
             f"expected a header with the columns of {expected}: {', '.join(TABLE_BY_KIND[expected].required)}; missing: "
             f"{', '.join(missing)}. A mapping gives other names"
@@ -143,7 +143,7 @@ def _kind(columns: set[str], expected: str | None) -> str:
     return expected
 
 
-def _refuse_data(header: list[str]) -> None:
+def _refuse_numbers(header: list[str]) -> None:
     values, bad = numbers(header)
     if len(values) and not bad and not np.isnan(values).all():
         raise InvalidInput("expected a header line with the names of the columns, received a line of numbers")

@@ -1,7 +1,7 @@
 """From a file on disk to blocks of text lines, at a bounded amount of memory.
 
-What the file is shows in its content, not in its name: gzip by its magic, UTF-16 by its byte order mark. Everything else
-is UTF-8. Lines end with LF, CRLF or CR.
+Compression and encoding are detected by content, not by the file's name: gzip by its magic, UTF-16 by its byte order mark.
+Everything else is UTF-8. Lines end with LF, CRLF or CR.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class TextBlock:
     first_line   number of the first of them, from 1
     lines        a line longer than `MAX_RECORD_BYTES` may be cut, but stays longer than that
     decodable    False where some bytes are not text; those are lone surrogates in `lines` (PEP 383)
-    quoted       whether a double quote stands somewhere in it
+    quoted       whether it has a double quote
     """
 
     first_line: int
@@ -51,8 +51,8 @@ class TextBlock:
 def text_blocks(path: Path) -> Iterator[TextBlock]:
     """The file's lines, about half a megabyte at a time.
 
-    Raises `InvalidInput` for a kind of file that is no table, and for a gzip stream that is damaged or cut off: after the
-    lines before the damage were given out.
+    Raises `InvalidInput` for a kind of file that is no table. For a gzip stream that is damaged or cut off it raises
+    `InvalidInput` after the lines before the damage.
     """
     line = 1
     pending = b""
@@ -126,7 +126,7 @@ def _complete(data: bytes) -> int:
 
 
 def _bounded(line: bytes) -> bytes:
-    """A line that does not end is cut: too long it is already."""
+    """A line without an end is cut where it is longer than a record may be."""
     if len(line) <= 2 * MAX_RECORD_BYTES:
         return line
     return line[: MAX_RECORD_BYTES + 1] + (b"\r" if line.endswith(b"\r") else b"")

@@ -1,4 +1,4 @@
-"""Broken quotes, wrong widths: only the first physical line of what is broken is lost."""
+"""Quotes as in RFC 4180, and what is lost where they are broken: a record, or the first line of one that cannot be read."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personalization.core.schema import MAX_RECORD_BYTES
+from personalization.data import Reject
 from tests.unit.data.test_table_reader import file, read
 
 HEAD = "a,b,c\n"
-QUOTES = "expected closed quotes"
+OPEN_QUOTE = "expected closed quotes, received no closing quote within 65536 bytes"
+BAD_QUOTES = "expected closed quotes, received text behind a closing quote"
 
 
 def outcome(tmp_path: Path, body: str) -> tuple[list[tuple[str, ...]], list[tuple[int, str]]]:
@@ -30,28 +32,26 @@ def outcome(tmp_path: Path, body: str) -> tuple[list[tuple[str, ...]], list[tupl
         ('1,27" screen,3\n', [("1", '27" screen', "3")], []),  # a quote inside an unquoted cell is text
         (",,\n", [("", "", "")], []),
         # a quote that never closes
-        ('"1,2,3\n4,5,6\n7,8,9\n', [("4", "5", "6"), ("7", "8", "9")], [(2, QUOTES)]),
-        ('1,2,3\n4,5,"6', [("1", "2", "3")], [(3, QUOTES)]),
+        ('"1,2,3\n4,5,6\n7,8,9\n', [("4", "5", "6"), ("7", "8", "9")], [(2, OPEN_QUOTE)]),
+        ('1,2,3\n4,5,"6', [("1", "2", "3")], [(3, OPEN_QUOTE)]),
         # one that meets the next row's quote
-        ('1,"2,3\n4,"5",6\n7,8,9\n', [("4", "5", "6"), ("7", "8", "9")], [(2, QUOTES)]),
-        ('1,"2,3\n4,"5,6\n7,8,9\n', [("7", "8", "9")], [(2, QUOTES), (3, QUOTES)]),
-        ('1,"2"x,3\n4,5,6\n', [("4", "5", "6")], [(2, QUOTES)]),
-        # two stray quotes that would make one cell of all rows between them
-        (
-            '1,",3\n4,5,6\n7,8,9\n10,",12\n13,14,15\n',
-            [("4", "5", "6"), ("7", "8", "9"), ("13", "14", "15")],
-            [(2, "expected a closing quote before the next rows"), (5, QUOTES)],
-        ),
+        ('1,"2,3\n4,"5",6\n7,8,9\n', [("4", "5", "6"), ("7", "8", "9")], [(2, BAD_QUOTES)]),
+        ('1,"2,3\n4,"5,6\n7,8,9\n', [("7", "8", "9")], [(2, BAD_QUOTES), (3, OPEN_QUOTE)]),
+        ('1,"2"x,3\n4,5,6\n', [("4", "5", "6")], [(2, BAD_QUOTES)]),
+        # two stray quotes make one cell of the lines between them, as RFC 4180 has it
+        ('1,",3\n4,5,6\n7,",9\n10,11,12\n', [("1", ",3\n4,5,6\n7,", "9"), ("10", "11", "12")], []),
         # running text with commas is none
         ('1,"red, blue\nand, well, green\nhere",3\n', [("1", "red, blue\nand, well, green\nhere", "3")], []),
         # too many and too few cells
         ("1,2\n7,8,9\n", [("7", "8", "9")], [(2, "expected 3 cells, received 2")]),
         ("3,4,5,6\n7,8,9\n", [("7", "8", "9")], [(2, "expected 3 cells, received 4")]),
         # … of a record of two lines, whose second line alone would look like a row
-        ('1,"2\n2",3,4\n5,6,7\n', [("5", "6", "7")], [(2, "expected 3 cells, received 4"), (3, QUOTES)]),
+        ('1,"2\n2",3,4\n5,6,7\n', [("5", "6", "7")], [(2, "expected 3 cells, received 4, in lines 2 to 3")]),
     ],
 )  # fmt: skip
-def test_a_broken_record_costs_one_line(tmp_path: Path, body: str, rows: list[tuple[str, ...]], rejects: list[tuple[int, str]]):
+def test_a_record_that_cannot_be_read_is_rejected_with_its_line_and_reason(
+    tmp_path: Path, body: str, rows: list[tuple[str, ...]], rejects: list[tuple[int, str]]
+):
     assert outcome(tmp_path, body) == (rows, rejects)
 
 
@@ -63,13 +63,13 @@ def test_a_record_ends_within_64_kilobytes(tmp_path: Path):
     rows, rejects = outcome(tmp_path, f'1,"{line * too_long}",3\n4,5,6\n')
     assert rows == [("4", "5", "6")]
     assert len(rejects) == too_long + 1  # every physical line was tried alone
-    assert rejects[0] == (2, "expected a record of at most 65536 bytes")
+    assert rejects[0] == (2, OPEN_QUOTE)
 
 
 def test_a_quote_that_stays_open_over_several_blocks_costs_one_line(tmp_path: Path):
     good = [("4", f"five {i}", "6") for i in range(60_000)]
     rows, rejects = outcome(tmp_path, '1,"2,3\n' + "".join(",".join(row) + "\n" for row in good))
-    assert rejects == [(2, QUOTES)]
+    assert rejects == [(2, OPEN_QUOTE)]
     assert rows == good
 
 
@@ -94,6 +94,11 @@ def test_what_a_csv_writer_writes_is_read_as_it_was(tmp_path: Path, table: list[
     assert rejects == []
 
 
+def last_line(reject: Reject) -> int:
+    """Of the rejected record: a reason counts lines where there are several."""
+    return int(reject.reason.rpartition(" to ")[2]) if " to " in reject.reason else reject.line
+
+
 @given(st.data())
 def test_no_line_is_ever_lost(tmp_path: Path, data: st.DataObject):
     """Each line that is not blank is in a row or is a reject, whatever bytes were put where."""
@@ -112,9 +117,10 @@ def test_no_line_is_ever_lost(tmp_path: Path, data: st.DataObject):
         for line in range(start, start + 1 + "".join(row.values()).count("\n"))
     ]
     undecodable = [reject.line for reject in rejects if "decoded" in reject.reason]
-    accounted = [1, *covered, *(reject.line for reject in rejects)]
+    rejected = [line for reject in rejects for line in range(reject.line, last_line(reject) + 1)]
+    accounted = [1, *covered, *rejected]
     assert len(accounted) == len(set(accounted))
     left = [number for number, line in enumerate(physical, 1) if number not in accounted and line.decode("latin1").strip()]
-    # Only a record with bytes that are no text is rejected as a whole, with the lines in its quotes.
+    # A record with bytes that are no text is rejected as a whole; its reason does not count its lines.
     assert not left or undecodable
     assert len(rows) + len(rejects) >= 1
