@@ -59,7 +59,7 @@ class Shop:
         names = () if job == "events" else (job, f"{job}-table")
         stores = {
             name: ModelStore(
-                self.s3, MODELS, name, cache_dir=self.cache, clock=self.clock, on_failure=monitor.model_not_refreshed
+                self.s3, MODELS, name, cache_dir=self.cache, clock=self.clock, on_failure=monitor.count_refresh_failure
             )
             for name in names
         }

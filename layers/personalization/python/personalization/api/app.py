@@ -14,7 +14,7 @@ from personalization.api.requests import ApiRequest, request_id_of
 from personalization.api.responses import ApiResponse, dumps
 from personalization.api.services import Services
 from personalization.core.errors import NotFound, PersonalizationError
-from personalization.core.observability import Observed
+from personalization.core.observability import RequestRecord
 
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
@@ -44,11 +44,11 @@ class _Application:
         for route in routes:
             self._resolver.route(_PARAMETER.sub(r"<\1>", route.path), route.method)(self._endpoint(route))
         self._resolver.not_found(self._no_route)
-        self._observed = Observed()  # of the current request: a function handles one at a time
+        self._observed = RequestRecord()  # of the current request: a function handles one at a time
 
     def __call__(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
         started = perf_counter()
-        self._observed = observed = Observed()
+        self._observed = observed = RequestRecord()
         try:
             observed.request_id = request_id_of(event, self._services.new_id)
             response = self._resolver.resolve(event, context)
@@ -60,7 +60,7 @@ class _Application:
                 "statusCode": failure.status_code, "multiValueHeaders": headers, "body": failure.body, "isBase64Encoded": False,
             }  # fmt: skip
         observed.milliseconds = (perf_counter() - started) * 1000
-        self._services.monitor.answered(observed)
+        self._services.monitor.log_request(observed)
         return response
 
     def _endpoint(self, route: Route) -> Callable[..., Response[str]]:
@@ -91,7 +91,7 @@ class _Application:
         observed.status = error.status if isinstance(error, PersonalizationError) else 500
         headers = dict(_HEADERS)
         if observed.status == 500:
-            self._services.monitor.failed(observed.route, observed.request_id, error)
+            self._services.monitor.log_error(observed.route, observed.request_id, error)
         elif observed.status == 503:
             headers["Retry-After"] = "1"
         elif isinstance(error, MethodNotAllowed):

@@ -82,7 +82,7 @@ class Services:
                 name,
                 cache_dir=Path(settings.cache_dir),
                 ttl=settings.pointer_ttl,
-                on_failure=monitor.model_not_refreshed,
+                on_failure=monitor.count_refresh_failure,
             )
             for name in models
         }
@@ -100,7 +100,9 @@ class Services:
     @cached_property
     def catalogue(self) -> CatalogReader:
         """The items to recommend."""
-        return CatalogReader(self.s3, self.settings.data_bucket, clock=self.clock, on_failure=self.monitor.model_not_refreshed)
+        return CatalogReader(
+            self.s3, self.settings.data_bucket, clock=self.clock, on_failure=self.monitor.count_refresh_failure
+        )
 
 
 def client_config(connections: int = 10) -> Config:

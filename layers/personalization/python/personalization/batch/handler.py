@@ -22,7 +22,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from personalization.batch.jobs import Job, ObjectRef, job_of_key
 from personalization.batch.runner import JobResult
 from personalization.core.errors import InvalidInput, PersonalizationError
-from personalization.core.observability import cause
+from personalization.core.observability import describe_error
 from personalization.core.schema import job_of
 
 _CREATED: Final = "Object Created"
@@ -70,7 +70,9 @@ class BatchHandler:
         try:
             result = self._run(job)
         except Exception as error:  # whatever it is, SQS delivers the message again and moves it to the dead letters in the end
-            self._logger.error("a job was interrupted and will be repeated", extra={"object_key": ref.key} | cause(error))
+            self._logger.error(
+                "a job was interrupted and will be repeated", extra={"object_key": ref.key} | describe_error(error)
+            )
             return False
         self._report(ref, result, monotonic() - started)
         return True

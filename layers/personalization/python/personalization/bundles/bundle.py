@@ -1,7 +1,6 @@
 """A model bundle: a directory of immutable files, described and hashed by its `bundle.json`.
 
-The reader trusts nothing: every file's size and sha256 are checked against `bundle.json`, and the graph is run once before
-anybody is answered from it.
+`load_bundle` checks the size and sha256 of every file against `bundle.json`, and runs the graph once, before the bundle serves.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from personalization.core.errors import BundleInvalid
 BUNDLE_JSON: Final = "bundle.json"
 MODEL_ONNX: Final = "model.onnx"
 ITEM_CATEGORIES: Final = "item_categories.json"
-BACKGROUND: Final = "background.npz"  # training rows that stand for everybody, encoded: by input name
+BACKGROUND: Final = "background.npz"  # encoded training rows, by input name: the reference of explanations
 FORMAT: Final = 1
 
 
@@ -52,7 +51,7 @@ class Bundle:
 
     @property
     def kind(self) -> str:
-        """Kind of table the model is asked with: ``interactions``, ``impressions`` or ``table`` (flat)."""
+        """Kind of table that the model takes: ``interactions``, ``impressions`` or ``table`` (flat)."""
         return str(self.manifest["kind"])
 
     @property
@@ -61,7 +60,7 @@ class Bundle:
 
     @cached_property
     def encoder(self) -> TableEncoder:
-        """How rows become the graph's inputs."""
+        """Encodes rows as the graph's inputs."""
         return TableEncoder.from_json(self.manifest["columns"], self.manifest.get("timezone", "UTC"))
 
     @cached_property
@@ -69,7 +68,7 @@ class Bundle:
         return tuple(output.name for output in self.session.get_outputs())
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Outputs by name; the first axis is the row. No rows in, no rows out, without asking the graph."""
+        """Run the graph: inputs by name → outputs by name, rows on the first axis. The graph is not run for zero rows."""
         rows = len(next(iter(inputs.values()))) if inputs else 0
         if not rows:
             return {o.name: np.zeros((0, *_fixed(o.shape[1:])), np.float32) for o in self.session.get_outputs()}
@@ -86,7 +85,7 @@ class Bundle:
 
     @cached_property
     def background(self) -> Mapping[str, NDArray[Any]] | None:
-        """Inputs of the rows that answers are explained against; `None` where the bundle was written without them."""
+        """Inputs of the reference rows of explanations; `None` where the bundle was written without them."""
         if BACKGROUND not in self.manifest["files"]:
             return None
         with np.load(self.file(BACKGROUND), allow_pickle=False) as content:
@@ -106,7 +105,7 @@ def bundle_version(manifest: Mapping[str, Any], sha256: str) -> str:
 
 
 def read_manifest(directory: Path) -> tuple[dict[str, Any], str]:
-    """The content of bundle.json and its sha256. Raises `BundleInvalid` where it is missing or not ours."""
+    """The content of bundle.json and its sha256. Raises `BundleInvalid` where it is missing or of another format."""
     try:
         raw = (directory / BUNDLE_JSON).read_bytes()
         manifest = orjson.loads(raw)
@@ -141,10 +140,10 @@ def load_bundle(directory: Path, *, expected_sha256: str | None = None, threads:
     """Check, load and smoke-run a bundle.
 
     directory         holds bundle.json and the files it lists
-    expected_sha256   of bundle.json, where a pointer promised one
+    expected_sha256   of bundle.json, where a pointer names one
     threads           of one `session.run`; 1 is best for single requests
 
-    Raises `BundleInvalid` for anything that is not as bundle.json says, or does not run.
+    Raises `BundleInvalid` where a file differs from bundle.json, or the graph does not load or run.
     """
     manifest, sha256 = read_manifest(directory)
     if expected_sha256 is not None and sha256 != expected_sha256:

@@ -1,4 +1,4 @@
-"""What a function is told by its environment, read once at init."""
+"""Settings of a function, read from its environment once, at init."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One frozen object; a missing variable fails at init with its name.
+    """All settings. A missing variable fails at init with its name.
 
     models_bucket      S3 bucket with ``models/<name>/…``
-    data_bucket        S3 bucket with ``inbox/`` and ``results/``
-    state_table        DynamoDB table of user state
-    pointer_ttl        seconds for which a model pointer is believed without asking S3
-    state_ttl_days     days after which a user's state expires
+    data_bucket        S3 bucket with ``inbox/``, ``results/`` and ``catalogue/``
+    state_table        DynamoDB table of user state and budgets
+    pointer_ttl        seconds for which a model pointer is used without asking S3 again
+    state_ttl_days     days after the last write after which a user's state expires
     results_days       days after which inbox files and results expire (for erasure receipts)
     max_reject_share   share of rejected rows above which a batch job fails
+    cache_dir          local directory for downloaded bundles
     """
 
     models_bucket: str

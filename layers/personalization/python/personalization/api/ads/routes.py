@@ -26,7 +26,7 @@ def routes(services: Services) -> list[Route]:
             return ApiResponse(scores.without_model(request, call.request_id), served)
         repeatable = call.has_idempotency_key
         scored = scores.score(request, served.bundle, call.request_id, moment, house, repeatable=repeatable)
-        services.monitor.decided(scored.content)
+        services.monitor.log_decision(scored.content)
         return _answered(scored, served)
 
     def plan(call: ApiRequest) -> ApiResponse:
