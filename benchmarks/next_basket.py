@@ -1,11 +1,11 @@
-"""Complete Journey, the first basket after 2017-10-01, all items ranked: our recommendations beside what repeat buying needs.
+"""Complete Journey, the first basket after 2017-10-01, all items ranked: our recommendations beside next-basket methods.
 
     python -m benchmarks.next_basket [--seeds 1]
 
-Each seed is a training of its own through the command line, with its defaults. The simple methods are those of
-metrics.json, and TIFU-KNN (Hu et al. 2020) by cornac: its vectors of users are cornac's, all that lies before the question
-in them. cornac's own score adds the mean over neighbours *and* items, one number, so that neighbours change no rank; the
-paper's mean over neighbours is shown beside it. Both are given what was known before the test cut, as our model's history is.
+Each seed is trained by the command line with the default settings. The rivals are the baselines of metrics.json and TIFU-KNN
+(Hu et al. 2020) with cornac's user vectors of everything before the cut. cornac's score adds the mean over neighbors *and*
+items, which is one number, so that neighbors change no rank. The score of the paper, with the mean over neighbors alone, is
+shown beside it. All methods get the interactions before the test cut, as the history of our model does.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from training.tasks.recommendations.prepare import PreparedRecommendations, Reco
 NAME: Final = "next_basket"
 CUT: Final = "2017-10-01"
 MEASURES: Final = ("recall_at_10", "ndcg_at_10", "recall_at_20", "ndcg_at_20", "coverage")
-NEIGHBOURS: Final = 300  # as cornac and the paper have it, and so are the other settings
+NUM_NEIGHBORS: Final = 300  # this and the other settings are those of cornac and the paper
 ALPHA: Final = 0.7
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train with some seeds, and publish beside the rivals."""
+    """Train with each seed and publish beside the rivals."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{NAME}")
     parser.add_argument("--seeds", type=int, default=1, metavar="N")
     options = parser.parse_args([] if arguments is None else arguments)
@@ -61,11 +61,11 @@ def main(arguments: list[str] | None = None) -> None:
 
 def train(seed: int) -> dict[str, Any]:
     """`metrics.json` of one training."""
-    found = tables()
+    shop = tables()
     with tempfile.TemporaryDirectory() as directory:
         command = [
-            sys.executable, "-m", "training", "train", "recommendations", "--interactions", str(found.interactions), "--items",
-            str(found.items), "--cutoff", CUT, "--timezone", TIMEZONE, "--seed", str(seed), "--out", directory,
+            sys.executable, "-m", "training", "train", "recommendations", "--interactions", str(shop.interactions), "--items",
+            str(shop.items), "--cutoff", CUT, "--timezone", TIMEZONE, "--seed", str(seed), "--out", directory,
         ]  # fmt: skip
         subprocess.run(command, check=True)
         metrics: dict[str, Any] = json.loads((Path(directory) / "metrics.json").read_text())
@@ -73,38 +73,38 @@ def train(seed: int) -> dict[str, Any]:
 
 
 def tifu_knn() -> dict[str, dict[str, float]]:
-    """TIFU-KNN's metrics on the same questions, with cornac's score and with the paper's."""
+    """Metrics of TIFU-KNN on the same targets, with cornac's score and with that of the paper."""
     try:
         from cornac.models.tifuknn.recom_tifuknn import TIFUKNN
     except ImportError:
         print("TIFU-KNN is left out: cornac is not installed")
         return {}
-    found = tables()
+    shop = tables()
     prepared = prepare_recommendations(
-        RecommendationData((found.interactions,), found.items, cutoff=date.fromisoformat(CUT), timezone=TIMEZONE)
+        RecommendationData((shop.interactions,), shop.items, cutoff=date.fromisoformat(CUT), timezone=TIMEZONE)
     )
 
     class Vectors(TIFUKNN):  # type: ignore[misc]
-        total_items = prepared.log.num_items  # else it asks the data set that it was fitted to
+        total_items = prepared.log.num_items  # cornac reads it from the data set of `fit`, which is not called
 
-    model = Vectors(n_neighbors=NEIGHBOURS, alpha=ALPHA)
+    model = Vectors(n_neighbors=NUM_NEIGHBORS, alpha=ALPHA)
     targets = prepared.split.test
     assert targets is not None
-    everything = Window(1_000_000, 1_000_000)
-    known = sp.vstack(
-        [_vector(model, targets.take(np.array([row])).histories(prepared.log, everything)) for row in range(len(targets))],
+    unlimited = Window(1_000_000, 1_000_000)
+    vectors = sp.vstack(
+        [_vector(model, targets.take(np.array([row])).histories(prepared.log, unlimited)) for row in range(len(targets))],
         "csr",
     )
     return {
-        "TIFU-KNN, cornac's score": _judged(prepared, known),
-        "TIFU-KNN, the paper's score": _judged(prepared, ALPHA * known + (1 - ALPHA) * _neighbours(known)),
+        "TIFU-KNN, cornac's score": _metrics(prepared, vectors),
+        "TIFU-KNN, the paper's score": _metrics(prepared, ALPHA * vectors + (1 - ALPHA) * _neighbor_mean(vectors)),
     }
 
 
 def _vector(model: Any, history: InteractionHistory) -> sp.csr_matrix:
-    """(1, items) the user's vector, by cornac from the baskets of the history, oldest first."""
+    """(1, items) cornac's vector of a user, from the baskets of the history, oldest first."""
     baskets = [history.item[history.basket == number].tolist() for number in np.unique(history.basket)[::-1]]
-    # Of the items that the user had; the others are 0 whatever the method, and 90,000 of them for each basket take minutes.
+    # Only of the items of the history: the others are 0, and computing 90,000 of them for each basket takes minutes.
     own = np.unique(history.item)
     code = dict(zip(own.tolist(), range(len(own)), strict=True))
     whole, model.total_items = model.total_items, len(own)
@@ -113,33 +113,33 @@ def _vector(model: Any, history: InteractionHistory) -> sp.csr_matrix:
     return sp.csr_matrix((dense.astype(np.float32), (np.zeros(len(own), int), own)), (1, whole))
 
 
-def _neighbours(vectors: sp.csr_matrix) -> sp.csr_matrix:
-    """The mean vector of each user's nearest (Euclidean), the user left out."""
+def _neighbor_mean(vectors: sp.csr_matrix) -> sp.csr_matrix:
+    """The mean vector of each user's nearest neighbors (Euclidean), without the user."""
     square = np.asarray(vectors.multiply(vectors).sum(axis=1)).ravel()
     distance = square[:, None] + square[None, :] - 2 * (vectors @ vectors.T).toarray()
     np.fill_diagonal(distance, np.inf)
-    count = min(NEIGHBOURS, len(square) - 1)
-    near: NDArray[np.int64] = np.argpartition(distance, count - 1, axis=1)[:, :count]
+    count = min(NUM_NEIGHBORS, len(square) - 1)
+    neighbors: NDArray[np.int64] = np.argpartition(distance, count - 1, axis=1)[:, :count]
     rows = np.repeat(np.arange(len(square)), count)
-    mean_of = sp.csr_matrix((np.full(near.size, 1 / count, np.float32), (rows, near.ravel())), distance.shape)
+    mean_of = sp.csr_matrix((np.full(neighbors.size, 1 / count, np.float32), (rows, neighbors.ravel())), distance.shape)
     return (mean_of @ vectors).tocsr()
 
 
-def _judged(prepared: PreparedRecommendations, scores: sp.csr_matrix) -> dict[str, float]:
-    """By the code that judges everybody else; its questions come in the order of the scores' rows."""
+def _metrics(prepared: PreparedRecommendations, scores: sp.csr_matrix) -> dict[str, float]:
+    """Metrics on the test baskets, which are in the order of the rows of `scores`."""
     log, split = prepared.log, prepared.split
     assert split.test is not None
-    place = 0
+    start = 0
 
-    def block(histories: InteractionHistory) -> NDArray[np.float32]:
-        nonlocal place
-        some = scores[place : place + len(histories)].toarray().astype(np.float32)
-        place += len(histories)
+    def next_block(histories: InteractionHistory) -> NDArray[np.float32]:
+        nonlocal start
+        some = scores[start : start + len(histories)].toarray().astype(np.float32)
+        start += len(histories)
         return some
 
     no_embeddings = np.zeros((log.num_items, 1), np.float32)
     evaluator = RankingEvaluator(log, Window(), prepared.statistics.popularity, no_embeddings, repeat_buying=True)
-    return evaluator.metrics(block, split.test) or {}
+    return evaluator.metrics(next_block, split.test) or {}
 
 
 def _row(name: str, values: dict[str, float], run: dict[str, Any] | None = None) -> dict[str, Any]:

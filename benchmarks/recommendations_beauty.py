@@ -1,10 +1,10 @@
-"""Amazon Beauty (5-core), leave-one-out, all items ranked: our recommendations, the simple methods, and what papers report.
+"""Amazon Beauty (5-core), leave-one-out, all items ranked: our recommendations, the baselines, and published results.
 
     python -m benchmarks.recommendations_beauty --data DIR [--seeds 3]
 
 The data set is not part of this repository: DIR (or $BEAUTY_DATA) holds interactions.csv.gz and items.csv.gz. Each seed is
-a training of its own through the command line, in a process of its own: settings are the defaults, chosen on validation;
-the test baskets teach nothing, and neither do those of validation. Published results are of the same rows and protocol.
+trained by the command line in its own process, with the default settings. Nothing is fitted on the test baskets. Validation
+baskets only stop the training. Published results are of the same rows and protocol.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MEASURES: Final = (
     "mrr_at_20",
     "coverage",
 )
-# recall@10, NDCG@10 as reported by their authors, or by later comparisons on these rows.
+# recall@10 and NDCG@10, as reported by the authors or by later comparisons on these rows.
 PUBLISHED: Final = {
     "GRU4Rec": (0.0283, 0.0137),
     "SASRec (2020)": (0.0605, 0.0318),
@@ -48,13 +48,15 @@ PUBLISHED: Final = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train with some seeds, and publish mean and spread beside the baselines."""
+    """Train with each seed; publish mean and spread beside the baselines."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{NAME}")
     parser.add_argument("--data", type=Path, default=os.environ.get("BEAUTY_DATA"), metavar="DIR")
     parser.add_argument("--seeds", type=int, default=3, metavar="N")
     options = parser.parse_args([] if arguments is None else arguments)
     if options.data is None or not (Path(options.data) / "interactions.csv.gz").is_file():
-        print("recommendations_beauty is skipped: --data DIR (or $BEAUTY_DATA) must hold interactions.csv.gz and items.csv.gz")
+        print(
+            "recommendations_beauty is skipped: expected interactions.csv.gz and items.csv.gz in --data DIR (or $BEAUTY_DATA)"
+        )
         return
     runs = [train(Path(options.data), seed) for seed in range(options.seeds)]
     rows = [_row(f"ours, seed {seed}", run["test"], run) for seed, run in enumerate(runs)]

@@ -1,9 +1,9 @@
-"""Training recommendations on large logs: time, memory, and whether the baselines are beaten.
+"""Training recommendations on large logs: time, memory, and the best baseline.
 
     python -m benchmarks.recommendations_scale [--interactions 1000000 20000000] [--seconds 300]
 
-A made-up shop: items in groups, a few popular ones; users have a taste for some groups and go on from an item to others of its
-group; a third of the users is seen once. Times are real times. Each size is trained in a process of its own.
+The data is synthetic: items belong to groups, and a few are popular. A user prefers three groups and often goes on to a later
+item of the same group. A third of the users have one interaction. Each size is trained in its own process.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ GROUP: Final = 40  # items in a group
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train on each size, and publish."""
+    """Train on each size and publish."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{NAME}")
     parser.add_argument("--interactions", type=int, nargs="+", default=[1_000_000, 20_000_000])
     parser.add_argument("--seconds", type=float, default=300.0, help="of the network's training")
@@ -46,14 +46,14 @@ def main(arguments: list[str] | None = None) -> None:
                 "interactions": size, "users": users, "items": items, "minutes": metrics["seconds"] / 60,
                 "peak_memory_mb": metrics["peak_memory_mb"], "ndcg_at_10": metrics["test"]["ndcg_at_10"],
                 "recall_at_10": metrics["test"]["recall_at_10"], "best_baseline": best[0],
-                "its_ndcg_at_10": best[1]["ndcg_at_10"],
+                "baseline_ndcg_at_10": best[1]["ndcg_at_10"],
             }
         )  # fmt: skip
     publish(NAME, "Training recommendations on large logs", rows, [f"the network trains for at most {options.seconds:.0f} s"])
 
 
 def write_log(path: Path, size: int, seed: int = 0) -> tuple[int, int]:
-    """Write about `size` interactions; number of users and items."""
+    """Write about `size` interactions; the numbers of users and items."""
     random = np.random.default_rng(seed)
     users, groups = size // 12, max(50, size // 12 // 150)
     lengths = np.where(random.random(users) < 1 / 3, 1, 2 + random.geometric(1 / 16, users))
@@ -61,13 +61,13 @@ def write_log(path: Path, size: int, seed: int = 0) -> tuple[int, int]:
     user = np.repeat(np.arange(users), lengths)
     total = len(user)
     step = np.arange(total) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    tastes = (groups * random.random((users, 3)) ** 1.5).astype(np.int64)
-    group = tastes[user, random.integers(0, 3, total)]
-    # Within a group the next item is often two places on; else a popular one.
-    place = np.where(
+    preferred = (groups * random.random((users, 3)) ** 1.5).astype(np.int64)
+    group = preferred[user, random.integers(0, 3, total)]
+    # The next item is often two positions further in the group, else a popular one.
+    position = np.where(
         random.random(total) < 0.6, (2 * step + user) % GROUP, (GROUP * random.random(total) ** 2).astype(np.int64)
     )
-    item = group * GROUP + place
+    item = group * GROUP + position
     time = START_MS + (step * DAY_MS * 3 + random.integers(0, DAY_MS, total) + random.integers(0, 10**10, users)[user])
     columns = {
         "user_id": pa.array(user).cast(pa.string()),

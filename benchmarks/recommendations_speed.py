@@ -1,14 +1,14 @@
-"""How fast the sequence network trains: targets per second beside RecBole's SASRec (PyTorch), the same sizes and rows.
+"""Training speed of the sequence network: targets per second beside RecBole's SASRec (PyTorch), with the same sizes and rows.
 
     python -m venv build/recbole
     build/recbole/bin/pip install torch==2.13.0 'numpy<1.24' 'scipy<1.12' 'pandas<2' 'scikit-learn<1.4' recbole==1.2.1
     python -m benchmarks.recommendations_speed --data DIR [--recbole build/recbole/bin/python] [--epochs 3]
 
-RecBole needs an older numpy than ours, hence a virtual environment of its own; without one its row is left out, and said.
-Both have two blocks, two heads, 64 numbers a vector, 50 items of history and a softmax over all items, and see the same
-sequences: those of Amazon Beauty without each user's last two items. RecBole trains on every beginning of a sequence as a row
-of its own, ours on all places of a sequence at once; a target is one item to be foretold in either. The first epoch warms
-both up and is not counted; they take turns, so that a noisy machine is noisy to both.
+RecBole needs an older numpy than ours and therefore its own virtual environment. Without --recbole its row is left out.
+Both have two blocks, two heads, embeddings of 64 numbers, 50 items of history and a softmax over all items. Both train on the
+same sequences: those of Amazon Beauty without each user's last two items. RecBole trains on every prefix of a sequence as a
+separate row, ours on all positions of a sequence at once. In both a target is one item to predict. The first epoch of each
+turn is a warm-up and not counted. The two take turns, so that other load on the machine affects both.
 """
 
 from __future__ import annotations
@@ -57,41 +57,41 @@ for epoch in range(epochs):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train both for some epochs, in turns, and publish."""
+    """Train both for some epochs in turns and publish."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{NAME}")
     parser.add_argument("--data", type=Path, default=os.environ.get("BEAUTY_DATA"), metavar="DIR")
     parser.add_argument(
         "--recbole", type=lambda text: Path(text).absolute(), default=os.environ.get("RECBOLE_PYTHON"), metavar="PYTHON"
     )
-    parser.add_argument("--epochs", type=int, default=3, help="of each turn, the first of which warms up")
+    parser.add_argument("--epochs", type=int, default=3, help="of each turn; the first one is a warm-up")
     parser.add_argument("--turns", type=int, default=2)
-    parser.add_argument("--ours", type=Path, help=argparse.SUPPRESS)  # a turn of ours, in a process of its own
+    parser.add_argument("--ours", type=Path, help=argparse.SUPPRESS)  # one turn of ours, in its own process
     options = parser.parse_args([] if arguments is None else arguments)
     if options.ours is not None:
         _ours(options.ours, options.epochs)
         return
     if options.data is None or not (Path(options.data) / "interactions.csv.gz").is_file():
-        print("recommendations_speed is skipped: --data DIR (or $BEAUTY_DATA) must hold interactions.csv.gz")
+        print("recommendations_speed is skipped: expected interactions.csv.gz in --data DIR (or $BEAUTY_DATA)")
         return
     with tempfile.TemporaryDirectory() as name:
         write_atomic(Path(options.data), Path(name) / "beauty")
         commands = {"ours (Keras, TensorFlow)": [sys.executable, "-m", f"benchmarks.{NAME}", "--ours", str(options.data)]}
         commands["ours (Keras, TensorFlow)"] += ["--epochs", str(options.epochs)]
         if options.recbole is None:
-            print("RecBole is left out: --recbole (or $RECBOLE_PYTHON) must name the python of its environment")
+            print("RecBole is left out: expected the python of its environment as --recbole (or $RECBOLE_PYTHON)")
         else:
             commands["RecBole SASRec (PyTorch)"] = [
                 str(options.recbole), "-c", _RECBOLE, name, str(options.epochs), str(BATCH)
             ]  # fmt: skip
-        found: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
+        timings: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
         for _ in range(options.turns):
-            for what, command in commands.items():
-                # RecBole leaves logs where it runs.
-                found[what] += _epochs(command, name if command[0] == str(options.recbole) else None)[1:]
+            for method, command in commands.items():
+                # RecBole writes logs to the working directory.
+                timings[method] += _epochs(command, name if command[0] == str(options.recbole) else None)[1:]
     rows = []
-    for what, epochs in found.items():
-        targets, seconds = epochs[0][0], median(spent for _, spent in epochs)
-        rows.append({"method": what, "targets": targets, "seconds an epoch": seconds, "targets/s": targets / seconds})
+    for method, epochs in timings.items():
+        targets, seconds = epochs[0][0], median(duration for _, duration in epochs)
+        rows.append({"method": method, "targets": targets, "seconds an epoch": seconds, "targets/s": targets / seconds})
     notes = []
     if len(rows) > 1:
         notes.append(f"ours is {float(rows[0]['targets/s']) / float(rows[1]['targets/s']):.1f} × as fast")
@@ -110,9 +110,9 @@ def write_atomic(source: Path, target: Path) -> None:
 
 
 def _epochs(command: list[str], directory: str | None = None) -> list[tuple[int, float]]:
-    """Targets and seconds of each epoch that a process tells of."""
-    told = subprocess.run(command, check=True, capture_output=True, text=True, cwd=directory).stdout
-    lines = [line.split() for line in told.splitlines() if line.startswith("epoch ")]
+    """Targets and seconds of each epoch that a process prints."""
+    output = subprocess.run(command, check=True, capture_output=True, text=True, cwd=directory).stdout
+    lines = [line.split() for line in output.splitlines() if line.startswith("epoch ")]
     return [(int(line[1]), float(line[2])) for line in lines]
 
 

@@ -1,4 +1,4 @@
-"""`train recommendations` from files to a bundle that answers, on made-up shops of a few dozen users."""
+"""`train recommendations` from files to a bundle that recommends, on synthetic data of a few dozen users."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from training.cli import main
 
 DAY = 86_400
 START = 1_700_000_000
-CIRCLE = 12  # items in a circle: whoever had one takes the next one
+CIRCLE = 12  # items in a circle: each user goes on to the next one
 
 
 def write(path: Path, header: str, rows: list[tuple[Any, ...]]) -> Path:
@@ -33,7 +33,7 @@ def write(path: Path, header: str, rows: list[tuple[Any, ...]]) -> Path:
 
 @pytest.fixture(scope="module")
 def circle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Bundle and interactions of a shop in which what comes next is certain; half of the items have a word for content."""
+    """Bundle and interactions of users whose next item is certain; the items have two categories and a price."""
     directory = tmp_path_factory.mktemp("circle")
     random = np.random.default_rng(0)
     rows = []
@@ -50,7 +50,7 @@ def circle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return out, interactions
 
 
-def test_it_learns_what_is_certain(circle: tuple[Path, Path]) -> None:
+def test_a_certain_next_item_is_learned_and_all_metrics_are_reported(circle: tuple[Path, Path]) -> None:
     metrics = json.loads((circle[0] / METRICS_JSON).read_text())
     assert metrics["test"]["recall_at_5"] > 0.95
     assert metrics["test"]["ndcg_at_5"] > metrics["baselines"]["popularity"]["ndcg_at_5"] + 0.2
@@ -64,19 +64,19 @@ def test_it_learns_what_is_certain(circle: tuple[Path, Path]) -> None:
     assert metrics["peak_memory_mb"] > 0
 
 
-def test_the_bundle_answers_as_it_was_judged(circle: tuple[Path, Path]) -> None:
+def test_the_bundle_recommends_distinct_items_and_ranks_the_history_last(circle: tuple[Path, Path]) -> None:
     bundle = load_bundle(circle[0])
-    (known, unknown, nobody) = recommend(bundle, [["i3", "i4"], ["no such item"], []], 4)
+    (known, unknown, empty) = recommend(bundle, [["i3", "i4"], ["no such item"], []], 4)
     assert known[0]["item_id"] == "i5"
     assert len({item["item_id"] for item in known}) == 4
-    assert unknown == nobody  # nothing known of either
+    assert unknown == empty
     everything = recommend(bundle, [["i3", "i4"]], 100)[0]
-    assert [item["item_id"] for item in everything[-2:]] in (["i3", "i4"], ["i4", "i3"])  # what was had comes last
-    assert len(everything) == CIRCLE + 1  # the item that nobody had is in the catalogue
+    assert [item["item_id"] for item in everything[-2:]] in (["i3", "i4"], ["i4", "i3"])  # items of the history come last
+    assert len(everything) == CIRCLE + 1  # with the item without interactions
     assert [item["score"] for item in everything[:-2]] == sorted((i["score"] for i in everything[:-2]), reverse=True)
 
 
-def test_scores_are_dense_products_and_additions(circle: tuple[Path, Path]) -> None:
+def test_scores_are_sums_of_their_weighted_components(circle: tuple[Path, Path]) -> None:
     recommender = load_recommender(load_bundle(circle[0]))
     histories = from_items([[3, 4], []], recommender.pace, recommender.window.max_events)
     expected = recommender.blend.sequence * recommender.user_embeddings(histories) @ recommender.vectors.T
@@ -105,7 +105,7 @@ def test_the_same_seed_gives_the_same_bytes(circle: tuple[Path, Path], tmp_path:
 @pytest.mark.parametrize("split", ["leave-one-out", "temporal"])
 @pytest.mark.parametrize("events", [1, 3])
 def test_small_shops_train(tmp_path: Path, split: str, events: int) -> None:
-    """Ten users with few interactions, or one each: nothing to judge, something to answer."""
+    """Ten users with three interactions, or one each: no metrics in the latter case, but recommendations."""
     random = np.random.default_rng(1)
     rows = [(f"u{u}", f"i{random.integers(6)}", "view", START + u + at * 900) for u in range(10) for at in range(events)]
     path = write(tmp_path / "few.csv", "user_id item_id event_type timestamp", rows)
@@ -114,12 +114,12 @@ def test_small_shops_train(tmp_path: Path, split: str, events: int) -> None:
     metrics = json.loads((tmp_path / "out" / METRICS_JSON).read_text())
     assert metrics["test"] is None
     assert (metrics["validation"] is None) == (events == 1)
-    answers = recommend(load_bundle(tmp_path / "out"), [["i1"], []], 3)
-    assert all(len(answer) == 3 for answer in answers)
+    lists = recommend(load_bundle(tmp_path / "out"), [["i1"], []], 3)
+    assert all(len(items) == 3 for items in lists)
 
 
-def test_repeat_buying_is_found_and_used(tmp_path: Path) -> None:
-    """Everybody buys their own two staples every week, and now and then something else."""
+def test_users_who_buy_weekly_get_what_they_buy_weekly(tmp_path: Path) -> None:
+    """Each user buys the same two items every week and sometimes another one."""
     random = np.random.default_rng(2)
     rows = []
     for user in range(80):

@@ -12,7 +12,14 @@ from personalization.core.csr import CsrMatrix
 from personalization.recommendations.blend import TRANSITION, BlendWeights
 from personalization.recommendations.history import BasketPace, from_items
 from personalization.recommendations.recommender import Recommender
-from training.tasks.recommendations.blending import LOGISTIC, SOFTMAX, RankingExamples, fit_weights, ranking_examples
+from training.tasks.recommendations.blending import (
+    LOGISTIC,
+    SOFTMAX,
+    RankingExamples,
+    blend_weights,
+    fit_weights,
+    ranking_examples,
+)
 
 ITEMS = 5
 NEIGHBORS = np.array([[0, 2, 1, 0, 0], [0, 0, 3, 0, 0], [0, 0, 0, 1, 0], [4, 0, 0, 0, 0], [0, 0, 0, 0, 0]], np.float32)
@@ -71,3 +78,31 @@ def test_no_users_give_no_examples() -> None:
     examples = ranking_examples(recommender(), from_items([], BasketPace(), 50), [], repeat=True)
     assert len(examples.features) == len(examples.labels) == 0
     assert examples.offsets.tolist() == [0]
+
+
+@pytest.mark.parametrize("objective", [SOFTMAX, LOGISTIC])
+def test_the_feature_that_decides_gets_the_weight(objective: str) -> None:
+    """Users take the candidate with the largest second feature: its weight is large, the others are small."""
+    random = np.random.default_rng(2)
+    features = random.normal(size=(4000, 3)).astype(np.float32)
+    offsets = np.arange(0, 4001, 10)
+    labels = np.zeros(4000, bool)
+    noisy = features[:, 1] + 0.3 * random.normal(size=4000)
+    labels[offsets[:-1] + noisy.reshape(-1, 10).argmax(axis=1)] = True
+    weights = fit_weights(RankingExamples(("sequence", "popularity", "together 0.0"), features, offsets, labels), objective)
+    assert weights[1] > 2
+    assert abs(weights[0]) < 0.3
+    assert 0 <= weights[2] < 0.3
+
+
+def test_without_labels_the_weights_are_the_prior() -> None:
+    features = np.array([[1, 0], [3, 0]], np.float32)
+    pairs = RankingExamples(("sequence", "popularity"), features, np.array([0, 2]), np.zeros(2, bool))
+    assert fit_weights(pairs, SOFTMAX).tolist() == pytest.approx([1.0, 0.0])  # by standard deviations of 1 and 0
+
+
+def test_rank_weights_are_sums_of_decays() -> None:
+    names = ("sequence", "popularity", "recent", "transition 0.0", "transition 0.6", "transition 0.9")
+    blend = blend_weights(names, np.array([1.0, 0.0, 0.0, 2.0, 1.0, 0.5]), [TRANSITION])
+    assert blend.rank_weights(TRANSITION)[:3] == pytest.approx([3.5, 0.6 + 0.45, 0.36 + 0.405])
+    assert BlendWeights.from_json(blend.to_json()) == blend
