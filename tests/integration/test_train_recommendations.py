@@ -81,8 +81,8 @@ def test_scores_are_sums_of_their_weighted_components(circle: tuple[Path, Path])
     histories = from_items([[3, 4], []], recommender.pace, recommender.window.max_events)
     expected = recommender.blend.sequence * recommender.user_embeddings(histories) @ recommender.vectors.T
     for row, weights in ((0, recommender.blend.static), (1, recommender.blend.cold)):
-        for place, name in enumerate(("popularity", "recent")):
-            expected[row] += weights.get(name, 0.0) * recommender.static[place]
+        for scores, name in zip(recommender.static, ("popularity", "recent"), strict=True):
+            expected[row] += weights.get(name, 0.0) * scores
     for name, matrix in recommender.matrices.items():
         dense = np.zeros((len(recommender.items),) * 2)
         for row in range(len(matrix.indptr) - 1):

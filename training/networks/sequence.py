@@ -144,15 +144,15 @@ class SequenceBlock(keras.layers.Layer):
         self._past = (distance >= 0).astype(np.float32)
 
     def call(self, tokens: Any, mask: Any, training: bool | None = None) -> Any:
-        share, mixed = self._config.smooth, 0.0
+        share, combined = self._config.smooth, 0.0
         if share < 1.0:
             attended = self._drop(self._attend(tokens, mask, training), training=training)
-            mixed = (1.0 - share) * self._attention_norm(tokens + attended)
+            combined = (1.0 - share) * self._attention_norm(tokens + attended)
         if share > 0.0:
             smoothed = self._drop(self._smooth(tokens, mask), training=training)
-            mixed = mixed + share * self._smooth_norm(tokens + smoothed)
-        dense = self._narrow(keras.activations.gelu(self._wide(mixed), approximate=True))  # the exact gelu does not export
-        return self._dense_norm(mixed + self._drop(dense, training=training))
+            combined = combined + share * self._smooth_norm(tokens + smoothed)
+        dense = self._narrow(keras.activations.gelu(self._wide(combined), approximate=True))  # the exact gelu does not export
+        return self._dense_norm(combined + self._drop(dense, training=training))
 
     def _attend(self, tokens: Any, mask: Any, training: bool | None) -> Any:
         heads, size = self._config.heads, self._config.size
@@ -165,8 +165,8 @@ class SequenceBlock(keras.layers.Layer):
         past = ops.convert_to_tensor(self._past)[:length, :length]
         seen = past[None, None] * mask[:, None, None, :]
         weights = ops.softmax(logits / (size // heads) ** 0.5 + (1.0 - seen) * _MASKED_LOGIT, axis=-1)
-        mixed = ops.matmul(self._drop(weights, training=training), split(self._value(tokens)))
-        return self._out(ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (-1, length, size)))
+        attended = ops.matmul(self._drop(weights, training=training), split(self._value(tokens)))
+        return self._out(ops.reshape(ops.transpose(attended, (0, 2, 1, 3)), (-1, length, size)))
 
     def _smooth(self, tokens: Any, mask: Any) -> Any:
         """Mean over the spans of slow + fast_share² · (token − slow), where slow is an exponential mean of past tokens."""

@@ -75,12 +75,12 @@ def ranking_examples(
     for start in range(0, len(histories), block_size):
         users = np.arange(start, min(start + block_size, len(histories)))
         user, item, block = _block_candidates(recommender, histories.take(users), repeat)
-        wanted = np.zeros((len(users), len(recommender.items)), bool)
+        is_target = np.zeros((len(users), len(recommender.items)), bool)
         for row, number in enumerate(users.tolist()):
-            wanted[row, targets[number]] = True
+            is_target[row, targets[number]] = True
         features.append(block)
         counts.append(np.bincount(user, minlength=len(users)))
-        labels.append(wanted[user, item])
+        labels.append(is_target[user, item])
     offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
     return RankingExamples(tuple(names), np.concatenate(features), offsets, np.concatenate(labels))
 

@@ -45,7 +45,7 @@ def _ranking(where: str, own: Mapping[str, Any] | None, others: Mapping[str, Map
 def _blend(blend: BlendWeights) -> str:
     rows: list[list[Cell]] = [["sequence network", blend.sequence]]
     rows += [[f"{name} (log)", weight] for name, weight in blend.static.items()]
-    rows += [[f"neighbours: {name}, newest basket", weights[0]] for name, weights in blend.matrices.items() if weights]
+    rows += [[f"neighbors: {name}, newest basket", weights[0]] for name, weights in blend.matrices.items() if weights]
     rows += [[f"bought before: {name}", weight] for name, weight in blend.repeat.items()]
     return section("Weights of the components", table(["component", "weight"], rows), "Learned on baskets held out for it.")
 

@@ -93,8 +93,8 @@ class SequenceStep:
             vectors = self._embeddings.lookup(items, training=True) if table is None else tf.gather(table, items)
             inputs = {"vectors": vectors, **{name: codes[name] for name in self._names[1:]}}
             hidden = self._network.training(inputs, training=True)
-            places = tf.where(targets >= 0)
-            users, labels = tf.gather_nd(hidden, places), tf.gather_nd(targets, places)
+            positions = tf.where(targets >= 0)
+            users, labels = tf.gather_nd(hidden, positions), tf.gather_nd(targets, positions)
             losses = self._sampled_softmax(users, labels) if table is None else self._softmax(users, labels, table)
             loss = tf.reduce_mean(losses)
         self._optimizer.apply(tape.gradient(loss, self.variables))
@@ -164,8 +164,8 @@ class LazyAdam:
 
 
 def _apply_rows(variable: Any, gradient: Any, mean: Any, square: Any, average: Any, rate: Any, decay: Any) -> None:
-    rows, place = tf.unique(gradient.indices)
-    summed = tf.math.unsorted_segment_sum(gradient.values, place, tf.size(rows))
+    rows, group = tf.unique(gradient.indices)
+    summed = tf.math.unsorted_segment_sum(gradient.values, group, tf.size(rows))
     new_mean = _BETA_1 * tf.gather(mean, rows) + (1.0 - _BETA_1) * summed
     new_square = _BETA_2 * tf.gather(square, rows) + (1.0 - _BETA_2) * tf.square(summed)
     value = tf.gather(variable, rows) - rate * new_mean / (tf.sqrt(new_square) + _EPSILON)

@@ -14,7 +14,7 @@ from personalization.recommendations.components import padded_codes
 from personalization.recommendations.history import InteractionHistory
 from training.tasks.recommendations.interaction_log import InteractionLog, row_ranges
 
-# `components.padded_codes` of N windows, and for each place the code of an item of the next basket: int64 (N, L), −1 padded.
+# `components.padded_codes` of N windows, and for each position the code of an item of the next basket: int64 (N, L), −1 padded.
 SequenceBatch = tuple[dict[str, NDArray[np.int64]], NDArray[np.int64]]
 _WIDTHS: Final = (3, 5, 8, 12, 18, 27, 38, 50, 75, 100, 150, 200)
 

@@ -29,7 +29,7 @@ from training.tasks.recommendations.report import recommendations_report
 from training.tasks.recommendations.sequence_training import VALIDATION_METRIC
 from training.tuning import tune
 
-SEQUENCE_MIX: Final = "sequence-mix"
+SEQUENCE_BLEND: Final = "sequence-mix"
 _FALLBACK_ITEMS: Final = 200
 _PARITY_USERS: Final = 256
 _FIT_OPTIONS: Final = ("seed", "epochs", "patience", "batch", "learning_rate", "average")  # that bundle.json states
@@ -131,7 +131,7 @@ class RecommendationTask(Task[PreparedRecommendations, TrainedRecommender]):
         return Refitted(replace(task.fit(task.prepare()), trials=trained.trials))
 
     def model_name(self, trained: TrainedRecommender) -> str:
-        return BASE_RATE if self.options.model == BASE_RATE else SEQUENCE_MIX
+        return BASE_RATE if self.options.model == BASE_RATE else SEQUENCE_BLEND
 
 
 class SequenceSearchSpace:

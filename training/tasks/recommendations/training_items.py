@@ -140,4 +140,4 @@ def _number_column(name: str, content: Sequence[Any], first: int) -> ContentColu
 def _word_column(name: str, kind: str, content: Sequence[Any], first: int) -> ContentColumn:
     counts = Counter(word for words in split(kind, content) for word in set(words))
     frequent = sorted((entry for entry in counts.items() if entry[1] >= _MIN_ITEMS), key=lambda entry: (-entry[1], entry[0]))
-    return ContentColumn(name, kind, {word: first + place for place, (word, _) in enumerate(frequent[:_MAX_WORDS])}, (), first)
+    return ContentColumn(name, kind, {word: first + rank for rank, (word, _) in enumerate(frequent[:_MAX_WORDS])}, (), first)

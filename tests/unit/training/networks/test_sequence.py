@@ -24,12 +24,12 @@ def network() -> SequenceNetwork:
 
 
 def inputs(lengths: list[int], width: int) -> dict[str, np.ndarray]:
-    """Histories of these lengths, the same items for the same place from the end."""
+    """Histories of these lengths, the same items at the same position from the end."""
     random = np.random.default_rng(1)
     vectors = random.normal(size=(len(lengths), 6, CONFIG.size)).astype(np.float32)
     events, gaps = random.integers(1, 4, (2, len(lengths), 6))
     known = np.zeros((len(lengths), width), np.int64)
-    found = {
+    padded = {
         "vectors": np.zeros((len(lengths), width, CONFIG.size), np.float32),
         "events": np.zeros_like(known),
         "gaps": np.zeros_like(known),
@@ -37,8 +37,8 @@ def inputs(lengths: list[int], width: int) -> dict[str, np.ndarray]:
     for row, length in enumerate(lengths):
         known[row, width - length :] = 1
         for name, values in (("vectors", vectors), ("events", events), ("gaps", gaps)):
-            found[name][row, width - length :] = values[row, 6 - length :]
-    return {"known": known, **found}
+            padded[name][row, width - length :] = values[row, 6 - length :]
+    return {"known": known, **padded}
 
 
 def user_embedding(network: SequenceNetwork, given: dict[str, np.ndarray]) -> np.ndarray:

@@ -35,12 +35,12 @@ def test_columns_become_content_by_kind() -> None:
     # `category` has one word on two items, `title` only "red": nothing to tell items apart by; `item_flag` none.
     assert set(columns["tags"].words) == {"x", "y"}
     features = item_features(tuple(columns.values()), table, 4)
-    found = dense(features)
+    values = dense(features)
     x, y = columns["tags"].words["x"], columns["tags"].words["y"]
-    assert found[0, [x, y]] == pytest.approx([2 / np.sqrt(2)] * 2)  # each column's part has length 2
-    assert found[1, [x, y]].tolist() == [0, 2]
-    assert found[3, [x, y]].tolist() == [2, 0]  # z is on one item alone
-    assert (found[2] == 0).all()  # a number that is none says nothing
+    assert values[0, [x, y]] == pytest.approx([2 / np.sqrt(2)] * 2)  # each column's part has length 2
+    assert values[1, [x, y]].tolist() == [0, 2]
+    assert values[3, [x, y]].tolist() == [2, 0]  # z is on one item alone
+    assert (values[2] == 0).all()  # an unreadable number has no feature
 
 
 def test_similarity_leaves_the_features_unchanged() -> None:
