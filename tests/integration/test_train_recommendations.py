@@ -138,3 +138,32 @@ def test_users_who_buy_weekly_get_what_they_buy_weekly(tmp_path: Path) -> None:
     assert metrics["random_later_basket"] is None or metrics["random_later_basket"]["users"] > 0
     best = recommend(bundle, [["i3", "i33", "i3", "i33", "i50", "i3", "i33"]], 2)[0]
     assert {item["item_id"] for item in best} == {"i3", "i33"}
+
+
+def test_tuning_is_recorded_and_refit_is_a_second_bundle_without_a_test(circle: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["train", "recommendations", "--interactions", circle[1], "--out", out, "--quiet", "--split", "leave-one-out"]
+    assert main([str(a) for a in [*arguments, "--epochs", "2", "--tune", "1", "--refit"]]) == 0
+    metrics, refit = (json.loads((directory / METRICS_JSON).read_text()) for directory in (out, out / "refit"))
+    trials = metrics["tuning"]
+    assert len(trials) == 2
+    best = max(trials, key=lambda trial: trial["validation_ndcg_at_10"])
+    manifest = load_bundle(out).manifest
+    assert manifest["recommendations"]["size"] == best["size"]
+    assert manifest["options"]["drop"] == best["drop"]
+    assert manifest["baselines_validation"] == metrics["baselines_validation"]
+    assert metrics["test"]["users"] > 0
+    assert refit["test"] is None
+    assert refit["validation"]["users"] > metrics["validation"]["users"]  # the targets are the last baskets
+    assert load_bundle(out / "refit").manifest["recommendations"]["size"] == best["size"]
+
+
+def test_the_base_rate_recommends_by_popularity(circle: tuple[Path, Path], tmp_path: Path) -> None:
+    arguments = ["train", "recommendations", "--interactions", circle[1], "--out", tmp_path / "out", "--quiet"]
+    assert main([str(a) for a in [*arguments, "--model", "base-rate"]]) == 0
+    bundle = load_bundle(tmp_path / "out")
+    assert bundle.manifest["model"] == "base-rate"
+    lists = recommend(bundle, [[], ["i3"]], CIRCLE)
+    popular = [item["item_id"] for item in lists[0]]
+    assert popular == bundle.manifest["fallback"]["items"]
+    assert [item["item_id"] for item in lists[1]] == [item for item in popular if item != "i3"] + ["i3"]
