@@ -23,7 +23,7 @@ export ORT_DISABLE_TELEMETRY := 1
 # For commands that do not call AWS: without a region sam fails, and it would look for an instance role for minutes.
 OFFLINE := AWS_EC2_METADATA_DISABLED=true AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1}
 
-.PHONY: help setup demo serve test check bench build validate deploy smoke-aws redrive constraints clean
+.PHONY: help setup demo serve test check openapi bench build validate deploy smoke-aws redrive constraints clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ check: $(READY) validate ## lint, format, types, imports, template
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+openapi: $(READY) ## write openapi.yaml from the models of requests and responses
+	$(BIN)/python -m deploy.openapi
 
 bench: $(VENV)/.bench ## run benchmarks, each beside its alternative (ARGS='NAME …' selects; BEAUTY_DATA=DIR)
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -5,13 +5,18 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+
+from deploy.api_operations import OPERATIONS
 from personalization.api import Handler, Services
+from personalization.api.response_models import Problem
 from personalization.bundles import ModelStore, promote, publish
 from personalization.core.observability import Monitor
 from personalization.core.settings import Settings
@@ -76,10 +81,23 @@ class Shop:
         return self.invoke(job, proxy_event(method, path, body, headers=headers))
 
     def invoke(self, job: str, event: dict[str, Any]) -> Reply:
-        answer = self.handler(job)(event, None)
-        assert answer["isBase64Encoded"] is False
-        headers = {name: values[0] for name, values in answer["multiValueHeaders"].items()}
-        return Reply(answer["statusCode"], headers, json.loads(answer["body"], parse_constant=_no_constant))
+        """The function's response, which is of the model that `openapi.yaml` publishes for it."""
+        response = self.handler(job)(event, None)
+        assert response["isBase64Encoded"] is False
+        headers = {name: values[0] for name, values in response["multiValueHeaders"].items()}
+        _model_of(event, response["statusCode"]).model_validate_json(response["body"], strict=True)
+        return Reply(response["statusCode"], headers, json.loads(response["body"], parse_constant=_no_constant))
+
+
+def _model_of(event: Mapping[str, Any], status: int) -> type[BaseModel]:
+    if status != 200:
+        return Problem
+    (operation,) = [
+        operation
+        for (method, path), operation in OPERATIONS.items()
+        if method == event["httpMethod"] and re.fullmatch(re.sub(r"{\w+}", "[^/]+", path), event["path"].rstrip("/"))
+    ]
+    return operation.response
 
 
 def job_of_path(path: str) -> str:

@@ -30,7 +30,8 @@ import importlib, sys
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "layers/personalization/python")!r}]
 module = importlib.import_module({module!r})
 assert callable(module.lambda_handler)
-print(sorted({{name.partition(".")[0] for name in sys.modules}} & set({UNWANTED + TRACER!r})))
+documentation = [name for name in sys.modules if name.endswith((".response_models", ".row_models"))]
+print(documentation + sorted({{name.partition(".")[0] for name in sys.modules}} & set({UNWANTED + TRACER!r})))
 """
     environment = {
         "PATH": "/usr/bin:/bin",

@@ -6,7 +6,7 @@ A click or an order whose `decision_id` is the `impression_id` of an ad is charg
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
@@ -14,7 +14,7 @@ from personalization.ads.budgets import Settlement
 from personalization.ads.budgets.settlement import ad_outcomes, settle
 from personalization.api.ads.score import AdStores
 from personalization.api.app import Route
-from personalization.api.json_rows import Columns, Row, canonical_columns, cell_pointer
+from personalization.api.json_rows import Columns, InteractionCells, Row, canonical_columns, cell_pointer
 from personalization.api.requests import ApiRequest, RequestBody
 from personalization.api.responses import ApiResponse
 from personalization.api.services import Services
@@ -28,7 +28,7 @@ from personalization.state import Kind, partition_key
 class EventsRequest(RequestBody):
     """Rows of the interactions table. A row without `user_id` needs a `session_id`."""
 
-    events: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_EVENTS_PER_CALL)]
+    events: Annotated[list[InteractionCells], Field(min_length=1, max_length=MAX_EVENTS_PER_CALL)]
 
 
 class _OwnedEvents(NamedTuple):

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import WithJsonSchema
 
 from personalization.api.problems import pointer
 from personalization.core.schema import canonical_column
 
 Row = dict[str, Any]
+# The same in request bodies; `openapi.yaml` describes their columns by the model of this name in `row_models`.
+InteractionCells = Annotated[Row, WithJsonSchema({"x-row": "InteractionRow"})]
+ItemCells = Annotated[Row, WithJsonSchema({"x-row": "ItemRow"})]
+AdCells = Annotated[Row, WithJsonSchema({"x-row": "AdRow"})]
+TableCells = Annotated[Row, WithJsonSchema({"x-row": "TableRow"})]
 Columns = dict[str, list[Any]]
 
 canonical = lru_cache(maxsize=1024)(canonical_column)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from personalization.api.app import Route
 from personalization.api.explain_options import ExplainOptions
-from personalization.api.json_rows import canonical, columns_of
+from personalization.api.json_rows import TableCells, canonical, columns_of
 from personalization.api.problems import pointer
 from personalization.api.requests import ApiRequest
 from personalization.api.responses import ApiResponse
@@ -23,7 +23,7 @@ from personalization.tabular import predict
 class TableRequest(ExplainOptions):
     """Rows of the table that the model was trained with, by its own column names."""
 
-    rows: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_ROWS_PER_CALL)]
+    rows: Annotated[list[TableCells], Field(min_length=1, max_length=MAX_ROWS_PER_CALL)]
 
 
 def table_route(services: Services, job: str) -> Route:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from personalization.api.explain_options import ExplainOptions
+from personalization.api.json_rows import InteractionCells
 from personalization.api.requests import Id, RequestBody, Timestamp
 from personalization.core.schema import MAX_EVENTS_PER_CALL, MAX_USERS_PER_CALL
 
@@ -15,9 +16,9 @@ class User(RequestBody):
     """One user, described by events or by ready features; without both, from state."""
 
     user_id: Id | None = None
-    events: Annotated[list[dict[str, Any]], Field(max_length=MAX_EVENTS_PER_CALL)] | None = None
-    features: Annotated[dict[str, Any], Field(description="ready features by name")] | None = None
-    attributes: Annotated[dict[str, Any], Field(description="columns of the users table")] | None = None
+    events: Annotated[list[InteractionCells], Field(max_length=MAX_EVENTS_PER_CALL)] | None = None
+    features: Annotated[dict[str, Any] | None, Field(description="ready features by name")] = None
+    attributes: Annotated[dict[str, Any] | None, Field(description="columns of the users table")] = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -30,7 +31,7 @@ class ProfilesRequest(ExplainOptions, User):
     """A list of users, or one user's fields at the top."""
 
     users: Annotated[list[User], Field(min_length=1, max_length=MAX_USERS_PER_CALL)] | None = None
-    as_of: Annotated[Timestamp, Field(description="later events are ignored; now where it is missing")] | None = None
+    as_of: Annotated[Timestamp | None, Field(description="later events are ignored; now where it is missing")] = None
     personalization: Annotated[Literal["on", "off"], Field(description="off: state is not read")] = "on"
 
     @model_validator(mode="after")

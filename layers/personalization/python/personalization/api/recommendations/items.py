@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC
-from typing import Any, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
 from personalization.api.app import Route
-from personalization.api.json_rows import canonical_columns, cell_pointer
+from personalization.api.json_rows import ItemCells, canonical_columns, cell_pointer
 from personalization.api.requests import ApiRequest, Id, RequestBody
 from personalization.api.responses import ApiResponse
 from personalization.api.services import Services
@@ -23,7 +23,7 @@ class ItemsRequest(RequestBody):
     A column that a row lacks keeps its value; null removes it.
     """
 
-    items: list[dict[str, Any]] = Field(default_factory=list, max_length=MAX_ITEMS_PER_CALL)
+    items: list[ItemCells] = Field(default_factory=list, max_length=MAX_ITEMS_PER_CALL)
     remove: list[Id] = Field(default_factory=list, max_length=MAX_ITEMS_PER_CALL)
 
     @model_validator(mode="after")
