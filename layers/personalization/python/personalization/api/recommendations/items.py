@@ -23,8 +23,8 @@ class ItemsRequest(RequestBody):
     A column that a row lacks keeps its value; null removes it.
     """
 
-    items: list[ItemCells] = Field(default_factory=list, max_length=MAX_ITEMS_PER_CALL)
-    remove: list[Id] = Field(default_factory=list, max_length=MAX_ITEMS_PER_CALL)
+    items: list[ItemCells] = Field(default_factory=list, max_length=MAX_ITEMS_PER_CALL, description="rows of the items table")
+    remove: list[Id] = Field(default_factory=list, max_length=MAX_ITEMS_PER_CALL, description="ids of items to remove")
 
     @model_validator(mode="after")
     def _not_empty(self) -> Self:

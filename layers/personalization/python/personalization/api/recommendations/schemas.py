@@ -31,9 +31,9 @@ class FiltersBody(RequestBody):
     price_min: Annotated[float, Field(ge=0)] | None = None
     price_max: Annotated[float, Field(ge=0)] | None = None
     in_stock: bool | None = None
-    created_after: Timestamp | None = None
-    not_purchased: bool = False
-    include_ids: Ids | None = None
+    created_after: Annotated[Timestamp | None, Field(description="RFC 3339 or unix time")] = None
+    not_purchased: Annotated[bool, Field(description="no item that the history holds as bought")] = False
+    include_ids: Annotated[Ids | None, Field(description="only these items")] = None
     exclude_ids: list[Id] = Field(default_factory=list, max_length=MAX_FILTER_IDS)
 
     def filters(self, zone: tzinfo = UTC, pointer: str = "/filters") -> Filters:
@@ -54,7 +54,7 @@ class FiltersBody(RequestBody):
 
 
 class PromotionBody(RequestBody):
-    """`share` of the list for items that pass `filters`."""
+    """At least `share` of the list passes `filters`, where so many items do."""
 
     filters: FiltersBody
     share: Share
@@ -72,26 +72,26 @@ class BaseRequest(RequestBody):
     """The user of the request. A history replaces that of `user_id`; without both the user counts as new."""
 
     user_id: Id | None = None
-    history: Annotated[list[Id], Field(max_length=MAX_EVENTS_PER_CALL)] | None = None  # item ids, oldest first
+    history: Annotated[list[Id] | None, Field(max_length=MAX_EVENTS_PER_CALL, description="item ids, oldest first")] = None
     context: ContextBody = ContextBody()
-    personalization: Literal["on", "off"] = "on"
-    explain: bool = False
-    explain_budget_ms: Annotated[int, Field(ge=1, le=10_000)] = 250
+    personalization: Annotated[Literal["on", "off"], Field(description="off: state is not read")] = "on"
+    explain: Annotated[bool, Field(description="add an explanation to each item")] = False
+    explain_budget_ms: Annotated[int, Field(ge=1, le=10_000, description="for all explanations of the request")] = 250
 
 
 class RecommendationsRequest(BaseRequest):
-    """A list of at most `k` items; `recommendations.ranking` has the order of steps.
-
-    item_id   the item that `similar` and `bought_together` are about; else that of the context, or the cart
-    """
+    """A list of at most `k` items."""
 
     k: Annotated[int, Field(ge=1, le=MAX_ITEMS_PER_ANSWER)] = 20
     scenario: Literal["personal", "similar", "bought_together", "buy_again", "trending"] = "personal"
-    item_id: Id | None = None
+    item_id: Annotated[
+        Id | None,
+        Field(description="seed of `similar` and `bought_together`; else the item of `context`, or its cart"),
+    ] = None
     filters: FiltersBody = FiltersBody()
     promote: PromotionBody | None = None
-    diversity: Share = 0.0
-    min_relevance: Share = 0.0
+    diversity: Annotated[Share, Field(description="0: items are ordered by score alone")] = 0.0
+    min_relevance: Annotated[Share, Field(description="items of a lower relevance are left out")] = 0.0
 
     @model_validator(mode="after")
     def _has_seed_item(self) -> Self:
