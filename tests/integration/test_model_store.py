@@ -157,7 +157,10 @@ def flip_a_byte(s3: S3Client, key: str) -> None:
     s3.put_object(Bucket=BUCKET, Key=key, Body=bytes(body))
 
 
-@pytest.mark.parametrize("damage", ["flip model", "flip manifest", "model gone", "pointer is no JSON", "pointer gone"])
+@pytest.mark.parametrize(
+    "damage",
+    ["flip model", "flip manifest", "manifest of another shape", "model gone", "pointer is no JSON", "pointer gone"],
+)
 def test_the_last_good_model_goes_on(s3: S3Client, versions: dict[float, str], reader: Reader, damage: str) -> None:
     promote(s3, BUCKET, NAME, versions[0.25])
     assert reader.rate() == pytest.approx(0.25)
@@ -167,6 +170,10 @@ def test_the_last_good_model_goes_on(s3: S3Client, versions: dict[float, str], r
         case "flip manifest":
             promote(s3, BUCKET, NAME, versions[0.75])
             flip_a_byte(s3, bundle_key(NAME, versions[0.75], BUNDLE_JSON))
+        case "manifest of another shape":
+            key = bundle_key(NAME, versions[0.75], BUNDLE_JSON)
+            manifest = orjson.loads(s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+            s3.put_object(Bucket=BUCKET, Key=key, Body=orjson.dumps(manifest | {"files": list(manifest["files"])}))
         case "model gone":
             s3.delete_object(Bucket=BUCKET, Key=bundle_key(NAME, versions[0.75], MODEL_ONNX))
     match damage:
@@ -174,7 +181,7 @@ def test_the_last_good_model_goes_on(s3: S3Client, versions: dict[float, str], r
             s3.put_object(Bucket=BUCKET, Key=pointer_key(NAME), Body=b"latest please")
         case "pointer gone":
             s3.delete_object(Bucket=BUCKET, Key=pointer_key(NAME))
-        case "flip model" | "model gone":
+        case "flip model" | "model gone" | "manifest of another shape":
             promote(s3, BUCKET, NAME, versions[0.75])
     reader.clock.go_on(61)
     assert reader.rate() == pytest.approx(0.25)

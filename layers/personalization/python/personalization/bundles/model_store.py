@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import orjson
-from botocore.exceptions import BotoCoreError, ClientError
 
 from personalization.bundles.bundle import BUNDLE_JSON, Bundle, load_bundle
 from personalization.bundles.pointer import ModelPointer, Release, bundle_key, hash_fraction, pointer_key
@@ -92,7 +91,7 @@ class ModelStore(SnapshotReader[LoadedModels]):
             return LoadedModels(champion)
         try:
             bundle = loaded.get(challenger.version) or self._load_bundle(challenger)
-        except (BotoCoreError, ClientError, BundleInvalid, OSError) as error:
+        except Exception as error:  # whatever is wrong with a challenger, the champion serves
             raise Incomplete(LoadedModels(champion), error) from error
         return LoadedModels(champion, (bundle, challenger.share))
 

@@ -125,7 +125,7 @@ class SnapshotReader(Generic[Snapshot]):
         previous   the snapshot so far; what has not changed may be taken over
         body       `None` where there is no object
 
-        Raises one of our errors where the content is not valid, `Incomplete` where a part of it can be served.
+        Raises an error where the content is not valid, `Incomplete` where a part of it can be served.
         """
         raise NotImplementedError
 
@@ -156,7 +156,7 @@ class SnapshotReader(Generic[Snapshot]):
         except Incomplete as error:
             self._snapshot, self._etag = error.usable, None  # type: ignore[assignment]  # no ETag: the rest must be read again
             return self._failed(error.cause)
-        except (BotoCoreError, ClientError, PersonalizationError, OSError) as error:
+        except Exception as error:  # whatever is wrong with a new snapshot, the last good one is served
             return self._failed(error)
         self.error, self._retry_in = None, RETRY_SECONDS
         self._refresh_at = self._clock() + self._ttl
@@ -179,4 +179,6 @@ def _cause(error: Exception) -> str:
         return f"S3 returned {error_code(error)}"
     if isinstance(error, BotoCoreError):
         return f"S3 does not respond ({type(error).__name__})"
-    return f"the local disk cannot be used ({type(error).__name__})"
+    if isinstance(error, OSError):
+        return f"the local disk cannot be used ({type(error).__name__})"
+    return f"the content is not as expected ({type(error).__name__})"
