@@ -38,7 +38,7 @@ from personalization.ads.features import Ads  # noqa: E402
 from personalization.core import cells  # noqa: E402
 from personalization.core.encoder import TableEncoder  # noqa: E402
 from personalization.features import Window  # noqa: E402
-from training.baselines import DesignMatrix, feature_matrix  # noqa: E402
+from training.baselines import feature_matrix, linear_features  # noqa: E402
 from training.datasets.complete_journey import SHOP_TIMEZONE, open_source  # noqa: E402
 from training.evaluation.metrics import calibration_slope, row_log_loss  # noqa: E402
 from training.evaluation.smooth_ece import smooth_ece  # noqa: E402
@@ -165,8 +165,8 @@ def network(found: CouponTask, seed: int) -> Floats:
 def logistic(found: CouponTask, seed: int) -> Floats:
     """The ridge with the least log loss over the folds."""
     fold, labels = folds(found.train_user, seed), found.train.targets["label"]
-    design = DesignMatrix(found.encoder, found.train)
-    x = design.matrix(found.train)
+    design = linear_features(found.encoder)
+    x = design.fit_transform(feature_matrix(found.train)).tocsr()
 
     def loss(ridge: float) -> float:
         held = np.zeros(len(labels))
@@ -178,7 +178,7 @@ def logistic(found: CouponTask, seed: int) -> Floats:
 
     best = min(RIDGES, key=loss)
     fitted = LogisticRegression(C=best, max_iter=1_000).fit(x, labels)
-    return np.asarray(fitted.predict_proba(design.matrix(found.test))[:, 1])
+    return np.asarray(fitted.predict_proba(design.transform(feature_matrix(found.test)))[:, 1])
 
 
 def boosting(found: CouponTask, seed: int, **parameters: Any) -> Floats:

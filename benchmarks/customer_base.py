@@ -1,11 +1,10 @@
-"""CDNOW, the 2,357 customers that papers report on: who comes back in 39 weeks and how often, beside BG/NBD and Pareto/NBD.
+"""CDNOW, the 2,357 customers that papers report on: returns and orders in 39 weeks, compared with BG/NBD and Pareto/NBD.
 
     python -m benchmarks.customer_base [--seeds 3]
 
-All are fitted to what was bought before 1997-10-01 and know nothing of what came after: the network trains on shorter
-windows inside that time, through the command line, with its defaults. The fitters are those of the package lifetimes, in
-weeks as its examples have it. Who buys at all is ranked twice, by P(at least one order) and by the expected orders, so that
-each model is compared with what another says of the same thing.
+All models are fitted to purchases before 1997-10-01. The network trains on shorter label windows inside that time, with the
+defaults of the command line. The fitters are those of the package lifetimes, in weeks as in its examples. Customers are ranked
+twice, by P(at least one order) and by the expected orders, so that every model is compared on an output that it has.
 """
 
 from __future__ import annotations
@@ -59,15 +58,14 @@ def main(arguments: list[str] | None = None) -> None:
         prepared = prepare_profiles(ProfileData((path,), cutoff=date(1997, 10, 1), horizon=DAYS))
     assert prepared.test is not None
     orders = prepared.test.labels.orders[:, prepared.spec.days.index(DAYS)].astype(np.float64)
-    found = [network(prepared, seed) for seed in range(options.seeds)]
-    rows = [_row(f"this network, seed {seed}", orders, *answer) for seed, answer in enumerate(found)]
+    rows = [_row(f"this network, seed {seed}", orders, *network(prepared, seed)) for seed in range(options.seeds)]
     if len(rows) > 1:
         rows.append({"model": "this network, mean", **{k: mean(row[k] for row in rows) for k in list(rows[0])[1:]}})
     base = fit_customer_base(prepared.latest.columns, prepared.encoder, 0)
     if base is not None:
         within, expected = base.mixture.expected_orders(prepared.test.columns, [DAYS])
         rows.append(_row("its mixture of customers alone", orders, within[:, 0], expected[:, 0]))
-    rows += [_row(name, orders, *answer) for name, answer in fitters(prepared.test.columns).items()]
+    rows += [_row(name, orders, *predictions) for name, predictions in fitters(prepared.test.columns).items()]
     publish(NAME, f"CDNOW, {len(orders):,} customers, the {WEEKS} weeks from 1997-10-01", rows)
 
 
@@ -82,13 +80,13 @@ def network(prepared: PreparedProfiles, seed: int) -> tuple[Floats, Floats]:
     model = train_profiles_network(
         prepared.encoder, targets, attribute_dropout(prepared.encoder, train, seed), valid, NETWORK, options
     )
-    told = model.predict(test)
-    within = told["probability_within"][:, targets.interval].astype(np.float64)
-    return within, told["expected_orders"].astype(np.float64)
+    outputs = model.predict(test)
+    within = outputs["probability_within"][:, targets.interval].astype(np.float64)
+    return within, outputs["expected_orders"].astype(np.float64)
 
 
 def fitters(columns: Mapping[str, NDArray[Any]]) -> dict[str, tuple[Floats | None, Floats]]:
-    """P(at least one order), where a model has it, and expected orders; nothing where the package cannot be imported."""
+    """P(at least one order), if the model has it, and expected orders; empty where the package cannot be imported."""
     try:
         from lifetimes import BetaGeoFitter, ParetoNBDFitter
     except ImportError as error:
@@ -97,15 +95,15 @@ def fitters(columns: Mapping[str, NDArray[Any]]) -> dict[str, tuple[Floats | Non
     repeats = columns["orders"].astype(np.float64) - 1.0
     span = repeats * np.nan_to_num(columns["order_gap_days"].astype(np.float64)) / 7
     age = span + columns["recency_purchase_days"].astype(np.float64) / 7
-    found: dict[str, tuple[Floats | None, Floats]] = {}
+    predictions: dict[str, tuple[Floats | None, Floats]] = {}
     for name, fitter in (("BG/NBD", BetaGeoFitter()), ("Pareto/NBD", ParetoNBDFitter())):
         fitter.fit(repeats, span, age)
         expected = fitter.conditional_expected_number_of_purchases_up_to_time(WEEKS, repeats, span, age)
         within = None
         if isinstance(fitter, ParetoNBDFitter):
             within = 1.0 - np.asarray(fitter.conditional_probability_of_n_purchases_up_to_time(0, WEEKS, repeats, span, age))
-        found[name] = within, np.asarray(expected, np.float64)
-    return found
+        predictions[name] = within, np.asarray(expected, np.float64)
+    return predictions
 
 
 def _row(name: str, orders: Floats, within: Floats | None, expected: Floats) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Whether an explanation of a profile within a time budget is the one that 2,000 orders give, and what it costs.
+"""Explanations of a profile within a time budget: agreement with 2,000 permutations, and cost.
 
-The explained rows are of the bundle's own background, from the least to the most likely to buy; each is explained against the
-others. Give a trained bundle's directory to measure on it; without one it is the demo's.
+The explained rows are from the bundle's own background, from the least to the most likely to buy; each is explained against the
+others. The argument is the directory of a trained bundle, by default the demo's.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from personalization.bundles.bundle import Bundle, load_bundle
 from personalization.tabular.explanation import headline
 from personalization.tabular.shapley import Explanation, explain
 
-REFERENCE_ORDERS: Final = 2_000
+REFERENCE_PERMUTATIONS: Final = 2_000
 USERS: Final = 6
 SEEDS: Final = 4
 BUDGETS: Final = (0.001, 0.05, 0.25, 1.0)  # the first has room for one round and no more
 TOP: Final = 3
 
 
-def top(found: Explanation) -> frozenset[int]:
+def top_columns(explanation: Explanation) -> frozenset[int]:
     """The columns with the largest contributions."""
-    return frozenset(np.argsort(-np.abs(found.contributions), kind="stable")[:TOP].tolist())
+    return frozenset(np.argsort(-np.abs(explanation.contributions), kind="stable")[:TOP].tolist())
 
 
-def case(background: dict[str, NDArray[Any]], place: int) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
-    """One row, and all others."""
-    row = {name: values[place : place + 1] for name, values in background.items()}
-    return row, {name: np.delete(values, place, axis=0) for name, values in background.items()}
+def split_row(background: dict[str, NDArray[Any]], index: int) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """One row, and all others, by input name."""
+    row = {name: values[index : index + 1] for name, values in background.items()}
+    return row, {name: np.delete(values, index, axis=0) for name, values in background.items()}
 
 
-def measured(bundle: Bundle) -> list[dict[str, Any]]:
+def measure(bundle: Bundle) -> list[dict[str, Any]]:
     """One row of the table for each budget."""
     background = dict(bundle.background or {})
     size = len(next(iter(background.values())))
     probability = headline(bundle)[1]
-    cases = [case(background, int(place)) for place in np.linspace(0, size - 1, USERS).round()]
-    rounds = -(-REFERENCE_ORDERS // (size - 1))
+    cases = [split_row(background, int(index)) for index in np.linspace(0, size - 1, USERS).round()]
+    rounds = -(-REFERENCE_PERMUTATIONS // (size - 1))
     references = [
         explain(bundle, row, others, probability, rounds=rounds, seed=1_000 + n) for n, (row, others) in enumerate(cases)
     ]
@@ -53,16 +53,16 @@ def measured(bundle: Bundle) -> list[dict[str, Any]]:
     for budget in BUDGETS:
         correlation, same_as_reference, same_among_seeds, times, cost, error = [], [], [], [], [], []
         for (row, others), reference in zip(cases, references, strict=True):
-            found = []
+            by_seed = []
             for seed in range(SEEDS):
                 start = time.perf_counter()
-                found.append(explain(bundle, row, others, probability, seed=seed, rounds=1_000, budget_seconds=budget))
+                by_seed.append(explain(bundle, row, others, probability, seed=seed, rounds=1_000, budget_seconds=budget))
                 times.append((time.perf_counter() - start) * 1e3)
-            correlation += [float(np.corrcoef(one.contributions, reference.contributions)[0, 1]) for one in found]
-            same_as_reference += [top(one) == top(reference) for one in found]
-            same_among_seeds += [top(a) == top(b) for a, b in combinations(found, 2)]
-            cost += [one.rows for one in found]
-            error += [abs(one.contributions.sum() - (one.logit - one.base)) for one in found]
+            correlation += [float(np.corrcoef(one.contributions, reference.contributions)[0, 1]) for one in by_seed]
+            same_as_reference += [top_columns(one) == top_columns(reference) for one in by_seed]
+            same_among_seeds += [top_columns(a) == top_columns(b) for a, b in combinations(by_seed, 2)]
+            cost += [one.rows for one in by_seed]
+            error += [abs(one.contributions.sum() - (one.logit - one.base)) for one in by_seed]
         rows.append(
             {
                 "allowed_ms": budget * 1e3,
@@ -81,16 +81,16 @@ def measured(bundle: Bundle) -> list[dict[str, Any]]:
 def main(directory: str | None = None) -> None:
     bundle = load_bundle(Path(directory)) if directory else shop.demo_bundle("profiles")
     if not bundle.background:
-        raise SystemExit("expected a bundle with background.npz, found one that was trained before there was any")
+        raise SystemExit("expected a bundle with background.npz, received one without it")
     with threadpool_limits(1):
-        rows = measured(bundle)
+        rows = measure(bundle)
     report.publish(
         "profiles_explain",
-        f"Explanations of a profile's probability within a budget, against {REFERENCE_ORDERS:,} orders",
+        f"Explanations of a profile's probability within a budget, against {REFERENCE_PERMUTATIONS:,} permutations",
         rows,
         [
             f"{len(bundle.encoder.columns)} columns; {USERS} users, {SEEDS} seeds each; one core",
-            "orders are walked in whole rounds, one from each background row; the first always is",
+            "permutations run in whole rounds, one for each background row; the first round always runs",
         ],
     )
 

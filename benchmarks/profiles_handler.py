@@ -1,7 +1,7 @@
-"""How much the profiles handler costs beside the network itself: against raw `session.run`, and with Keras in its place.
+"""Latency of the profiles handler: against raw `session.run`, and with Keras in place of ONNX Runtime.
 
-One user with ready features, 50 and 1,000 events; no store is read in any of them. The Keras network is built with the
-sizes of the bundle's (weights do not change what a call costs).
+One user with ready features, 50 and 1,000 events; no store is read. The Keras network has the sizes of the bundle's, because
+the weights do not change the cost of a call.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ NOW = 1_795_500_000.0
 
 
 class OnKeras(Bundle):
-    """The same bundle, asked through `keras.Model.predict` as a first version of such a service would."""
+    """The same bundle, predicted with `keras.Model.predict` as in a first version of such a service."""
 
     model: Any
 
     def run(self, inputs: Any) -> dict[str, NDArray[Any]]:
-        answer: dict[str, NDArray[Any]] = self.model.predict(dict(inputs), verbose=0)
-        return answer
+        outputs: dict[str, NDArray[Any]] = self.model.predict(dict(inputs), verbose=0)
+        return outputs
 
 
 def on_keras(bundle: Bundle) -> Bundle:
@@ -54,7 +54,7 @@ def on_keras(bundle: Bundle) -> Bundle:
 
 
 def requests() -> dict[str, dict[str, Any]]:
-    """API Gateway events by what they hold."""
+    """API Gateway events by a description of their content."""
     ready = dict.fromkeys(FEATURES, 1.0) | {"preferred_category": "GROCERY"}
 
     def events(count: int) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix, hstack
 from scipy.special import expit
 
 from personalization.core.encoder import TableEncoder
@@ -70,42 +69,31 @@ def logistic_regression(
 ) -> list[Probabilities]:
     """Ridge logistic regression (C = 1) on standardised numbers, missing indicators and one-hot categories."""
     from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
 
-    design = DesignMatrix(encoder, train)
-    model = LogisticRegression(max_iter=500)
-    model.fit(design.matrix(train), train.targets[target], sample_weight=train.weight)
-    return [model.predict_proba(design.matrix(rows))[:, 1] if len(rows) else np.zeros(0) for rows in others]
+    model = make_pipeline(linear_features(encoder), LogisticRegression(max_iter=500))
+    model.fit(feature_matrix(train), train.targets[target], logisticregression__sample_weight=train.weight)
+    return [model.predict_proba(feature_matrix(rows))[:, 1] if len(rows) else np.zeros(0) for rows in others]
 
 
-class DesignMatrix:
-    """Encoded rows as a matrix of a linear model: median fill, standard scaling, missing indicators, one-hot categories."""
+def linear_features(encoder: TableEncoder) -> Any:
+    """A scikit-learn transformer of `feature_matrix` for linear models: median fill, standard scaling, missing indicators and
+    one-hot categories, as a sparse matrix."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import MissingIndicator, SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-    def __init__(self, encoder: TableEncoder, train: Examples) -> None:
-        """Medians, means and deviations are those of `train`."""
-        self._cardinalities = [column.cardinality for column in encoder.categorical_columns]
-        numeric = train.inputs.get(NUMERIC)
-        if numeric is not None:
-            known = np.where(np.isnan(numeric).all(axis=0), np.float32(0), numeric)
-            self._fill = np.nanmedian(known, axis=0)
-            filled = np.where(np.isnan(numeric), self._fill, numeric).astype(np.float64)
-            self._mean, deviation = filled.mean(axis=0), filled.std(axis=0)
-            self._deviation = np.where(deviation > 0, deviation, 1.0)
-            self._indicators = np.isnan(numeric).any(axis=0)
-
-    def matrix(self, rows: Examples) -> csr_matrix:
-        """(N, features) sparse."""
-        parts = []
-        numeric, codes = rows.inputs.get(NUMERIC), rows.inputs.get(CATEGORICAL)
-        if numeric is not None:
-            missing = np.isnan(numeric)
-            scaled = (np.where(missing, self._fill, numeric).astype(np.float64) - self._mean) / self._deviation
-            parts.append(csr_matrix(np.concatenate([scaled, missing[:, self._indicators]], axis=1)))
-        if codes is not None:
-            offsets = np.cumsum(self._cardinalities) - self._cardinalities
-            indices = (codes + offsets).reshape(-1)
-            pointers = np.arange(0, indices.size + 1, codes.shape[1])
-            parts.append(csr_matrix((np.ones(indices.size), indices, pointers), shape=(len(codes), sum(self._cardinalities))))
-        return csr_matrix(hstack(parts))
+    numeric = len(encoder.numeric_names)
+    codes = [np.arange(column.cardinality) for column in encoder.categorical_columns]
+    scaled = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler())
+    numbers, categories = slice(numeric), slice(numeric, numeric + len(codes))
+    parts: list[tuple[str, Any, slice]] = []
+    if numeric:
+        parts = [("numbers", scaled, numbers), ("missing", MissingIndicator(features="all"), numbers)]
+    if codes:
+        parts.append(("categories", OneHotEncoder(categories=codes), categories))
+    return ColumnTransformer(parts, sparse_threshold=1.0)
 
 
 def dense_64_32_1(

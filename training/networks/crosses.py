@@ -85,9 +85,6 @@ class ShrunkEmbedding(keras.layers.Layer):
     def call(self, codes: Any) -> Any:
         return ops.take(self.table * self._kept, codes, axis=0)
 
-    def compute_output_shape(self, shape: Sequence[int | None]) -> tuple[int | None, int]:
-        return shape[0], self._size
-
 
 class CrossLayer(keras.layers.Layer):
     """[x₀, x], both (N, d) → x₀ ⊙ (U V x + b) + x."""
@@ -106,6 +103,3 @@ class CrossLayer(keras.layers.Layer):
     def call(self, features: Sequence[Any]) -> Any:
         first, crossed = features
         return first * (ops.matmul(ops.matmul(crossed, self.down), self.up) + self.bias) + crossed
-
-    def compute_output_shape(self, shapes: Sequence[Any]) -> Any:
-        return shapes[1]

@@ -7,7 +7,6 @@ The probability of an event by the end of interval k is 1 − exp(−Σ exp(η))
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -56,6 +55,3 @@ class HazardProbabilities(keras.layers.Layer):
 
     def call(self, log_hazards: Any) -> Any:
         return probability_within(log_hazards, self._curve)
-
-    def compute_output_shape(self, shape: Sequence[int | None]) -> tuple[int | None, int]:
-        return shape[0], int(shape[1] or 0) + len(self._curve.log_ratios)

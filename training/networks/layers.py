@@ -49,9 +49,6 @@ class NumericEncoding(keras.layers.Layer):
             parts.append(ops.clip(ops.matmul(scaled, self._slope) + self._shift, 0.0, 1.0))
         return ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
 
-    def compute_output_shape(self, shape: Sequence[int | None]) -> tuple[int | None, int]:
-        return shape[0], len(self.source_columns)
-
 
 def _bins(statistics: TableStatistics) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
     """Slope (columns, bins), shift (bins,) and each bin's column: a bin is clip(scaled · slope + shift, 0, 1)."""
@@ -112,9 +109,6 @@ class CategoryEmbeddings(keras.layers.Layer):
         mean = ops.matmul((counts / max(1, counts.sum())).astype(np.float32)[None, :], table)
         return mean + own * (table - mean)
 
-    def compute_output_shape(self, shape: Sequence[int | None]) -> tuple[int | None, int]:
-        return shape[0], len(self.source_columns)
-
 
 class EnsembleInput(keras.layers.Layer):
     """(N, d) → (N, members, units): one matrix for all members, each with its own scaling of the d features.
@@ -144,9 +138,6 @@ class EnsembleInput(keras.layers.Layer):
         flat = ops.matmul(features, ops.reshape(kernel, (-1, self._members * self._units))) + self.bias
         return ops.reshape(flat, (-1, self._members, self._units))
 
-    def compute_output_shape(self, shape: Sequence[int | None]) -> tuple[int | None, int, int]:
-        return shape[0], self._members, self._units
-
 
 class EnsembleDense(keras.layers.Layer):
     """(N, members, units) → (N, members, outputs), with separate weights for each member."""
@@ -166,9 +157,6 @@ class EnsembleDense(keras.layers.Layer):
         by_member = ops.matmul(ops.transpose(hidden, (1, 0, 2)), self.kernel)
         return ops.transpose(by_member, (1, 0, 2)) + self.bias
 
-    def compute_output_shape(self, shape: Sequence[int | None]) -> tuple[int | None, int | None, int]:
-        return shape[0], shape[1], self.outputs
-
 
 class EnsembleMean(keras.layers.Layer):
     """(N, members, units) → (N, outputs): the mean over the members of an `EnsembleDense`, in one matrix product."""
@@ -182,9 +170,6 @@ class EnsembleMean(keras.layers.Layer):
         kernel = ops.reshape(self._dense.kernel, (members * units, -1)) / members
         return ops.matmul(ops.reshape(hidden, (-1, members * units)), kernel) + ops.mean(self._dense.bias, axis=0)
 
-    def compute_output_shape(self, shape: Sequence[int | None]) -> tuple[int | None, int]:
-        return shape[0], self._dense.outputs
-
 
 class LogitCalibration(keras.layers.Layer):
     """slope · logit + intercept for each output; the identity until `assign` is called after training."""
@@ -196,9 +181,6 @@ class LogitCalibration(keras.layers.Layer):
 
     def call(self, logits: Any) -> Any:
         return logits * self.slope + self.intercept
-
-    def compute_output_shape(self, shape: Any) -> Any:
-        return shape
 
     def assign(self, slope: Any, intercept: Any) -> None:
         """Set slope and intercept, each one number for all outputs or (outputs,)."""
@@ -220,9 +202,6 @@ class Scale(keras.layers.Layer):
     def call(self, values: Any) -> Any:
         return values * self.factor
 
-    def compute_output_shape(self, shape: Any) -> Any:
-        return shape
-
     def assign(self, factor: float) -> None:
         """Set the factor."""
         self.factor.assign(factor)
@@ -233,6 +212,3 @@ class Squeeze(keras.layers.Layer):
 
     def call(self, values: Any) -> Any:
         return values[:, 0]
-
-    def compute_output_shape(self, shape: Sequence[int | None]) -> tuple[int | None]:
-        return (shape[0],)

@@ -172,6 +172,3 @@ class ParetoNbdLayer(keras.layers.Layer):  # type: ignore[misc]  # keras comes w
         observed, last = log_hazard[:, : self._observed], log_hazard[:, self._observed - 1 : self._observed]
         scaled = MEAN_LOG_HAZARD + self.spread * (observed - MEAN_LOG_HAZARD)
         return ops.concatenate([scaled, log_hazard[:, self._observed :] - last, log_more], axis=1)
-
-    def compute_output_shape(self, shape: Sequence[int | None]) -> tuple[int | None, int]:
-        return shape[0], 2 * self._intervals

@@ -1,4 +1,4 @@
-"""Intervals by resampling: against metrics of rows that are really repeated, and against what is known of the estimates."""
+"""Bootstrap intervals: against metrics of repeated rows, and against known standard errors."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ P = RANDOM.beta(1, 3, 400).round(2)  # with ties
 Y = (RANDOM.random(400) < P).astype(float)
 
 
-def test_a_resample_is_the_metrics_of_its_rows_written_out() -> None:
+def test_a_resample_has_the_metrics_of_repeated_rows() -> None:
     bootstrap = ClusterBootstrap.from_groups(len(Y), resamples=40, seed=3)
-    told = bootstrap_binary_metrics(Y, {"model": P}, 0.3, bootstrap)
+    result = bootstrap_binary_metrics(Y, {"model": P}, 0.3, bootstrap)
     written_out = [binary_metrics(np.repeat(Y, times.astype(int)), np.repeat(P, times.astype(int)), 0.3) for times in bootstrap]
     for name in written_out[0]:
         low, high = np.quantile([float(one[name] or 0.0) for one in written_out], [0.025, 0.975])
-        assert told["test"][name] == pytest.approx((low, high), rel=1e-6), name
+        assert result["test"][name] == pytest.approx((low, high), rel=1e-6), name
 
 
-def test_the_interval_of_a_mean_is_as_wide_as_its_standard_error_says() -> None:
+def test_the_interval_of_a_mean_agrees_with_its_standard_error() -> None:
     low, high = bootstrap_binary_metrics(Y, {"model": P}, 0.3, ClusterBootstrap.from_groups(len(Y), resamples=600))["test"][
         "log_loss"
     ]
@@ -38,7 +38,7 @@ def test_the_interval_of_a_mean_is_as_wide_as_its_standard_error_says() -> None:
 
 
 def test_rows_of_a_user_are_drawn_together() -> None:
-    """A table in which each row stands five times knows no more than the table itself."""
+    """Five copies of every row hold no more information than the table."""
     users = np.repeat(np.arange(len(Y)), 5)
     alone = bootstrap_binary_metrics(Y, {"model": P}, 0.3, ClusterBootstrap.from_groups(len(Y), seed=1))
     together = bootstrap_binary_metrics(
@@ -53,15 +53,15 @@ def test_rows_of_a_user_are_drawn_together() -> None:
     assert widths[1] < 0.6 * widths[0]
 
 
-def test_a_difference_is_surer_than_its_sides_and_above_0_where_the_model_is_better() -> None:
+def test_a_paired_difference_has_a_narrower_interval_and_is_positive_for_the_better_model() -> None:
     worse = np.clip(P + RANDOM.normal(0, 0.3, len(P)), 0.01, 0.99)
-    told = bootstrap_binary_metrics(Y, {"model": P, "other": worse, "same": P}, 0.3, ClusterBootstrap.from_groups(len(Y)))
+    result = bootstrap_binary_metrics(Y, {"model": P, "other": worse, "same": P}, 0.3, ClusterBootstrap.from_groups(len(Y)))
     others = bootstrap_binary_metrics(Y, {"model": worse}, 0.3, ClusterBootstrap.from_groups(len(Y)))["test"]
     for metric in ("auc", "log_loss"):
-        low, high = told["ahead_of"]["other"][metric]
-        own, its = told["test"][metric], others[metric]
+        low, high = result["ahead_of"]["other"][metric]
+        own, its = result["test"][metric], others[metric]
         assert 0 < low < high < low + np.hypot(own[1] - own[0], its[1] - its[0])
-        assert told["ahead_of"]["same"][metric] == pytest.approx((0, 0), abs=1e-12)
+        assert result["ahead_of"]["same"][metric] == pytest.approx((0, 0), abs=1e-12)
 
 
 def test_weights_count_rows() -> None:
@@ -80,7 +80,7 @@ def test_weights_count_rows() -> None:
     }
 
 
-def test_what_most_resamples_cannot_say_has_no_interval() -> None:
+def test_a_metric_missing_in_most_resamples_has_no_interval() -> None:
     one_class = bootstrap_binary_metrics(np.zeros(50), {"model": np.full(50, 0.2)}, 0.5, ClusterBootstrap.from_groups(50))
     assert one_class["test"]["auc"] is None
     assert one_class["test"]["predicted_to_observed"] is None
@@ -90,15 +90,15 @@ def test_what_most_resamples_cannot_say_has_no_interval() -> None:
     assert percentile_interval([1.0] * 5) == (1.0, 1.0)
 
 
-def test_amounts() -> None:
+def test_intervals_of_regression_metrics() -> None:
     actual = RANDOM.gamma(1.0, 10.0, 500)
-    said = actual + RANDOM.normal(0, 5, 500)
-    told = bootstrap_regression_metrics(actual, said, ClusterBootstrap.from_groups(500))["test"]
+    predicted = actual + RANDOM.normal(0, 5, 500)
+    result = bootstrap_regression_metrics(actual, predicted, ClusterBootstrap.from_groups(500))["test"]
     for name, value in {
-        "mae": np.abs(actual - said).mean(),
-        "rmse": np.sqrt(np.square(actual - said).mean()),
-        "correlation": np.corrcoef(actual, said)[0, 1],
+        "mae": np.abs(actual - predicted).mean(),
+        "rmse": np.sqrt(np.square(actual - predicted).mean()),
+        "correlation": np.corrcoef(actual, predicted)[0, 1],
     }.items():
-        low, high = told[name]
+        low, high = result[name]
         assert low < value < high < 1.3 * low, name
     assert bootstrap_regression_metrics(actual, np.zeros(500), ClusterBootstrap.from_groups(500))["test"]["correlation"] is None

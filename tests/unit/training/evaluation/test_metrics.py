@@ -18,7 +18,7 @@ LABELS = np.array([0, 1, 0, 1, 1])
 PROBABILITY = np.array([0.1, 0.4, 0.35, 0.8, 0.35])
 
 
-def test_by_hand() -> None:
+def test_binary_metrics_by_hand() -> None:
     metrics = binary_metrics(LABELS, PROBABILITY, threshold=0.35)
     # pairs (positive, negative): .4 beats both, .8 beats both, .35 beats .1 and ties with .35
     assert metrics["auc"] == pytest.approx((2 + 2 + 1.5) / 6)
@@ -30,7 +30,7 @@ def test_by_hand() -> None:
     assert metrics["f1"] == pytest.approx(6 / 7)
 
 
-def test_what_one_class_cannot_say_is_none_not_nan() -> None:
+def test_metrics_that_need_both_classes_are_none_for_one() -> None:
     metrics = binary_metrics(np.zeros(3), np.full(3, 0.2))
     assert (metrics["auc"], metrics["average_precision"], metrics["calibration_slope"]) == (None, None, None)
     assert metrics["log_loss"] == pytest.approx(-math.log(0.8), rel=1e-6)
@@ -38,7 +38,7 @@ def test_what_one_class_cannot_say_is_none_not_nan() -> None:
     assert binary_metrics(np.zeros(0), np.zeros(0)) == {}
 
 
-def test_certain_and_wrong_costs_much_but_not_infinity() -> None:
+def test_the_log_loss_of_a_wrong_certainty_is_finite() -> None:
     value = binary_metrics(np.array([1, 0]), np.array([0.0, 0.0]))["log_loss"]
     assert value is not None
     assert 7 < value < 9
@@ -52,11 +52,11 @@ def test_the_best_threshold_is_the_best_of_all(rows: list[tuple[bool, int]]) -> 
         assert best_threshold(labels, probability) == 0.5
         return
     by_threshold = [binary_metrics(labels, probability, step / 8)["f1"] or 0.0 for step in range(9)]
-    found = binary_metrics(labels, probability, best_threshold(labels, probability))["f1"]
-    assert found == pytest.approx(max(by_threshold))
+    result = binary_metrics(labels, probability, best_threshold(labels, probability))["f1"]
+    assert result == pytest.approx(max(by_threshold))
 
 
-def test_calibration_slope_of_logits_that_were_stretched() -> None:
+def test_the_calibration_slope_recovers_the_stretch_of_logits() -> None:
     random = np.random.default_rng(0)
     logits = random.normal(size=200_000)
     labels = (random.random(200_000) < 1 / (1 + np.exp(-logits))).astype(float)

@@ -1,4 +1,4 @@
-"""What cannot be true goes, or is corrected, and is counted."""
+"""Impossible events are dropped or corrected, and counted."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from training.io.cleaning import clean
 NOW = datetime.fromtimestamp(CUT / 1000, UTC)
 
 
-def test_a_log_that_can_be_true_stays_as_it_is() -> None:
+def test_possible_events_stay_unchanged() -> None:
     events = events_by_day([("ann", -3.0, "purchase", 5.0), ("ann", -2.0, "view_item"), ("bob", -1.0, "refund", -5.0)])
     cleaned, counts = clean(events, NOW)
     assert cleaned is events
     assert counts == {}
 
 
-def test_events_of_the_future_go_but_for_a_day_of_wrong_clocks() -> None:
+def test_events_more_than_a_day_in_the_future_are_dropped() -> None:
     rows = [("ann", -3.0, "purchase"), ("ann", -2.0, "purchase"), ("ann", 0.9, "purchase"), ("bob", 1.1, "purchase")]
     cleaned, counts = clean(events_by_day(rows), NOW)
     assert counts == {cleaning.FUTURE: 1}
     assert cleaned.user.tolist() == [0, 0, 0]
 
 
-def test_where_most_events_are_in_the_future_the_clock_is_doubted() -> None:
+def test_none_is_dropped_where_most_events_are_in_the_future() -> None:
     events = events_by_day([("ann", -3.0, "purchase"), ("ann", -2.0, "purchase")])
     assert clean(events, NOW - timedelta(days=400)) == (events, {})
 
 
-def test_a_clock_that_was_never_set_is_told_from_an_old_set() -> None:
+def test_timestamps_of_unset_clocks_are_dropped_but_old_data_sets_stay() -> None:
     events = events_by_day([("ann", -3.0, "purchase"), ("ann", -2.0, "purchase"), ("ann", -1.0, "purchase")])
     unset = replace(events, timestamp=np.array([0, *events.timestamp[1:]]), received_at=np.array([0, *events.received_at[1:]]))
     cleaned, counts = clean(unset, NOW)
@@ -44,11 +44,11 @@ def test_a_clock_that_was_never_set_is_told_from_an_old_set() -> None:
 
 
 @pytest.mark.parametrize(("value", "dropped"), [(np.nan, 1), (0.0, 1), (3.0, 0)])
-def test_a_purchase_of_nothing_for_nothing_goes(value: float, dropped: int) -> None:
+def test_a_purchase_without_quantity_and_value_is_dropped(value: float, dropped: int) -> None:
     events = events_by_day([("ann", -3.0, "purchase", value), ("ann", -2.0, "purchase", 0.0)])
     events = replace(events, quantity=np.array([0.0, 1.0]))
     cleaned, counts = clean(events, NOW)
-    assert counts.get(cleaning.NOTHING, 0) == dropped
+    assert counts.get(cleaning.EMPTY_PURCHASE, 0) == dropped
     assert len(cleaned) == 2 - dropped
 
 
@@ -56,6 +56,6 @@ def test_impossible_values_are_corrected_not_dropped() -> None:
     events = events_by_day([("ann", -3.0, "view_item", None, None, None, -4.0), ("ann", -2.0, "view_item")])
     events = replace(events, view_duration=np.array([90_000.0, 30.0]))
     cleaned, counts = clean(events, NOW)
-    assert counts == {cleaning.LONG_VIEW: 1, cleaning.EARLY: 1}
+    assert counts == {cleaning.LONG_VIEW: 1, cleaning.RECEIVED_EARLY: 1}
     np.testing.assert_array_equal(cleaned.view_duration, [np.nan, 30.0])
     assert cleaned.received_at.tolist() == [CUT - 3 * DAY_MS, CUT - 2 * DAY_MS]

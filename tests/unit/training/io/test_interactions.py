@@ -28,7 +28,7 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def told(events: Events) -> list[tuple[Any, ...]]:
+def readable(events: Events) -> list[tuple[Any, ...]]:
     """Readable rows: user, item, time."""
     moments = [datetime.fromtimestamp(t / 1000, UTC).strftime("%m-%dT%H:%M") for t in events.timestamp.tolist()]
     return [(events.users[u], events.items[i], t) for u, i, t in zip(events.user, events.item, moments, strict=True)]
@@ -43,7 +43,11 @@ def test_files_of_several_channels_are_merged_under_one_name_of_the_user(tmp_pat
     shop = write(tmp_path / "till.csv", "user_id,item_id,timestamp\nann,tea,1748865600\n")
     ids = read_id_map(write(tmp_path / "ids.csv", "cookie,user_id\nc7,ann\nc8,bob\n"))
     sources = read_interactions([web, shop], mapping={"event_type": "=purchase"}, user_ids=ids, now=NOW)
-    assert told(sources.events) == [("ann", "tea", "06-01T10:00"), ("c9", "cups", "06-02T10:00"), ("ann", "tea", "06-02T12:00")]
+    assert readable(sources.events) == [
+        ("ann", "tea", "06-01T10:00"),
+        ("c9", "cups", "06-02T10:00"),
+        ("ann", "tea", "06-02T12:00"),
+    ]
     assert [sources.events.channels[c] if c >= 0 else None for c in sources.events.channel] == ["web", "web", None]
     assert sources.report["id_map"] == {"ids": 2, "found": 1}
     assert sources.report["event_types"] == {"view_item": 1, "purchase": 2}
@@ -82,7 +86,7 @@ def test_copies_without_an_event_id_are_kept_and_counted(tmp_path: Path) -> None
     assert sources.report["suspected_duplicates"] == 2
 
 
-def test_an_order_that_goes_on_in_another_file_stays_one_order(tmp_path: Path) -> None:
+def test_an_order_that_continues_in_another_file_stays_one_order(tmp_path: Path) -> None:
     one = write(
         tmp_path / "a.csv", HEADER + "ann,tea,purchase,2025-06-01T10:00:00Z,o1,5\nbob,tea,purchase,2025-06-01T10:00:00Z,o1,5\n"
     )
@@ -92,7 +96,7 @@ def test_an_order_that_goes_on_in_another_file_stays_one_order(tmp_path: Path) -
     assert len({order[0], order[1], order[3]}) == 3
 
 
-def test_parquet_csv_and_json_lines_say_the_same(tmp_path: Path) -> None:
+def test_parquet_csv_and_json_lines_give_equal_events(tmp_path: Path) -> None:
     rows = [
         {
             "user_id": f"u{n % 3}",
@@ -135,7 +139,7 @@ def test_numbers_as_ids_are_the_same_user_in_parquet_and_csv(tmp_path: Path) -> 
     assert (events.users, events.items) == (["7"], ["1"])
 
 
-def test_several_currencies_are_warned_of(tmp_path: Path) -> None:
+def test_several_currencies_give_a_warning(tmp_path: Path) -> None:
     file = write(
         tmp_path / "a.csv",
         "user_id,item_id,event_type,timestamp,currency\na,t,buy,2025-06-01,EUR\na,t,buy,2025-06-02,EUR\nb,t,buy,2025-06-01,USD\n",
@@ -145,13 +149,13 @@ def test_several_currencies_are_warned_of(tmp_path: Path) -> None:
     assert "EUR, USD" in sources.report["warning"]
 
 
-def test_a_file_of_another_kind_is_refused_with_what_is_missing(tmp_path: Path) -> None:
+def test_a_file_of_another_kind_is_refused_with_its_missing_columns(tmp_path: Path) -> None:
     file = write(tmp_path / "a.csv", "CustomerID,spend\n7,3\n")
     with pytest.raises(InvalidInput, match=r"missing: item_id, event_type, timestamp.*--map item_id="):
         read_interactions([file], now=NOW)
 
 
-def test_no_usable_row_says_why(tmp_path: Path) -> None:
+def test_a_file_without_a_usable_row_is_refused_with_the_reasons(tmp_path: Path) -> None:
     file = write(tmp_path / "a.csv", HEADER + "ann,tea,purchase,soon,,\n")
     with pytest.raises(InvalidInput, match=r"timestamp: expected RFC 3339 or unix time \(1 rows\)"):
         read_interactions([file], now=NOW)

@@ -1,4 +1,4 @@
-"""TemporalSplit in time: full horizons, labels that end where the next judge's begin, and what happens when data is short."""
+"""Cuts in time: full horizons, label windows that end at the next cut, and short data."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def day(cut: Cut) -> date:
     return local_day(cut.time, UTC)
 
 
-def test_without_a_cutoff_a_full_horizon_fits_between_it_and_the_newest_event() -> None:
+def test_the_default_cutoff_leaves_a_full_horizon_before_the_newest_event() -> None:
     cuts = temporal_split(FIRST, at(date(2025, 10, 31)), horizon=14)
     assert cuts.test is not None
     assert day(cuts.test) == date(2025, 10, 17)
@@ -42,7 +42,7 @@ def test_without_a_cutoff_a_full_horizon_fits_between_it_and_the_newest_event() 
     assert any("2025-10-17" in note for note in cuts.notes)
 
 
-def test_training_labels_end_where_validations_begin_and_those_where_tests_do() -> None:
+def test_training_labels_end_at_the_validation_cut_and_validation_labels_at_the_test_cut() -> None:
     cuts = temporal_split(FIRST, at(date(2025, 12, 31)), horizon=14, cutoff=date(2025, 10, 1))
     (validation,) = cuts.validation
     assert cuts.test == Cut(start_of_day(date(2025, 10, 1), UTC), start_of_day(date(2026, 1, 1), UTC))
@@ -53,7 +53,7 @@ def test_training_labels_end_where_validations_begin_and_those_where_tests_do() 
     assert all(cut.label_days >= 14 for cut in cuts.train)
 
 
-def test_cuts_step_back_over_all_weekdays_as_long_as_there_is_history() -> None:
+def test_training_cuts_fall_on_all_weekdays_as_far_as_history_reaches() -> None:
     cuts = temporal_split(FIRST, at(date(2025, 12, 31)), horizon=14, cutoff=date(2025, 10, 1))
     days = [day(cut) for cut in cuts.train]
     assert [later - earlier for earlier, later in pairwise(days)] == [timedelta(8)] * (len(days) - 1)
@@ -62,7 +62,7 @@ def test_cuts_step_back_over_all_weekdays_as_long_as_there_is_history() -> None:
     assert days[0] == date(2025, 9, 3) - timedelta(19 * 8) == date(2025, 4, 4)
 
 
-def test_young_cuts_are_used_where_few_others_are_left() -> None:
+def test_cuts_with_short_history_are_used_where_few_others_exist() -> None:
     cuts = temporal_split(FIRST, at(date(2025, 4, 30)), horizon=14)
     # Cutoff April 16, validation April 2, training from March 19 back: 28 days after January 1 is January 29, 09:00.
     assert [day(cut) for cut in cuts.train] == [date(2025, 3, 19) - timedelta(8 * k) for k in range(6, -1, -1)]
@@ -98,7 +98,7 @@ def test_labels_are_extrapolated_where_no_cut_has_both_history_and_a_horizon() -
     assert cuts.to_json(UTC)["extrapolated"] is True
 
 
-def test_too_little_history_is_said() -> None:
+def test_too_short_a_history_is_refused() -> None:
     with pytest.raises(InvalidInput, match=r"at least 35 days of events before the cutoff, received 2\d"):
         temporal_split(FIRST, at(date(2025, 2, 10)), horizon=14)
 
@@ -124,7 +124,7 @@ def test_the_newest_day_counts_as_complete() -> None:
     assert temporal_split(FIRST, newest - DAY_MS, horizon=273, cutoff=date(2025, 10, 1)).test is None
 
 
-def test_days_are_the_shops() -> None:
+def test_cuts_are_midnights_of_the_shops_time_zone() -> None:
     zone = ZoneInfo("America/New_York")
     cuts = temporal_split(FIRST, at(date(2025, 12, 31)), zone, horizon=14, cutoff=date(2025, 10, 1))
     assert cuts.cutoff == round(datetime(2025, 10, 1, 4, tzinfo=UTC).timestamp() * 1000)

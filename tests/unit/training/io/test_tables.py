@@ -53,8 +53,8 @@ def test_categories_and_attributes_are_read_by_id(tmp_path: Path) -> None:
     items = write(tmp_path / "items.csv", "sku,item_category\ntea1,tea\ncup1,\npot1,pots\n")
     assert read_categories(items) == {"tea1": "tea", "pot1": "pots"}
     users = write(tmp_path / "users.csv", "user_id,Age Group,region\nc7,30-39,north\nzoe,50-59,south\n")
-    found = read_attributes(users, ["bob", "ann"], user_ids={"c7": "ann"})
-    assert {name: column.tolist() for name, column in found.items()} == {
+    result = read_attributes(users, ["bob", "ann"], user_ids={"c7": "ann"})
+    assert {name: column.tolist() for name, column in result.items()} == {
         "age_group": [None, "30-39"],
         "region": [None, "north"],
     }

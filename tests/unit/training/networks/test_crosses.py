@@ -21,17 +21,17 @@ def test_a_cross_is_the_first_features_times_a_product_of_small_matrices() -> No
     random = np.random.default_rng(0)
     first, crossed = random.normal(size=(5, 6)).astype(np.float32), random.normal(size=(5, 6)).astype(np.float32)
     layer = CrossLayer(rank=2)
-    found = as_numpy(layer([first, crossed]))
+    result = as_numpy(layer([first, crossed]))
     layer.bias.assign(np.arange(6, dtype=np.float32))
-    found = as_numpy(layer([first, crossed]))
+    result = as_numpy(layer([first, crossed]))
     matrix = as_numpy(layer.down) @ as_numpy(layer.up)
-    np.testing.assert_allclose(found, first * (crossed @ matrix + np.arange(6)) + crossed, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(result, first * (crossed @ matrix + np.arange(6)) + crossed, rtol=1e-4, atol=1e-4)
 
 
-def test_a_rare_word_keeps_little_of_its_own() -> None:
+def test_the_embedding_of_a_rare_word_is_shrunk() -> None:
     layer = ShrunkEmbedding(np.array([0, 50, 950]), 3)
-    found = as_numpy(layer(np.array([0, 1, 2])))
-    np.testing.assert_allclose(found, as_numpy(layer.table) * np.array([[0.0], [0.5], [0.95]]), rtol=1e-6)
+    result = as_numpy(layer(np.array([0, 1, 2])))
+    np.testing.assert_allclose(result, as_numpy(layer.table) * np.array([[0.0], [0.5], [0.95]]), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_only_large_tables_of_many_words_are_crossed(words: int, rows: int, wort
     assert supports_crosses(statistics, rows) is worth
 
 
-def test_a_network_with_crosses_learns_what_lies_in_a_pair_of_words_and_exports(tmp_path: Any) -> None:
+def test_a_network_with_crosses_learns_a_pair_effect_and_exports(tmp_path: Any) -> None:
     from personalization.core.encoder import Column, TableEncoder
     from training.export import export
     from training.fitting import Examples, FitOptions
@@ -62,8 +62,8 @@ def test_a_network_with_crosses_learns_what_lies_in_a_pair_of_words_and_exports(
     every = Examples({"categorical": codes.astype(np.int64)}, {"label": labels})
     train, valid = every.take(np.arange(20_000)), every.take(np.arange(20_000, rows))
     model = train_classifier(encoder, train, valid, TabularConfig(members=2, widths=(16,)), FitOptions(epochs=12, patience=12))
-    said = 1 / (1 + np.exp(-model.network.raw(dict(valid.inputs))["label"][:, 0]))
+    predicted = 1 / (1 + np.exp(-model.network.raw(dict(valid.inputs))["label"][:, 0]))
     best = -np.mean(np.log(np.where(valid.targets["label"] > 0, chance[20_000:], 1 - chance[20_000:])))
-    found = -np.mean(np.log(np.where(valid.targets["label"] > 0, said, 1 - said)))
-    assert found < best + 0.25 * (np.log(2) - best)
+    result = -np.mean(np.log(np.where(valid.targets["label"] > 0, predicted, 1 - predicted)))
+    assert result < best + 0.25 * (np.log(2) - best)
     assert export(model.network.serving, tmp_path / "model.onnx", {"categorical": codes[:64].astype(np.int64)}) < 1e-4

@@ -24,19 +24,19 @@ def test_statistics_by_hand() -> None:
     gap = np.nan
     numeric = np.array([[1, 5, 0, gap], [2, 5, 0, gap], [3, 5, 0, gap], [4, gap, 0, gap], [100, 7, 10, gap]], np.float32)
     codes = np.array([[0], [2], [2], [3], [2]])
-    found = table_statistics(numeric, codes, (4,), bins=2)
-    assert found.fill.tolist() == [3, 5, 0, 0]  # median; the more frequent of two values, twice; nothing known
-    assert found.center.tolist() == [3, 5, 0, 0]
-    assert found.scale[0] == pytest.approx((4 - 2) / 1.349)  # quartiles 2 and 4
-    assert found.scale[1] == pytest.approx((5.5 - 5) / 1.349)
-    assert found.scale[2] == pytest.approx(4)  # the quartiles are equal: the standard deviation, √(4·2² + 8²)/√5
-    assert found.scale[3] == 1
-    assert found.has_missing.tolist() == [False, True, False, True]
-    assert [edges.tolist() for edges in found.bin_edges] == [[1, 3, 100], [], [], []]
-    assert found.category_counts[0].tolist() == [1, 0, 3, 1]
+    result = table_statistics(numeric, codes, (4,), bins=2)
+    assert result.fill.tolist() == [3, 5, 0, 0]  # median; the more frequent of two values, twice; nothing known
+    assert result.center.tolist() == [3, 5, 0, 0]
+    assert result.scale[0] == pytest.approx((4 - 2) / 1.349)  # quartiles 2 and 4
+    assert result.scale[1] == pytest.approx((5.5 - 5) / 1.349)
+    assert result.scale[2] == pytest.approx(4)  # the quartiles are equal: the standard deviation, √(4·2² + 8²)/√5
+    assert result.scale[3] == 1
+    assert result.has_missing.tolist() == [False, True, False, True]
+    assert [edges.tolist() for edges in result.bin_edges] == [[1, 3, 100], [], [], []]
+    assert result.category_counts[0].tolist() == [1, 0, 3, 1]
 
 
-def test_bin_edges_are_the_values_where_there_are_few_and_quantiles_where_there_are_many() -> None:
+def test_bin_edges_are_the_distinct_values_or_quantiles_of_many() -> None:
     assert quantile_edges(np.array([3, 1, 2, 2], np.float32), 12).tolist() == [1, 2, 3]
     assert quantile_edges(np.arange(101, dtype=np.float32), 4).tolist() == [0, 25, 50, 75, 100]
     assert quantile_edges(np.array([1, 2, 1], np.float32), 12).tolist() == []
@@ -47,7 +47,7 @@ def piecewise(x: float, edges: list[float]) -> list[float]:
     return [min(max((x - low) / (high - low), 0.0), 1.0) for low, high in pairwise(edges)]
 
 
-def test_numeric_features_against_the_definition() -> None:
+def test_numeric_encoding_against_the_definition() -> None:
     train = np.array([[0, 1], [1, np.nan], [2, 0], [6, 1], [10, 1]], np.float32)
     statistics = table_statistics(train, None, bins=2)
     layer = NumericEncoding(statistics)
@@ -62,7 +62,7 @@ def test_numeric_features_against_the_definition() -> None:
     assert np.isfinite(out).all()
 
 
-def test_a_short_column_is_one_hot_held_back_by_rarity() -> None:
+def test_a_column_with_few_codes_is_one_hot_and_shrunk() -> None:
     seen = [np.array([0, 0, 60, 20]), np.array([5] * 12)]
     layer = CategoryEmbeddings(seen, 2)
     out = np.asarray(layer(np.array([[2, 0], [3, 0], [0, 0]])))
@@ -73,7 +73,7 @@ def test_a_short_column_is_one_hot_held_back_by_rarity() -> None:
     assert out[2, 2:] == pytest.approx(mean, abs=1e-6)  # never seen
 
 
-def test_a_long_column_has_an_embedding_a_word_and_the_mean_for_the_unseen() -> None:
+def test_an_unseen_code_has_the_mean_embedding() -> None:
     seen = [np.array([0, 10, 30] + [20] * 17)]
     layer = CategoryEmbeddings(seen, 2)
     out = np.asarray(layer(np.arange(20)[:, None]))
@@ -86,14 +86,14 @@ def test_a_long_column_has_an_embedding_a_word_and_the_mean_for_the_unseen() -> 
 
 
 @pytest.mark.parametrize(("rows", "columns", "bins"), [(12, 2, 3), (900, 5, 10), (9216, 5, 32), (9216, 20, 13), (2500, 150, 3)])
-def test_bins_by_rows_and_by_what_a_row_may_cost(rows: int, columns: int, bins: int) -> None:
+def test_the_number_of_bins_depends_on_rows_and_columns(rows: int, columns: int, bins: int) -> None:
     numeric = RANDOM.normal(size=(rows, columns)).astype(np.float32)
     numeric[:, 0] = np.arange(rows) % 2  # two values need no bins and leave more to the others
     edges = table_statistics(numeric, None).bin_edges
     assert [len(e) for e in edges] == [0] + [bins + 1] * (columns - 1)
 
 
-def test_first_members_are_one_matrix_seen_through_each_members_scaling() -> None:
+def test_members_share_one_matrix_with_a_scaling_each() -> None:
     layer = EnsembleInput(3, 4, np.array([0, 0, 1], np.int32))
     x = RANDOM.normal(size=(5, 3)).astype(np.float32)
     out = np.asarray(layer(x))
@@ -116,7 +116,7 @@ def test_the_merged_prediction_is_the_mean_of_the_members() -> None:
     assert served == pytest.approx(1 / (1 + np.exp(-merged[:, 0])), abs=1e-6)
 
 
-def test_calibration_is_in_the_served_view_alone() -> None:
+def test_only_the_serving_view_is_calibrated() -> None:
     network, inputs = small_network()
     merged = np.asarray(network.merged(inputs, training=False)["label"])[:, 0]
     network.heads[0].calibration.assign(0.5, -1.0)

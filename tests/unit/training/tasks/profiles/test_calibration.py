@@ -1,4 +1,4 @@
-"""Levels set on validation: known distortions are found again, and chance is not taken for one."""
+"""Calibration on validation rows: known distortions are recovered, and chance changes little."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ def simulated(rows: int, slope: float, intercept: float) -> tuple[np.ndarray, np
 
 
 @pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (0.7, 0.3), (1.4, -0.5)])
-def test_a_distortion_of_the_log_risks_is_found(slope: float, intercept: float) -> None:
-    found = fit_hazard(*simulated(40_000, slope, intercept))
-    assert found.slope == pytest.approx(slope, abs=0.03)
-    assert found.intercept == pytest.approx(intercept, abs=0.03)
-    assert found.observed == 2
+def test_a_distortion_of_the_log_hazards_is_recovered(slope: float, intercept: float) -> None:
+    result = fit_hazard(*simulated(40_000, slope, intercept))
+    assert result.slope == pytest.approx(slope, abs=0.03)
+    assert result.intercept == pytest.approx(intercept, abs=0.03)
+    assert result.observed == 2
 
 
-def test_a_few_users_move_little() -> None:
-    found = fit_hazard(*simulated(5, 3.0, 2.0))
-    assert abs(found.slope - 1) < 0.3
-    assert abs(found.intercept) < 1.0
+def test_a_few_users_change_the_calibration_little() -> None:
+    result = fit_hazard(*simulated(5, 3.0, 2.0))
+    assert abs(result.slope - 1) < 0.3
+    assert abs(result.intercept) < 1.0
 
 
-def test_intervals_that_validation_did_not_see_are_told() -> None:
+def test_calibration_counts_the_intervals_with_validation_labels() -> None:
     eta, exposure, event = simulated(1_000, 1.0, 0.0)
     exposure[:, 1] = event[:, 1] = 0
     assert fit_hazard(eta, exposure, event).observed == 1
 
 
-def test_the_level_is_drawn_towards_one_as_far_as_it_may_be_chance() -> None:
+def test_the_spend_level_is_shrunk_towards_one_by_its_sampling_error() -> None:
     expected = np.array([50.0, 100.0, 150.0] * 20)
     # The same ratio in every row has no sampling error: the prior keeps 0.1² ÷ (0.1² + 0.05²) = 80 % of its logarithm.
     assert fit_spend_level((1.2 * expected).astype(np.float32), expected) == pytest.approx(1.2**0.8, rel=1e-3)
@@ -50,7 +50,7 @@ def test_the_level_is_drawn_towards_one_as_far_as_it_may_be_chance() -> None:
     assert 0 < math.log(fit_spend_level(lucky.astype(np.float32), expected)) < 0.2 * math.log(ratio)
 
 
-def test_no_level_without_spend() -> None:
+def test_the_spend_level_is_one_without_spend() -> None:
     assert fit_spend_level(np.zeros(3, np.float32), np.ones(3)) == 1.0
     assert fit_spend_level(np.zeros(0, np.float32), np.zeros(0)) == 1.0
 

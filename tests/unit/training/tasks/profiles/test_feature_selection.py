@@ -1,4 +1,4 @@
-"""Which features are used, and the edges of the customer classes."""
+"""Selection of features, and edges of the RFM quintiles."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from training.tasks.profiles.feature_selection import select_features
 from training.tasks.profiles.segments import quintile_edges
 
 
-def test_constants_copies_and_gaps_are_left_out_with_the_reason() -> None:
+def test_constant_duplicate_and_empty_features_are_dropped_with_the_reason() -> None:
     nan = np.nan
     words = np.array(["tea"] * 6 + ["cups"] * 5 + ["pots", None], dtype=object)
     columns = {
@@ -22,15 +22,15 @@ def test_constants_copies_and_gaps_are_left_out_with_the_reason() -> None:
         "preferred_category": words,
         "preferred_channel": np.full(13, None, dtype=object),
     }
-    found = {d.name: d for d in select_features(columns)}
-    assert {name: d.action for name, d in found.items()} == {
+    result = {d.name: d for d in select_features(columns)}
+    assert {name: d.action for name, d in result.items()} == {
         "events": "numeric", "purchase_lines": "dropped", "views": "dropped", "conversion": "dropped", "rating_mean": "numeric",
         "preferred_category": "categorical", "preferred_channel": "dropped",
     }  # fmt: skip
-    assert found["purchase_lines"].reason == "the same as events"
-    assert found["preferred_category"].column is not None
-    assert found["preferred_category"].column.vocabulary == ("tea", "cups")  # pots is too rare to be told from unknown
-    assert found["rating_mean"].missing == pytest.approx(12 / 13)
+    assert result["purchase_lines"].reason == "the same as events"
+    assert result["preferred_category"].column is not None
+    assert result["preferred_category"].column.vocabulary == ("tea", "cups")  # pots is too rare to be told from unknown
+    assert result["rating_mean"].missing == pytest.approx(12 / 13)
 
 
 def test_quintile_edges_are_those_of_the_buyers() -> None:
@@ -47,5 +47,5 @@ def test_quintile_edges_are_those_of_the_buyers() -> None:
     }  # fmt: skip
 
 
-def test_without_buyers_there_are_no_classes() -> None:
+def test_without_buyers_there_are_no_quintiles() -> None:
     assert quintile_edges(sample_of({"orders": [0.0], "recency_purchase_days": [np.nan], "monetary": [0.0]})) is None

@@ -1,4 +1,4 @@
-"""The three heads against brute force in numpy."""
+"""The heads of the profile network against numpy."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def as_numpy(value: Any) -> np.ndarray[Any, Any]:
     return np.asarray(keras.ops.convert_to_numpy(value), dtype=np.float64)
 
 
-def hazard_loss(log_risks: list[float], exposure: list[float], event: list[int]) -> float:
+def hazard_loss(log_hazards: list[float], exposure: list[float], event: list[int]) -> float:
     """One row, one member, as a sum that is written out."""
     total = 0.0
-    for eta, seen, happened in zip(log_risks, exposure, event, strict=True):
+    for eta, seen, happened in zip(log_hazards, exposure, event, strict=True):
         survival = math.exp(-seen * math.exp(eta))
         total += -math.log(1 - survival) if happened else -math.log(survival)
     return total
@@ -39,12 +39,12 @@ def hazard_loss(log_risks: list[float], exposure: list[float], event: list[int])
         ([0, 0, 0, 0], [0, 0, 0, 0]),
     ],
 )
-def test_the_loss_is_the_likelihood_of_what_was_seen(exposure: list[float], event: list[int]) -> None:
+def test_the_hazard_loss_is_the_likelihood_of_the_observed_time(exposure: list[float], event: list[int]) -> None:
     head = HazardHead(DAYS)
-    log_risks = [-0.5, 0.3, -1.2, 0.1]
+    log_hazards = [-0.5, 0.3, -1.2, 0.1]
     target = np.array([exposure + event], np.float32)
-    loss = as_numpy(head.loss(target, np.array([[log_risks]], np.float32)))
-    np.testing.assert_allclose(loss, [hazard_loss(log_risks, exposure, event)], rtol=1e-5)
+    loss = as_numpy(head.loss(target, np.array([[log_hazards]], np.float32)))
+    np.testing.assert_allclose(loss, [hazard_loss(log_hazards, exposure, event)], rtol=1e-5)
 
 
 def test_the_loss_is_the_mean_over_members() -> None:
@@ -55,7 +55,7 @@ def test_the_loss_is_the_mean_over_members() -> None:
     np.testing.assert_allclose(as_numpy(head.loss(target, raw)), [expected], rtol=1e-5)
 
 
-def test_gradients_stay_finite_for_rows_without_anything_seen_and_for_extremes() -> None:
+def test_gradients_stay_finite_for_rows_without_exposure_and_for_extreme_hazards() -> None:
     import tensorflow as tf
 
     head = HazardHead((7, 14))
@@ -69,23 +69,23 @@ def test_gradients_stay_finite_for_rows_without_anything_seen_and_for_extremes()
 
 
 def test_probabilities_rise_with_the_days_and_stay_below_one() -> None:
-    log_risks = np.random.default_rng(0).normal(scale=6, size=(200, 4)).astype(np.float32)
-    within = as_numpy(probability_within(log_risks, HazardCurve(np.zeros(0, np.float32), max_probability_gap=0.01)))
+    log_hazards = np.random.default_rng(0).normal(scale=6, size=(200, 4)).astype(np.float32)
+    within = as_numpy(probability_within(log_hazards, HazardCurve(np.zeros(0, np.float32), max_probability_gap=0.01)))
     assert (np.diff(within, axis=1) >= 0).all()
     assert within.min() >= 0
     assert within.max() == pytest.approx(0.99, abs=1e-6)
 
 
-def test_the_probability_within_two_intervals_is_that_of_missing_neither() -> None:
+def test_the_probability_within_two_intervals_multiplies_their_survival() -> None:
     within = as_numpy(probability_within(np.log([[0.2, 0.5]]).astype(np.float32), HazardCurve(np.zeros(0, np.float32))))
     np.testing.assert_allclose(within, [[1 - math.exp(-0.2), 1 - math.exp(-0.2) * math.exp(-0.5)]], rtol=1e-6)
 
 
-def test_intervals_that_training_never_saw_go_on_with_the_last_daily_risk() -> None:
+def test_unobserved_intervals_continue_with_the_last_daily_hazard() -> None:
     head = HazardHead(DAYS, observed=2)
     assert head.size == 2
-    log_risks = np.log([[0.14, 0.07]]).astype(np.float32)  # 0.02 a day in the first week, 0.01 a day in the second
-    within = as_numpy(probability_within(log_risks, head.curve))
+    log_hazards = np.log([[0.14, 0.07]]).astype(np.float32)  # 0.02 a day in the first week, 0.01 a day in the second
+    within = as_numpy(probability_within(log_hazards, head.curve))
     risk = [0.14, 0.21, 0.21 + 16 * 0.01, 0.21 + 76 * 0.01]
     np.testing.assert_allclose(within, [[1 - math.exp(-r) for r in risk]], rtol=1e-5)
 
@@ -114,17 +114,17 @@ def test_expected_spend_is_the_probability_of_buying_times_what_a_buyer_spends()
     np.testing.assert_allclose(as_numpy(served_model(hidden)["expected_spend"]), 2 * served["expected_spend"], rtol=1e-5)
 
 
-def test_the_spend_loss_is_lowest_at_the_mean_and_counts_what_was_seen_of_the_horizon() -> None:
+def test_the_spend_loss_is_lowest_at_the_mean_of_a_partly_observed_horizon() -> None:
     hazard = HazardHead((7, 14))
     spend = SpendHead(hazard, interval=1, scale=10.0)
-    log_risks = [0.0, 0.0]
+    log_hazards = [0.0, 0.0]
     bought = 1 - math.exp(-2.0)
     # Half of the horizon was seen, with nothing in two rows and 30 in the third: the mean of a whole one is 20.
     target = np.array([[0, 0.5], [0, 0.5], [30, 0.5]], np.float32)
 
     def loss(mean: float) -> float:
         given = math.log(mean / 10.0 / bought)
-        return float(as_numpy(spend.loss(target, np.array([[[given, *log_risks]]] * 3, np.float32))).sum())
+        return float(as_numpy(spend.loss(target, np.array([[[given, *log_hazards]]] * 3, np.float32))).sum())
 
     means = np.linspace(12, 28, 161)
     assert means[np.argmin([loss(mean) for mean in means])] == pytest.approx(20.0, abs=0.11)
@@ -142,15 +142,15 @@ def test_expected_orders_are_the_probability_of_buying_times_one_and_more() -> N
     np.testing.assert_allclose(served["expected_orders"], served["probability_within"][:, 1] * (1 + more), rtol=1e-5)
 
 
-def test_the_orders_loss_is_lowest_at_the_mean_of_the_longest_window_that_was_seen() -> None:
+def test_the_orders_loss_is_lowest_at_the_mean_of_the_longest_observed_interval() -> None:
     orders = OrdersHead(HazardHead((7, 14)), interval=1)
-    log_risks = [0.0, -0.5]
+    log_hazards = [0.0, -0.5]
     within = 1 - math.exp(-1.0)  # up to the end of the first interval
     target = np.array([[0, 0], [1, 0], [5, 0], [9, -1]], np.float32)  # the last was not seen for a week: it does not count
 
     def loss(mean: float) -> float:
         more = math.log(mean / within - 1)
-        return float(as_numpy(orders.loss(target, np.array([[[more, more, *log_risks]]] * 4, np.float32))).sum())
+        return float(as_numpy(orders.loss(target, np.array([[[more, more, *log_hazards]]] * 4, np.float32))).sum())
 
     means = np.linspace(1.0, 4.0, 301)
     assert means[np.argmin([loss(mean) for mean in means])] == pytest.approx(2.0, abs=0.011)
@@ -173,7 +173,7 @@ def test_the_category_loss_is_the_cross_entropy_and_rows_without_a_basket_have_n
     np.testing.assert_allclose(loss, [expected, 0.0], rtol=1e-5)
 
 
-def test_the_preferred_category_has_a_short_way_to_each_of_the_next() -> None:
+def test_the_preferred_category_has_a_direct_path_to_each_next_category() -> None:
     head = CategoryHead(2, preferred=0, codes=3)
     codes = keras.Input((1,), name="categorical", dtype="int64")
     hidden = keras.Input((1, 2), name="hidden")
@@ -182,6 +182,6 @@ def test_the_preferred_category_has_a_short_way_to_each_of_the_next() -> None:
     table = next(layer for layer in model.layers if layer.name == "category_shortcut")
     inputs = [np.array([[2], [0]]), np.zeros((2, 1, 2), np.float32)]
     table.embeddings.assign(np.array([[0, 0], [1, 2], [3, 4]], np.float32))
-    found = model(inputs)
-    assert as_numpy(found["raw"]).tolist() == [[[3, 4]], [[0, 0]]]
-    assert as_numpy(found["merged"]).tolist() == [[3, 4], [0, 0]]
+    result = model(inputs)
+    assert as_numpy(result["raw"]).tolist() == [[[3, 4]], [[0, 0]]]
+    assert as_numpy(result["merged"]).tolist() == [[3, 4], [0, 0]]

@@ -27,7 +27,7 @@ def labels_of(rows: list[tuple[object, ...]], limit_days: float = 100.0, horizon
     return label_users(PurchaseLines.from_events(events), len(events.users), cut, DAYS, horizon)
 
 
-def test_the_first_purchase_after_the_cut_ends_the_waiting() -> None:
+def test_the_first_purchase_after_the_cut_ends_the_exposure() -> None:
     labels = labels_of(
         [
             ("ann", -3.0, "purchase"), ("ann", 9.5, "purchase"), ("ann", 9.6, "purchase"),
@@ -42,7 +42,7 @@ def test_the_first_purchase_after_the_cut_ends_the_waiting() -> None:
     assert by_day == [[0, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0]]
 
 
-def test_a_window_that_ends_early_is_seen_in_part() -> None:
+def test_a_label_window_that_ends_early_observes_part_of_an_interval() -> None:
     labels = labels_of([("ann", -1.0, "purchase"), ("bob", -1.0, "purchase"), ("bob", 18.5, "purchase")], limit_days=18.0)
     # 18 days: the interval from 14 to 30 is seen for 4 of its 16 days, and what bob did on day 18.5 is not known.
     np.testing.assert_allclose(labels.exposure, [[1, 1, 0.25, 0], [1, 1, 0.25, 0]])
@@ -50,7 +50,7 @@ def test_a_window_that_ends_early_is_seen_in_part() -> None:
     assert labels.observed_days.tolist() == [18.0, 18.0]
 
 
-def test_orders_are_counted_up_to_the_longest_interval_that_was_seen_whole() -> None:
+def test_orders_are_counted_up_to_the_last_interval_that_was_observed_whole() -> None:
     rows = [
         ("ann", -1.0, "purchase"), ("ann", 2.0, "purchase"), ("ann", 2.0, "purchase"), ("ann", 10.0, "purchase"),
         ("ann", 20.0, "purchase"), ("bob", -1.0, "purchase"), ("bob", 6.9, "view_item"),
@@ -62,8 +62,8 @@ def test_orders_are_counted_up_to_the_longest_interval_that_was_seen_whole() -> 
     assert orders_observed(labels_of(rows, limit_days=3.0), DAYS).tolist() == [[0, -1], [0, -1]]
 
 
-def test_nobody_counts_as_seen_where_the_window_ended_earlier() -> None:
-    """The buyers alone are known for sure, and would make everybody look like a buyer."""
+def test_no_user_counts_as_observed_where_the_label_window_is_shorter() -> None:
+    """Only buyers would count as observed, and the rate would be 1."""
     labels = labels_of([("ann", -1.0, "purchase"), ("ann", 3.0, "purchase"), ("bob", -1.0, "purchase")], limit_days=13.0)
     bought, known = bought_within(labels, DAYS, 14)
     assert bought.tolist() == [1, 0]
@@ -88,7 +88,7 @@ def test_a_return_is_no_purchase() -> None:
     assert labels.spend.tolist() == [-5.0]
 
 
-def test_what_was_received_after_the_limit_is_not_known() -> None:
+def test_events_received_after_the_label_window_are_no_labels() -> None:
     rows = [("ann", -1.0, "purchase"), ("ann", 2.0, "purchase", 9.0, None, None, 200.0)]
     assert not labels_of(rows).event.any()
     assert labels_of(rows, limit_days=201.0).event.tolist() == [[1, 0, 0, 0]]
@@ -120,7 +120,7 @@ def test_the_first_basket_is_one_order_or_one_moment() -> None:
     ("most", "share", "expected"),
     [(10, 1.0, ["tea", "cups", "pots"]), (2, 1.0, ["tea", "cups"]), (10, 0.8, ["tea", "cups"]), (10, 0.1, ["tea", "cups"])],
 )
-def test_frequent_categories_cover_a_share_of_the_lines_known_before_a_moment(
+def test_frequent_categories_cover_a_share_of_the_lines_received_before_a_time(
     most: int, share: float, expected: list[str]
 ) -> None:
     lines = ["tea"] * 5 + ["cups"] * 3 + ["pots"] * 2

@@ -1,4 +1,4 @@
-"""Point in time: what is asked at a cut sees nothing of what came, or was received, later."""
+"""Samples at a cut: features use nothing that happened, or was received, later."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def ask(rows: list[tuple[object, ...]], **changes: object) -> tuple[Sample, list
     return sample, [events.users[code] for code in sample.user]
 
 
-def test_features_see_only_what_was_known_before_the_cut() -> None:
+def test_features_use_only_events_received_before_the_cut() -> None:
     alone, users = ask(PAST)
     both, same = ask(PAST + FUTURE)
     assert users == same == ["ann", "bob"]
@@ -51,7 +51,7 @@ def test_features_see_only_what_was_known_before_the_cut() -> None:
     assert alone.columns["monetary"].tolist() == [10.0, 10.0]
 
 
-def test_labels_see_what_came_after_the_cut() -> None:
+def test_labels_use_events_after_the_cut() -> None:
     sample, _ = ask(PAST + FUTURE)
     assert sample.labels.event.tolist() == [[1, 0, 0, 0], [0, 0, 0, 1]]
     assert sample.labels.spend.tolist() == [90.0, 0.0]
@@ -65,7 +65,7 @@ def test_an_event_at_midnight_belongs_to_the_day_that_begins() -> None:
     assert sample.labels.event[0].tolist() == [1, 0, 0, 0]
 
 
-def test_attributes_of_the_users_stand_among_the_features() -> None:
+def test_attributes_of_the_users_are_among_the_features() -> None:
     age = np.array(["30", None, "40"], dtype=object)
     sample, users = ask(PAST + FUTURE, attributes={"user.age": age})
     assert users == ["ann", "bob"]

@@ -1,4 +1,4 @@
-"""The users table is known to training, but not to everybody who asks."""
+"""Attributes of the users table are missing in a part of the training rows."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def examples(rows: int) -> Examples:
     return Examples(inputs, {"purchase": np.zeros((rows, 2), np.float32)})
 
 
-def test_attributes_go_missing_and_features_stay() -> None:
+def test_only_attributes_become_missing() -> None:
     whole = examples(2)
-    found = without_attributes(ENCODER, whole, np.array([True, False]))
-    np.testing.assert_array_equal(found.inputs["numeric"], [[1, *[np.nan] * 5], [1] * 6])
-    assert found.inputs["categorical"].tolist() == [[2, 0], [2, 2]]
+    result = without_attributes(ENCODER, whole, np.array([True, False]))
+    np.testing.assert_array_equal(result.inputs["numeric"], [[1, *[np.nan] * 5], [1] * 6])
+    assert result.inputs["categorical"].tolist() == [[2, 0], [2, 2]]
     assert not np.isnan(whole.inputs["numeric"]).any()  # the original is not touched
 
 
-def test_a_seeded_share_of_the_rows_goes_without() -> None:
+def test_a_seeded_share_of_the_rows_loses_its_attributes() -> None:
     hidden = np.isnan(attribute_dropout(ENCODER, examples(4_000), seed=1).inputs["numeric"][:, 1])
     assert hidden.mean() == pytest.approx(HIDDEN_SHARE, abs=0.03)
     again = np.isnan(attribute_dropout(ENCODER, examples(4_000), seed=1).inputs["numeric"][:, 1])
