@@ -1,13 +1,12 @@
-"""Items that nobody had yet, ranked among all others: what a new item's content is worth, and what it costs the others.
+"""Items that came after training, ranked among all others: recall of new items, and the loss of the others.
 
     python -m benchmarks.cold_items --data DIR [--items 0.1] [--seeds 3] [--bundles DIR]
 
-A tenth of Amazon Beauty's items is taken out of the interactions and of the items file before training. Then they arrive as
-they would in a shop: told to the catalogue, their vectors computed by the bundle. The question is each user's last item, all
-items ranked; what a user had before, new items included, is the history. content-kNN compares the same content features
-(cosine, rare words weigh more, the newest item of the history weighs most). Each seed draws other items and trains anew: two
-thousand questions about new items tell recalls of .05 apart to a tenth. DIR (or $BEAUTY_DATA) holds interactions.csv.gz and
-items.csv.gz. With --bundles trainings that are there are looked at again.
+A tenth of Amazon Beauty's items is taken out of the interactions and of the items file before training, and added to the item
+catalog afterwards. The target is each user's last item, all items ranked; the items before it, new ones included, are the
+history. content-kNN compares the same content features (cosine, rare words weigh more, the newest item of the history weighs
+most). Each seed draws other items and trains anew: two thousand targets tell recalls of .05 apart to a tenth. DIR (or
+$BEAUTY_DATA) holds interactions.csv.gz and items.csv.gz. With --bundles, trainings that are there are used again.
 """
 
 from __future__ import annotations
@@ -49,8 +48,8 @@ _LIST: Final = 10
 
 
 @dataclass(frozen=True)
-class Shop:
-    """histories: items of each user, oldest first; table: columns of the items file; cold: items that come later."""
+class ColdItemData:
+    """histories: items of each user, oldest first; table: columns of the items file; cold: items that come after training."""
 
     histories: list[list[str]]
     items: list[str]
@@ -59,7 +58,7 @@ class Shop:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train without the cold items, let them arrive, rank, and publish."""
+    """Train without the cold items, add them to the catalog, rank, and publish."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{NAME}")
     parser.add_argument("--data", type=Path, default=os.environ.get("BEAUTY_DATA"), metavar="DIR")
     parser.add_argument("--items", type=float, default=0.1, help="share of the items that come later")
@@ -74,12 +73,12 @@ def main(arguments: list[str] | None = None) -> None:
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         for seed in range(options.seeds):
-            shop = read(Path(options.data), options.items, seed)
+            data = read(Path(options.data), options.items, seed)
             directory = (options.bundles or Path(name)) / f"seed-{seed}"
             if not (directory / "metrics.json").is_file():
-                train(shop, directory, seed)
-            rows += [{"seed": seed, **row} for row in compare(shop, load_bundle(directory))]
-    publish(NAME, f"Items nobody had yet, a share of {options.items:g}, ranked among all", rows + means(rows))
+                train(data, directory, seed)
+            rows += [{"seed": seed, **row} for row in compare(data, load_bundle(directory))]
+    publish(NAME, f"Items that came after training, a share of {options.items:g}, ranked among all", rows + means(rows))
 
 
 def means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -92,39 +91,38 @@ def means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def compare(shop: Shop, bundle: Bundle, back: int = 1) -> list[dict[str, Any]]:
-    """Judge by each user's item `back` from the end: 1, the last, is test. Loss is of the NDCG@10 of questions about others."""
-    told = [item for item in shop.items if item in shop.cold]
-    place = {item: row for row, item in enumerate(shop.items)}
-    columns: dict[str, list[Any]] = {name: [content[place[item]] for item in told] for name, content in shop.table.items()}
-    part = parse_items({"item_id": told, **columns}, len(told), UTC).part
+def compare(data: ColdItemData, bundle: Bundle) -> list[dict[str, Any]]:
+    """A row for each method; `loss` is that of the NDCG@10 of known items when the new ones join the catalog."""
+    row_of = {item: row for row, item in enumerate(data.items)}
+    cold = [item for item in data.items if item in data.cold]
+    columns: dict[str, list[Any]] = {name: [cells[row_of[item]] for item in cold] for name, cells in data.table.items()}
+    part = parse_items({"item_id": cold, **columns}, len(cold), UTC).part
     before, after = serving_catalog(bundle), serving_catalog(bundle, empty_catalog().with_part(part))
-    asked = [(history[:-back], history[-back]) for history in shop.histories if len(history) > back]
-    new = [pair for pair in asked if pair[1] in shop.cold]
-    old = [pair for pair in asked if pair[1] not in shop.cold]
-    knn = content_knn(shop, bundle)
-    warm_before = _metrics(_lists(before, old), old)
-    warm_after = _metrics(_lists(after, old), old)
-    told_apart = {"questions": len(new), "others": len(old)}
+    cases = [(history[:-1], history[-1]) for history in data.histories if len(history) > 1]
+    new = [case for case in cases if case[1] in data.cold]
+    old = [case for case in cases if case[1] not in data.cold]
+    knn = content_knn(data, bundle)
+    old_before, old_after = _metrics(_lists(before, old), old), _metrics(_lists(after, old), old)
+    counts = {"targets": len(new), "others": len(old)}
     return [
         {
             "method": "ours",
-            **told_apart,
+            **counts,
             **_row("cold", _metrics(_lists(after, new), new)),
-            **_row("warm", warm_after),
-            "loss": 1 - warm_after[1] / warm_before[1],
+            **_row("warm", old_after),
+            "loss": 1 - old_after[1] / old_before[1],
         },
-        {"method": "ours, new items not in the catalogue", **told_apart, **_row("warm", warm_before)},
+        {"method": "ours, without the new items", **counts, **_row("warm", old_before)},
         {
             "method": "content-kNN",
-            **told_apart,
+            **counts,
             **_row("cold", _metrics(knn(new), new)),
             **_row("warm", _metrics(knn(old), old)),
         },
     ]
 
 
-def read(directory: Path, share: float, seed: int) -> Shop:
+def read(directory: Path, share: float, seed: int) -> ColdItemData:
     histories: defaultdict[str, list[str]] = defaultdict(list)
     with gzip.open(directory / "interactions.csv.gz", "rt", encoding="utf-8", newline="") as stream:
         for row in sorted(csv.DictReader(stream), key=lambda row: int(row["timestamp"])):
@@ -134,25 +132,27 @@ def read(directory: Path, share: float, seed: int) -> Shop:
     items = [row["item_id"] for row in rows]
     table = {name: [row[name] for row in rows] for name in rows[0] if name != "item_id"}
     chosen = np.random.default_rng(seed).random(len(items)) < share
-    return Shop(list(histories.values()), items, table, {item for item, cold in zip(items, chosen, strict=True) if cold})
+    return ColdItemData(
+        list(histories.values()), items, table, {item for item, cold in zip(items, chosen, strict=True) if cold}
+    )
 
 
-def train(shop: Shop, directory: Path, seed: int) -> None:
+def train(data: ColdItemData, directory: Path, seed: int) -> None:
     """A training through the command line, on files that the cold items are not in."""
     with tempfile.TemporaryDirectory() as name:
         interactions, items = Path(name) / "interactions.csv", Path(name) / "items.csv"
         with interactions.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream)
             writer.writerow(("user_id", "item_id", "event_type", "timestamp"))
-            for user, history in enumerate(shop.histories):
-                known = [item for item in history if item not in shop.cold]
+            for user, history in enumerate(data.histories):
+                known = [item for item in history if item not in data.cold]
                 writer.writerows((user, item, "purchase", 1_400_000_000 + DAY_SECONDS * n) for n, item in enumerate(known))
         with items.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream)
-            writer.writerow(("item_id", *shop.table))
-            for row, item in enumerate(shop.items):
-                if item not in shop.cold:
-                    writer.writerow((item, *(content[row] for content in shop.table.values())))
+            writer.writerow(("item_id", *data.table))
+            for row, item in enumerate(data.items):
+                if item not in data.cold:
+                    writer.writerow((item, *(content[row] for content in data.table.values())))
         command = [
             sys.executable, "-m", "training", "train", "recommendations", "--interactions", str(interactions), "--items",
             str(items), "--split", "leave-one-out", "--seed", str(seed), "--out", str(directory),
@@ -160,45 +160,43 @@ def train(shop: Shop, directory: Path, seed: int) -> None:
         subprocess.run(command, check=True)
 
 
-def content_knn(shop: Shop, bundle: Bundle) -> Any:
-    """Questions → lists of item ids, from the content alone."""
+def content_knn(data: ColdItemData, bundle: Bundle) -> Any:
+    """Cases → lists of item ids, from the content alone."""
     columns = [ContentColumn.from_json(c) for c in orjson.loads(bundle.file(CONTENT_JSON).read_bytes())["columns"]]
-    features = item_features(columns, shop.table, len(shop.items))
+    features = item_features(columns, data.table, len(data.items))
     size = sum(column.size for column in columns)
-    matrix = sp.csr_matrix((features.values, features.indices, features.indptr), (len(shop.items), size))
+    matrix = sp.csr_matrix((features.values, features.indices, features.indptr), (len(data.items), size))
     matrix = matrix @ sp.diags(inverse_frequency(features, size))
     length = np.sqrt(np.maximum(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel(), 1e-12))
     unit = (sp.diags(1 / length) @ matrix).tocsr()
-    place = {item: row for row, item in enumerate(shop.items)}
+    place = {item: row for row, item in enumerate(data.items)}
 
-    def ranked(questions: Sequence[tuple[list[str], str]]) -> list[list[str]]:
+    def ranked(cases: Sequence[tuple[list[str], str]]) -> list[list[str]]:
         found = []
-        for start in range(0, len(questions), 500):
-            some = questions[start : start + 500]
+        for start in range(0, len(cases), 500):
+            some = cases[start : start + 500]
             rows = [row for row, (history, _) in enumerate(some) for _ in history]
             seen = [place[item] for history, _ in some for item in history]
             weights = [_DECAY ** (len(history) - 1 - n) for history, _ in some for n in range(len(history))]
-            users = sp.csr_matrix((weights, (rows, seen)), (len(some), len(shop.items)))
+            users = sp.csr_matrix((weights, (rows, seen)), (len(some), len(data.items)))
             scores: NDArray[np.float64] = ((users @ unit) @ unit.T).toarray()
             scores[rows, seen] -= 1e9
             best = np.argsort(-scores, axis=1, kind="stable")[:, :_LIST]
-            found += [[shop.items[code] for code in codes] for codes in best.tolist()]
+            found += [[data.items[code] for code in codes] for codes in best.tolist()]
         return found
 
     return ranked
 
 
-def _lists(catalog: ServingCatalog, questions: Sequence[tuple[list[str], str]]) -> list[list[str]]:
-    codes = [catalog.lookup(history)[0] for history, _ in questions]
+def _lists(catalog: ServingCatalog, cases: Sequence[tuple[list[str], str]]) -> list[list[str]]:
+    codes = [catalog.lookup(history)[0] for history, _ in cases]
     histories = from_items(codes, catalog.recommender.pace, catalog.recommender.window.max_events)
     return [[item["item_id"] for item in found] for found in recommend_batch(catalog, histories, _LIST)]
 
 
-def _metrics(found: Sequence[Sequence[str]], questions: Sequence[tuple[list[str], str]]) -> tuple[float, float]:
-    """Recall@10 and NDCG@10; a question has one answer."""
-    ranks = [
-        list(items).index(answer) if answer in items else None for items, (_, answer) in zip(found, questions, strict=True)
-    ]
+def _metrics(lists: Sequence[Sequence[str]], cases: Sequence[tuple[list[str], str]]) -> tuple[float, float]:
+    """Recall@10 and NDCG@10 of one target a case."""
+    ranks = [list(items).index(target) if target in items else None for items, (_, target) in zip(lists, cases, strict=True)]
     gains = [0.0 if rank is None else 1.0 / np.log2(rank + 2.0) for rank in ranks]
     return float(np.mean([rank is not None for rank in ranks])), float(np.mean(gains))
 

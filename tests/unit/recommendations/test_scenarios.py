@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from personalization.catalog import empty_catalog, parse_items
 from personalization.recommendations.filters import Filters
 from personalization.recommendations.history import InteractionHistory, from_items
 from personalization.recommendations.ranking import RankingOptions, rank_items
@@ -17,7 +19,7 @@ from personalization.recommendations.retrieval import top_k
 from personalization.recommendations.scenarios import bought_together, buy_again, demand, personal, similar
 from personalization.recommendations.scoring import evaluation_scores
 from personalization.recommendations.serving_catalog import ServingCatalog, serving_catalog
-from tests.recommending import ITEMS, hand_bundle, relevance_by_hand, scores_by_hand
+from tests.recommending import CONTENT_TABLE, ITEMS, hand_bundle, relevance_by_hand, scores_by_hand
 
 IDS = list(ITEMS)
 
@@ -63,10 +65,24 @@ def test_the_order_is_that_of_evaluation(tmp_path: Path, repeat: bool) -> None:
 
 
 def test_weights_of_older_bundles_load(tmp_path: Path) -> None:
-    """They also held a scale and a margin of items that came after training."""
+    """They also held a margin for items that came after training."""
     older = serving_catalog(hand_bundle(tmp_path / "older", mix={"newcomer": 0.7, "margin": 0.25}))
     newer = serving_catalog(hand_bundle(tmp_path / "newer"))
-    assert older.recommender.blend == newer.recommender.blend
+    assert older.recommender.blend == replace(newer.recommender.blend, cold_item_scale=0.7)
+
+
+def test_an_item_that_came_after_training_competes_by_its_scaled_content_embedding(tmp_path: Path) -> None:
+    bundle = hand_bundle(tmp_path, mix={"newcomer": 0.5})
+    part = parse_items({"item_id": ["hoe"], "category": ["garden"], "brand": ["Bolt"]}, 1, UTC).part
+    catalog = serving_catalog(bundle, empty_catalog().with_part(part))
+    code = catalog.code_of_item["hoe"]
+    embedding = 0.5 * 2.0 * (np.array(CONTENT_TABLE[1]) + CONTENT_TABLE[3])  # features weigh 2, see `item_content`
+    assert catalog.vectors(np.array([code]))[0] == pytest.approx(embedding, rel=1e-6)
+    scores = personal(catalog, history(catalog, "lamp"))
+    assert scores.exact(catalog, np.array([code]))[0] == pytest.approx(2.0 * embedding @ ITEMS["lamp"][0], rel=1e-5)
+    ranked = rank_items(catalog, scores, RankingOptions(k=20))
+    assert code in ranked.codes
+    assert (np.diff(ranked.scores[:-1]) <= 0).all()  # but for the lamp, which comes last
 
 
 def test_a_new_user_gets_what_many_take(catalog: ServingCatalog) -> None:

@@ -78,6 +78,19 @@ class ItemEmbeddings:
         own: NDArray[np.float32] = self.own.numpy()
         return own if self.features is None else own + content_vectors(self.features, self.content.numpy())
 
+    def cold_item_scale(self, interacted: NDArray[np.bool_]) -> float:
+        """Square root of the median ratio of the lengths of items' embeddings to those of their content parts; 1 without any.
+
+        interacted   (items,) True for items with training interactions; the others have no own embedding
+        """
+        if self.features is None:
+            return 1.0
+        content = np.linalg.norm(content_vectors(self.features, self.content.numpy()), axis=1)
+        counted = interacted & (content > 0)
+        if not counted.any():
+            return 1.0
+        return float(np.sqrt(np.median(np.linalg.norm(self.numpy()[counted], axis=1) / content[counted])))
+
 
 def new_embeddings(interacted: NDArray[np.bool_], config: SequenceConfig, items: TrainingItems, seed: int) -> ItemEmbeddings:
     """Random embeddings.

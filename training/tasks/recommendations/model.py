@@ -112,7 +112,9 @@ def learn_blend(prepared: PreparedRecommendations, model: SequenceModel) -> Reco
             _log.info("blend by %s%s: NDCG@10 %.4f", objective, ", with repeat buying" if repeat else "", value)
             if value > best_value:
                 best, best_value = recommender, value
-    best = replace(best, blend=replace(best.blend, cold={_best_static(prepared, best, held_out): 1.0}))
+    cold = {_best_static(prepared, best, held_out): 1.0}
+    scale = model.embeddings.cold_item_scale(statistics.popularity > 0)
+    best = replace(best, blend=replace(best.blend, cold=cold, cold_item_scale=scale))
     return replace(best, blend=calibrate(best, histories, targets))
 
 

@@ -25,6 +25,8 @@ class BlendWeights:
     cold       the same for users without one
     matrices   for each item-to-item matrix: weight by the rank of the history item's basket, 0 the newest
     repeat     of each of `components.REPEAT_FEATURES`; empty where the training data shows no repeat buying
+    cold_item_scale
+               factor of the content embeddings of items that came after training; `newcomer` in `mix.json`
     slope, intercept
                of `relevance`
     """
@@ -34,16 +36,20 @@ class BlendWeights:
     cold: Mapping[str, float] = field(default_factory=dict)
     matrices: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     repeat: Mapping[str, float] = field(default_factory=dict)
+    cold_item_scale: float = 1.0
     slope: float = 1.0
     intercept: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"matrices": {MATRIX_KEYS[name]: weights for name, weights in self.matrices.items()}}
+        content = asdict(self)
+        content["newcomer"] = content.pop("cold_item_scale")
+        return content | {"matrices": {MATRIX_KEYS[name]: weights for name, weights in self.matrices.items()}}
 
     @staticmethod
     def from_json(content: Mapping[str, Any]) -> BlendWeights:
-        # Bundles of before November 2026 have `newcomer` and `margin` too, which placed cold items apart from the others.
+        # Bundles of before November 2026 also have a `margin`, by which new items took the last places of a list.
         known = {field.name: content[field.name] for field in fields(BlendWeights) if field.name in content}
+        known["cold_item_scale"] = content.get("newcomer", 1.0)
         stored: Mapping[str, list[float]] = content["matrices"]
         matrices = {name: tuple(stored[key]) for name, key in MATRIX_KEYS.items() if key in stored}
         return BlendWeights(**{**known, "matrices": matrices})

@@ -1,9 +1,10 @@
 """Items that came after training: their embeddings and neighbours are computed from their content columns.
 
 In training an item's embedding is its own vector plus the vectors of its content features, and own vectors are left out at
-random, so that the content part is trained to score items by itself. A new item has no own vector; own vectors are centred on
-zero, so its content embedding is the expected value of its full one. It is used as it is, and new items compete with all
-others by score.
+random, so that the content part is trained to score items by itself. A new item has no own vector, so its embedding would be
+shorter than those of all other items, and a score grows with the length: by content alone new items are hardly ever shown, and
+at the length of the others they crowd these out. Training therefore sets `BlendWeights.cold_item_scale` to the geometric mean
+of both, and new items compete with all others by score. `benchmarks/cold_items.py` compares with content-kNN.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def cold_start_items(
     places = np.array(rows, np.int64)
     table = {c.name: catalog.columns[c.name].take(places).cells() for c in columns if c.name in catalog.columns}
     features = item_features(columns, table, len(rows))
-    vectors = content_vectors(features, read_array(bundle, "content_table.npy"))
+    vectors = content_vectors(features, read_array(bundle, "content_table.npy")) * np.float32(recommender.blend.cold_item_scale)
     every = _stacked(read_matrix(bundle, "content", features.columns), features)
     neighbors = content_neighbors(features, every, read_array(bundle, "content_rarity.npy"), _NEIGHBORS + 1)
     place, item, value = neighbors.gather(np.arange(len(rows)))
