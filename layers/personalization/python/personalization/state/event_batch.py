@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.core.events import WORD_LISTS, Events, concatenate
+from personalization.core.events import Events, concatenate
 
 Keys = NDArray[np.uint64]
 Watermark = tuple[int, int]  # moment and key of an event
@@ -25,6 +25,7 @@ Watermark = tuple[int, int]  # moment and key of an event
 # lowest keys of a moment first, so the copies that stay are always the first ones and can be numbered again from 0.
 _COPY_BITS: Final = np.uint64(0xFFF)
 _CONTENT: Final = ("timestamp", "event_type", "quantity", "unit_price", "event_value", "view_duration", "rating")
+WORDS: Final = (("item", "items"), ("category", "categories"), ("channel", "channels"))
 _MISSING_ITEM: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -103,16 +104,18 @@ def event_batches(
         rows = by_user[bounds[code] : bounds[code + 1]]
         if len(rows):
             rows = rows[_first_of_each(keys[rows])]
-            yield user_id, EventBatch.of(compact_words(events.take(rows)), keys[rows], orders[rows])
+            yield user_id, EventBatch.of(events_of_one_user(events.take(rows), user_id), keys[rows], orders[rows])
 
 
-def compact_words(events: Events) -> Events:
-    """The events with only the words that occur. It takes time by the events, not by the words, as `Events.compact` does: the
-    word lists of a whole file are long, and its users are many."""
-    changes: dict[str, Any] = {}
-    for name, words in WORD_LISTS.items():
+def events_of_one_user(events: Events, user_id: str) -> Events:
+    """Some events of one user with only the words that occur.
+
+    It takes time by the number of events. `Events.compact` takes time by the number of words, which is large for a whole file.
+    """
+    changes: dict[str, Any] = {"user": np.zeros(len(events), dtype=np.int32), "users": [user_id]}
+    for name, words in WORDS:
         used, local = np.unique(getattr(events, name), return_inverse=True)
-        missing = int((used < 0).any())
+        missing = int(len(used) > 0 and used[0] < 0)
         vocabulary = getattr(events, words)
         changes |= {name: (local - missing).astype(np.int32), words: [vocabulary[code] for code in used[missing:].tolist()]}
     return replace(events, **changes)

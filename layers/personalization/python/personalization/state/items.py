@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from personalization.core.events import Events
 from personalization.features import Lifetime, Window
 from personalization.state.dynamodb import Item, attribute
-from personalization.state.event_batch import EventBatch, Watermark, compact_words, merge_batches, order_codes
+from personalization.state.event_batch import WORDS, EventBatch, Watermark, events_of_one_user, merge_batches, order_codes
 
 Kind = Literal["user", "session"]
 
@@ -26,7 +26,6 @@ WINDOW: Final = "window"
 EVENT: Final = "event#"
 PACKING: Final = 1
 _NUMBERS: Final = ("quantity", "unit_price", "event_value", "view_duration", "rating")
-_WORDS: Final = (("item", "items"), ("category", "categories"), ("channel", "channels"))
 _MAX_ID_BYTES: Final = 512  # of an event id in a sort key; DynamoDB's limit for the whole key is 1024
 
 
@@ -129,7 +128,7 @@ def same_content(one: Item, other: Item) -> bool:
 
 def pack(batch: EventBatch) -> bytes:
     """Bytes from which `unpack` restores the batch, but for the user's id."""
-    events = compact_words(batch.events)
+    events = events_of_one_user(batch.events, "")
     columns: dict[str, Any] = {
         "timestamp": np.diff(events.timestamp, prepend=0),
         "event_type": events.event_type.astype(np.int64),
@@ -140,7 +139,7 @@ def pack(batch: EventBatch) -> bytes:
         values = getattr(events, name)
         if not np.isnan(values).all():
             columns[name] = values  # orjson writes null for NaN
-    for name, words in _WORDS:
+    for name, words in WORDS:
         if getattr(events, words):
             columns |= {name: getattr(events, name).astype(np.int64), words: getattr(events, words)}
     columns |= {name: keys for name, keys in (("order", batch.orders), ("key", batch.minimal_keys())) if keys.any()}
@@ -157,7 +156,7 @@ def unpack(packed: bytes, user_id: str) -> EventBatch:
 
     orders = column("order", np.uint64, 0)
     parts: dict[str, Any] = {name: column(name, np.float64, np.nan) for name in _NUMBERS}
-    for name, words in _WORDS:
+    for name, words in WORDS:
         parts |= {name: column(name, np.int32, -1), words: columns.get(words, [])}
     events = Events(
         user=np.zeros(len(timestamp), dtype=np.int32),
