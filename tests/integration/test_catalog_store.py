@@ -1,4 +1,4 @@
-"""The catalogue in S3: appended to, merged, compacted, read with care."""
+"""The item catalog in S3: changes, concurrent writers, compaction, and a reader that keeps the last good one."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def part(*items: str, price: float = 1.0) -> CatalogPart:
 
 
 def prices(store: CatalogReader) -> dict[str, str | None]:
-    catalogue = store.get()
-    assert catalogue is not None
-    column = catalogue.columns["price"]
-    return {item: column.word(row) for row, item in enumerate(catalogue.ids) if not catalogue.removed[row]}
+    catalog = store.get()
+    assert catalog is not None
+    column = catalog.columns["price"]
+    return {item: column.word(row) for row, item in enumerate(catalog.ids) if not catalog.removed[row]}
 
 
 def writer(s3: S3Client, **options: Any) -> CatalogWriter:
@@ -37,17 +37,17 @@ def writer(s3: S3Client, **options: Any) -> CatalogWriter:
 
 
 class Counting:
-    """S3, with the keys that were asked for; and, once told, without an answer."""
+    """S3 that counts the keys of reads, and that fails once `dead` is set."""
 
     def __init__(self, s3: S3Client) -> None:
-        self._s3, self.asked, self.dead = s3, [], False
+        self._s3, self.keys, self.dead = s3, [], False
 
     def __getattr__(self, name: str) -> Any:
         if name != "get_object":
             return getattr(self._s3, name)
 
         def get_object(**arguments: Any) -> Any:
-            self.asked.append(arguments["Key"])
+            self.keys.append(arguments["Key"])
             if self.dead:
                 raise EndpointConnectionError(endpoint_url="nowhere")
             return self._s3.get_object(**arguments)
@@ -55,7 +55,7 @@ class Counting:
         return get_object
 
 
-def test_without_a_catalogue_there_is_none(s3: S3Client) -> None:
+def test_without_a_pointer_there_is_no_catalog(s3: S3Client) -> None:
     store = CatalogReader(s3, BUCKET)
     assert (store.get(), store.failure) == (None, "")
 
@@ -68,15 +68,15 @@ def test_what_is_appended_is_read_and_later_parts_count(s3: S3Client) -> None:
     assert store.get().version == first
     second = writer(s3).append(part("b", "c", price=2.5))
     writer(s3).append(CatalogPart([], {}, ["a"]))
-    assert store.get().version == first  # believed for a while
+    assert store.get().version == first  # served for the TTL
     clock.go_on(15)
-    counting.asked.clear()
+    counting.keys.clear()
     assert prices(store) == {"b": "2.5", "c": "2.5"}
-    assert len(counting.asked) == 3  # the pointer and the two new parts
-    counting.asked.clear()
+    assert len(counting.keys) == 3  # the pointer and the two new parts
+    counting.keys.clear()
     clock.go_on(15)
     store.get()
-    assert counting.asked == [POINTER_KEY]
+    assert counting.keys == [POINTER_KEY]
     assert first != second
 
 
@@ -103,7 +103,7 @@ def test_writers_that_meet_lose_nothing(s3: S3Client) -> None:
     assert set(prices(CatalogReader(s3, BUCKET))) == {"mine", "other-0", "other-1", "other-2"}
 
 
-def test_a_writer_that_always_loses_says_so(s3: S3Client) -> None:
+def test_a_writer_that_always_loses_gives_up(s3: S3Client) -> None:
     class Busy:
         def __getattr__(self, name: str) -> Any:
             if name != "put_object":
@@ -121,7 +121,7 @@ def test_a_writer_that_always_loses_says_so(s3: S3Client) -> None:
     assert "mine" not in prices(CatalogReader(s3, BUCKET))
 
 
-def test_parts_are_folded_into_a_base_and_old_ones_go_a_compaction_later(s3: S3Client) -> None:
+def test_parts_are_folded_into_a_base_and_deleted_by_the_next_compaction(s3: S3Client) -> None:
     appending = writer(s3, compact_at=3)
     store = CatalogReader(s3, BUCKET)
     versions = [appending.append(part(f"item-{n}", price=n)) for n in range(3)]

@@ -47,7 +47,7 @@ def versions(s3: S3Client, tmp_path: Path) -> dict[float, str]:
 
 
 class Reader:
-    """A store with its own clock, and what it answers."""
+    """A model store with its own clock, and the rate that its model answers."""
 
     def __init__(self, s3: S3Client, cache: Path) -> None:
         self.clock, self.failures = Clock(0.0), list[str]()
@@ -85,7 +85,7 @@ def test_promote_and_roll_back(s3: S3Client, versions: dict[float, str], reader:
     promote(s3, BUCKET, NAME, versions[0.25])
     assert reader.rate() == pytest.approx(0.25)
     promote(s3, BUCKET, NAME, versions[0.75])
-    assert reader.rate() == pytest.approx(0.25), "the pointer is believed for its time to live"
+    assert reader.rate() == pytest.approx(0.25), "the pointer is read again after the TTL"
     reader.clock.go_on(61)
     assert reader.rate() == pytest.approx(0.75)
     rollback(s3, BUCKET, NAME)
@@ -131,7 +131,7 @@ def test_a_challenger_gets_its_share_and_users_stay(s3: S3Client, versions: dict
     expected = [0.75 if hash_fraction(user, NAME) < 0.3 else 0.25 for user in users]
     assert rates == pytest.approx(expected)
     assert 0.2 < np.mean(np.array(rates) > 0.5) < 0.4
-    assert reader.rate(None) == pytest.approx(0.25), "without a user the champion answers"
+    assert reader.rate(None) == pytest.approx(0.25), "without a user the champion serves"
 
 
 def test_one_conditional_get_a_ttl(
@@ -139,16 +139,16 @@ def test_one_conditional_get_a_ttl(
 ) -> None:
     promote(s3, BUCKET, NAME, versions[0.25])
     reader.rate()
-    asked: list[dict[str, Any]] = []
+    requests: list[dict[str, Any]] = []
     real = s3.get_object
-    monkeypatch.setattr(s3, "get_object", lambda **arguments: (asked.append(arguments), real(**arguments))[1])
+    monkeypatch.setattr(s3, "get_object", lambda **arguments: (requests.append(arguments), real(**arguments))[1])
     for _ in range(5):
         reader.rate()
-    assert asked == []
+    assert requests == []
     reader.clock.go_on(61)
     for _ in range(5):
         reader.rate()
-    assert [(call["Key"], "IfNoneMatch" in call) for call in asked] == [(pointer_key(NAME), True)]
+    assert [(call["Key"], "IfNoneMatch" in call) for call in requests] == [(pointer_key(NAME), True)]
 
 
 def flip_a_byte(s3: S3Client, key: str) -> None:
@@ -161,7 +161,7 @@ def flip_a_byte(s3: S3Client, key: str) -> None:
     "damage",
     ["flip model", "flip manifest", "manifest of another shape", "model gone", "pointer is no JSON", "pointer gone"],
 )
-def test_the_last_good_model_goes_on(s3: S3Client, versions: dict[float, str], reader: Reader, damage: str) -> None:
+def test_the_last_good_model_goes_on_serving(s3: S3Client, versions: dict[float, str], reader: Reader, damage: str) -> None:
     promote(s3, BUCKET, NAME, versions[0.25])
     assert reader.rate() == pytest.approx(0.25)
     match damage:
@@ -188,8 +188,8 @@ def test_the_last_good_model_goes_on(s3: S3Client, versions: dict[float, str], r
     assert len(reader.failures) == 1
     assert reader.store.failure
     reader.rate()
-    assert len(reader.failures) == 1, "the store is left alone for a while"
-    # Mended, the new version answers without a restart.
+    assert len(reader.failures) == 1, "S3 is left alone for a while"
+    # Mended, the new version serves without a restart.
     s3.delete_object(Bucket=BUCKET, Key=pointer_key(NAME))
     promote(s3, BUCKET, NAME, versions[0.25])
     reader.clock.go_on(61)
@@ -319,7 +319,7 @@ def test_a_bundle_may_not_reach_outside_its_directory(s3: S3Client, reader: Read
         reader.rate()
 
 
-def test_a_bundle_knows_its_version(tmp_path: Path) -> None:
+def test_a_version_holds_the_time_of_training_and_a_hash(tmp_path: Path) -> None:
     version = write(tmp_path, 0.5)
     bundle = load_bundle(tmp_path)
     stamp, digest = version.split("-")

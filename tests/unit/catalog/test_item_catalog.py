@@ -1,4 +1,4 @@
-"""Parts of a catalogue against a plain dictionary that does the same row by row."""
+"""Parts of an item catalog against a plain dictionary that does the same row by row."""
 
 from __future__ import annotations
 
@@ -24,40 +24,40 @@ changes = st.lists(st.tuples(rows, st.lists(ids, max_size=2)), max_size=5)
 
 def parts_of(change: tuple[list[dict[str, Any]], list[str]]) -> list[CatalogPart]:
     """One part a row, then one for what is removed."""
-    told, removed = change
-    found = [parse_items({name: [cell] for name, cell in row.items()}, 1, UTC).part for row in told]
-    return [*found, CatalogPart([], {}, removed)]
+    rows, removed = change
+    parts = [parse_items({name: [cell] for name, cell in row.items()}, 1, UTC).part for row in rows]
+    return [*parts, CatalogPart([], {}, removed)]
 
 
 def by_hand(every: list[tuple[list[dict[str, Any]], list[str]]]) -> dict[str, dict[str, str | None]]:
-    known: dict[str, dict[str, str | None]] = {}
-    for told, removed in every:
-        for row in told:
-            item = known.setdefault(row["item_id"], {})
+    items: dict[str, dict[str, str | None]] = {}
+    for rows, removed in every:
+        for row in rows:
+            item = items.setdefault(row["item_id"], {})
             item.update({name: None if cell is None else str(cell) for name, cell in row.items() if name != "item_id"})
         for item_id in removed:
-            known.pop(item_id, None)
-    return known
+            items.pop(item_id, None)
+    return items
 
 
-def told_by(catalogue: ItemCatalog) -> dict[str, dict[str, str | None]]:
+def items_of(catalog: ItemCatalog) -> dict[str, dict[str, str | None]]:
     return {
-        item: {name: column.word(row) for name, column in catalogue.columns.items() if column.codes[row] != -2}
-        for row, item in enumerate(catalogue.ids)
-        if not catalogue.removed[row]
+        item: {name: column.word(row) for name, column in catalog.columns.items() if column.codes[row] != -2}
+        for row, item in enumerate(catalog.ids)
+        if not catalog.removed[row]
     }
 
 
 @given(changes)
 def test_parts_fold_to_what_a_dictionary_holds(every: list[tuple[list[dict[str, Any]], list[str]]]) -> None:
-    catalogue = empty_catalog()
+    catalog = empty_catalog()
     for change in every:
         for part in parts_of(change):
-            catalogue = catalogue.with_part(CatalogPart.from_bytes(part.to_bytes()))
-    assert told_by(catalogue) == by_hand(every)
-    folded = empty_catalog().with_part(CatalogPart.from_bytes(catalogue.as_part().to_bytes()))
-    assert told_by(folded) == by_hand(every)
-    gone = {item for item, removed in zip(catalogue.ids, catalogue.removed, strict=True) if removed}
+            catalog = catalog.with_part(CatalogPart.from_bytes(part.to_bytes()))
+    assert items_of(catalog) == by_hand(every)
+    folded = empty_catalog().with_part(CatalogPart.from_bytes(catalog.as_part().to_bytes()))
+    assert items_of(folded) == by_hand(every)
+    gone = {item for item, removed in zip(catalog.ids, catalog.removed, strict=True) if removed}
     assert {item for item, removed in zip(folded.ids, folded.removed, strict=True) if removed} == gone
 
 
@@ -69,7 +69,7 @@ def test_the_same_part_is_the_same_bytes() -> None:
 
 
 @pytest.mark.parametrize("raw", [b"", b"PK", b"{}"])
-def test_what_is_no_part_is_refused(raw: bytes) -> None:
+def test_bytes_that_are_not_a_part_are_refused(raw: bytes) -> None:
     with pytest.raises(CatalogInvalid):
         CatalogPart.from_bytes(raw)
 

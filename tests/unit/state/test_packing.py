@@ -38,12 +38,12 @@ def words_of(batch: EventBatch) -> list[dict[str, Any]]:
     """Every event with words in place of codes."""
     events = batch.events
     lists = {"item": events.items, "category": events.categories, "channel": events.channels, "user": events.users}
-    told = []
+    rows = []
     for n in range(len(events)):
         event = {name: getattr(events, name)[n].item() for name in EVENT_COLUMNS}
         event |= {name: [*words, None][event[name]] for name, words in lists.items()}
-        told.append({name: "NaN" if value != value else value for name, value in event.items()})
-    return told
+        rows.append({name: "NaN" if value != value else value for name, value in event.items()})
+    return rows
 
 
 @given(st.lists(row, min_size=1, max_size=20), st.data())

@@ -1,4 +1,4 @@
-"""State in a table: reading, repeating, erasing, and what happens when the table does not answer."""
+"""User state in a table: reading, repeating, erasing, and a table that does not respond."""
 
 from __future__ import annotations
 
@@ -43,51 +43,51 @@ def buys(moments: list[int], user_id: str = "u") -> list[dict[str, Any]]:
     ]
 
 
-def told(state: StateStore, user_id: str = "u") -> tuple[list[int], float, float]:
+def totals(state: StateStore, user_id: str = "u") -> tuple[list[int], float, float]:
     """Moments of the events that are read, and number and value of all events ever."""
-    known = state.read(user_id)
-    events, value = float(len(known.events)), float(known.events.event_value.sum())
-    if known.evicted is not None:
-        events, value = events + known.evicted.events[0], value + known.evicted.value[0]
-    return known.events.timestamp.tolist(), events, value
+    user = state.read(user_id)
+    events, value = float(len(user.events)), float(user.events.event_value.sum())
+    if user.evicted is not None:
+        events, value = events + user.evicted.events[0], value + user.evicted.value[0]
+    return user.events.timestamp.tolist(), events, value
 
 
 def items_of(client: DynamoDBClient, user_id: str = "u") -> list[dict[str, Any]]:
-    answer = client.query(
+    response = client.query(
         TableName=TABLE, KeyConditionExpression="pk = :p", ExpressionAttributeValues={":p": {"S": f"user#{user_id}"}}
     )
-    return answer["Items"]
+    return response["Items"]
 
 
 def test_a_new_user_has_no_state(state: StateStore) -> None:
-    known = state.read("u")
-    assert (len(known.events), known.events.users, known.evicted, known.exists) == (0, ["u"], None, False)
+    user = state.read("u")
+    assert (len(user.events), user.events.users, user.evicted, user.exists) == (0, ["u"], None, False)
 
 
 def test_a_file_and_calls_are_read_together(state: StateStore) -> None:
     state.write_windows(events_of(buys([1, 3], "u") + buys([2], "v")))
     assert state.append_events(events_of(buys([4]))) == AppendResult(1, 0)
-    assert told(state) == ([1, 3, 4], 3, 8)
-    assert told(state, "v") == ([2], 1, 2)
+    assert totals(state) == ([1, 3, 4], 3, 8)
+    assert totals(state, "v") == ([2], 1, 2)
 
 
 def test_a_repeated_call_is_recognised(state: StateStore) -> None:
     rows = events_of(buys([1, 2]))
     assert state.append_events(rows, ["e1", None]) == AppendResult(2, 0)
     assert state.append_events(rows, ["e1", None]) == AppendResult(0, 2)
-    assert told(state) == ([1, 2], 2, 3)
+    assert totals(state) == ([1, 2], 2, 3)
 
 
-def test_copies_in_one_call_are_different_events_and_a_repeated_id_is_not(state: StateStore) -> None:
+def test_exact_copies_in_one_call_count_and_a_repeated_id_does_not(state: StateStore) -> None:
     assert state.append_events(events_of(buys([1, 1]))) == AppendResult(2, 0)
     assert state.append_events(events_of(buys([5, 5])), ["e", "e"]) == AppendResult(1, 1)
-    assert told(state) == ([1, 1, 5], 3, 7)
+    assert totals(state) == ([1, 1, 5], 3, 7)
 
 
-def test_an_event_that_came_both_ways_counts_once(state: StateStore) -> None:
+def test_an_event_of_a_call_and_a_file_counts_once(state: StateStore) -> None:
     state.append_events(events_of(buys([1, 2])), ["e1", None])
     state.write_windows(events_of(buys([1, 2, 3])), ["e1", None, None])
-    assert told(state) == ([1, 2, 3], 3, 6)
+    assert totals(state) == ([1, 2, 3], 3, 6)
 
 
 def test_the_same_file_again_writes_nothing(state: StateStore, dynamodb: DynamoDBClient) -> None:
@@ -101,26 +101,26 @@ def test_the_same_file_again_writes_nothing(state: StateStore, dynamodb: DynamoD
 def test_api_events_are_compacted_when_a_file_evicts_events(state: StateStore, dynamodb: DynamoDBClient) -> None:
     state.append_events(events_of(buys([1, 2, 9])))
     state.write_windows(events_of(buys([3, 4, 5, 6])), max_events=3)
-    assert told(state) == ([5, 6, 9], 7, 30)
+    assert totals(state) == ([5, 6, 9], 7, 30)
     assert all("absorbed" in item for item in items_of(dynamodb) if item["sk"]["S"].startswith("event#"))
     assert state.append_events(events_of(buys([1, 2, 9]))) == AppendResult(0, 3)
-    assert told(state) == ([5, 6, 9], 7, 30)
+    assert totals(state) == ([5, 6, 9], 7, 30)
 
 
 def test_more_api_events_than_one_transaction_holds_are_compacted_exactly(state: StateStore) -> None:
     state.append_events(events_of(buys(list(range(1, 251)))))
     state.write_windows(events_of(buys(list(range(200, 301)))), max_events=20)
-    assert told(state) == (list(range(281, 301)), 300, sum(range(1, 301)))
+    assert totals(state) == (list(range(281, 301)), 300, sum(range(1, 301)))
 
 
 def test_late_events_are_added_to_the_sums_once(state: StateStore) -> None:
     state.write_windows(events_of(buys([2, 4, 6, 8])), max_events=2)
     for _ in range(2):
         state.append_events(events_of(buys([1, 3])))
-        assert told(state) == ([6, 8], 6, 24)
+        assert totals(state) == ([6, 8], 6, 24)
     state.write_windows(events_of(buys([10])), max_events=2)  # compacts
     state.append_events(events_of(buys([1, 3])))
-    assert told(state) == ([8, 10], 7, 34)
+    assert totals(state) == ([8, 10], 7, 34)
 
 
 def test_calls_alone_compact_their_events_from_time_to_time(
@@ -129,7 +129,7 @@ def test_calls_alone_compact_their_events_from_time_to_time(
     monkeypatch.setattr(store, "COMPACT_EVERY", 4)
     for moment in range(40):
         state.append_events(events_of(buys([moment])))
-    assert told(state) == (list(range(40)), 40, sum(range(40)))
+    assert totals(state) == (list(range(40)), 40, sum(range(40)))
     assert sum("absorbed" in item for item in items_of(dynamodb)) > 10
 
 
@@ -144,12 +144,12 @@ def test_state_expires(state: StateStore, clock: Clock, dynamodb: DynamoDBClient
     clock.go_on(300 * 86_400)
     state.append_events(events_of(buys([2])))
     clock.go_on(100 * 86_400)  # moto never deletes, DynamoDB not at once: the reader must not count it
-    assert told(state) == ([2], 1, 2)
+    assert totals(state) == ([2], 1, 2)
     clock.go_on(300 * 86_400)
     assert not state.read("u").exists
     assert state.append_events(events_of(buys([2]))) == AppendResult(1, 0)
     state.write_windows(events_of(buys([3])))
-    assert told(state) == ([2, 3], 2, 5)
+    assert totals(state) == ([2, 3], 2, 5)
 
 
 def test_a_repeated_file_extends_the_expiry(state: StateStore, clock: Clock) -> None:
@@ -171,24 +171,24 @@ def test_everything_is_exported_and_then_erased(state: StateStore, dynamodb: Dyn
             "caps": {"M": {"ad": {"N": "2"}}},
         },
     )
-    all_of_it = state.export("u")
-    assert [event["item_id"] for event in all_of_it["events"]] == ["i2", "i3", "x"]
-    assert all_of_it["events"][2] == {
+    exported = state.export("u")
+    assert [event["item_id"] for event in exported["events"]] == ["i2", "i3", "x"]
+    assert exported["events"][2] == {
         "event_type": "view_item",
         "timestamp": "1970-01-02T00:00:00.000Z",
         "received_at": "1970-01-02T00:00:00.000Z",
         "item_id": "x",
         "category": "c",
     }
-    assert all_of_it["older"] == {
+    assert exported["older"] == {
         "events": 1,
         "purchases": 1,
         "value": 1.0,
         "first": "1970-01-01T00:00:00.001Z",
         "last": "1970-01-01T00:00:00.001Z",
     }
-    assert [item["key"] for item in all_of_it["items"]] == ["event#0000086400000#e1", "state", "window"]
-    assert all_of_it["items"][1]["content"] == {"caps": {"ad": 2}}
+    assert [item["key"] for item in exported["items"]] == ["event#0000086400000#e1", "state", "window"]
+    assert exported["items"][1]["content"] == {"caps": {"ad": 2}}
     assert state.erase("u") == {"event": 1, "state": 1, "window": 1}
     assert items_of(dynamodb) == []
     assert state.erase("u") == {}
@@ -205,7 +205,7 @@ def test_a_window_too_large_for_an_item_loses_its_oldest_events_to_the_sums(stat
     random = Random(0)
     rows = [row | {"item_id": f"{random.getrandbits(600):x}"} for row in buys(list(range(1, 8_001)))]
     state.write_windows(events_of(rows), max_events=8_000)
-    moments, events, value = told(state)
+    moments, events, value = totals(state)
     assert moments == list(range(8_001 - len(moments), 8_001))
     assert 1_000 < len(moments) <= 4_000
     assert (events, value) == (8_000, sum(range(1, 8_001)))
@@ -221,7 +221,7 @@ def test_concurrent_writers_lose_nothing(state: StateStore) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(drop, range(4)))
-    assert told(state) == (list(range(40)), 40, sum(range(40)))
+    assert totals(state) == (list(range(40)), 40, sum(range(40)))
 
 
 def test_an_erased_window_is_not_written_back(dynamodb: DynamoDBClient, clock: Clock) -> None:
@@ -238,14 +238,14 @@ def test_an_erased_window_is_not_written_back(dynamodb: DynamoDBClient, clock: C
 
     dynamodb.meta.events.register("before-call.dynamodb.PutItem", erase_before_the_first_put)
     state.write_windows(events_of(buys([3])))
-    assert told(state) == ([3], 1, 3)
+    assert totals(state) == ([3], 1, 3)
 
 
-# --- a table that does not answer ------------------------------------------------------------------------------------
+# --- a table that does not respond -----------------------------------------------------------------------------------
 
 
 def throttled(client: DynamoDBClient, operation: str, after: int = 0) -> list[str]:
-    """Make the table refuse an operation, after some that work; answers the list of what was tried."""
+    """Make the table refuse an operation after some that work; returns the list of tries."""
     tried: list[str] = []
     lock = threading.Lock()
 
@@ -294,10 +294,10 @@ def test_a_call_that_failed_half_way_may_be_repeated(impatient: tuple[DynamoDBCl
     assert len(tried) < 100  # the rest is not even begun
     fresh = StateStore(boto3.client("dynamodb"), TABLE, clock=state._clock, workers=4)
     assert fresh.append_events(rows) == AppendResult(90, 10)
-    assert told(fresh) == (list(range(100)), 100, sum(range(100)))
+    assert totals(fresh) == (list(range(100)), 100, sum(range(100)))
 
 
-def test_a_table_that_is_not_there_is_unavailable(aws: None) -> None:
+def test_a_missing_table_is_unavailable(aws: None) -> None:
     state = StateStore(boto3.client("dynamodb"), "no-such-table", sleep=lambda seconds: None)
     with pytest.raises(StateUnavailable, match="ResourceNotFoundException"):
         state.read("u")
@@ -327,14 +327,14 @@ def test_any_split_in_any_order_with_repeats_gives_the_same_newest_events(state:
             state.write_windows(events_of(buys(part, user_id)), ids, max_events=KEEP)
         else:
             state.append_events(events_of(buys(part, user_id)), ids)
-    known = state.read(user_id).events.timestamp.tolist()
-    assert known[-KEEP:] == sorted(moments)[-KEEP:]
-    assert len(set(known)) == len(known)
+    recent = state.read(user_id).events.timestamp.tolist()
+    assert recent[-KEEP:] == sorted(moments)[-KEEP:]
+    assert len(set(recent)) == len(recent)
 
 
 @given(st.data())
 def test_days_of_calls_and_nights_of_files_count_every_event_once(state: StateStore, data: st.DataObject) -> None:
-    """A file tells all that happened, or what is new; calls come in any order, some repeated, and also told by files."""
+    """A file holds the whole history or an increment; calls come in any order, some repeated, and files repeat them."""
     user_id = next(names)
     total: set[int] = set()
     for night in range(1, data.draw(st.integers(1, 4)) + 1):
@@ -348,6 +348,6 @@ def test_days_of_calls_and_nights_of_files_count_every_event_once(state: StateSt
             for _ in range(data.draw(st.integers(1, 2))):
                 state.write_windows(events_of(buys(filed, user_id)), max_events=KEEP)
             total |= today
-    _, events, value = told(state, user_id)
+    _, events, value = totals(state, user_id)
     assert events == len(total)
     assert value == sum(total)
