@@ -46,14 +46,11 @@ from training.fitting import Examples, FitOptions  # noqa: E402
 from training.io.tables import read_attributes, read_categories  # noqa: E402
 from training.networks.tabular import TabularConfig  # noqa: E402
 from training.task import TabularOptions  # noqa: E402
-from training.tasks.ads.columns import decide  # noqa: E402
+from training.tasks.ads.columns import ImpressionSources, select_columns  # noqa: E402
 from training.tasks.ads.heads import AdTasks  # noqa: E402
 from training.tasks.ads.impressions import Impressions, read_impressions  # noqa: E402
-from training.tasks.ads.learn import FOLDS, cross_fit  # noqa: E402
-from training.tasks.ads.model import TARGET, examples_of  # noqa: E402
-from training.tasks.ads.options import PATIENCE, AdData  # noqa: E402
-from training.tasks.ads.prepare import Rows, ad_columns, read_ads, users_events  # noqa: E402
-from training.tasks.ads.rows import ImpressionSources, described  # noqa: E402
+from training.tasks.ads.model import FOLDS, PATIENCE, TARGET, cross_fit, examples_of  # noqa: E402
+from training.tasks.ads.prepare import AdData, ImpressionRows, ad_columns, read_ads, users_events  # noqa: E402
 
 CUT: Final = "2017-08-01"
 END: Final = "2018-01-01"
@@ -102,16 +99,16 @@ def task() -> CouponTask:
     )
     train = rows(log, histories, ends < cut)
     test = rows(log, histories, (starts >= cut) & (ends < end))
-    decisions = decide(train.columns, train.log.user, train.log.ad, salt="00" * 16)
+    decisions = select_columns(train.columns, train.log.user, train.log.ad, salt="00" * 16)
     encoder = TableEncoder(tuple(d.column for d in decisions if d.column is not None), zone)
     encoded = [examples_of(encoder, part.columns, part.log, []) for part in (train, test)]
     labelled = [Examples(e.inputs, dict(e.targets) | {"label": e.targets[TARGET][:, 1]}) for e in encoded]
     return CouponTask(encoder, labelled[0], labelled[1], train.log.user, test.log.user)
 
 
-def rows(log: Impressions, histories: ImpressionSources, chosen: NDArray[np.bool_]) -> Rows:
+def rows(log: Impressions, histories: ImpressionSources, chosen: NDArray[np.bool_]) -> ImpressionRows:
     part = log.take(np.flatnonzero(chosen))
-    return Rows(part, described(part, histories) | coupon_use(part))
+    return ImpressionRows(part, histories.describe(part) | coupon_use(part))
 
 
 def products() -> dict[str, list[str]]:
@@ -124,7 +121,7 @@ def products() -> dict[str, list[str]]:
 def coupon_use(log: Impressions) -> dict[str, NDArray[np.float32]]:
     """What each household did with coupons before each impression: the till knows it, the interactions table does not."""
     asked = pa.table(
-        {"row": np.arange(len(log)), "household": [log.users[user] for user in log.user], "at": log.moment // 1000}
+        {"row": np.arange(len(log)), "household": [log.users[user] for user in log.user], "at": log.timestamp // 1000}
     )
     with open_source() as connection:
         connection.register("asked", asked)

@@ -37,9 +37,8 @@ from training.evaluation.metrics import calibration_slope, row_log_loss  # noqa:
 from training.evaluation.smooth_ece import smooth_ece  # noqa: E402
 from training.fitting import Examples, FitOptions  # noqa: E402
 from training.networks.tabular import TabularConfig  # noqa: E402
-from training.tasks.ads.model import TARGET, examples_of, train_network  # noqa: E402
-from training.tasks.ads.options import PATIENCE, AdData  # noqa: E402
-from training.tasks.ads.prepare import PreparedAds, prepare_ads  # noqa: E402
+from training.tasks.ads.model import PATIENCE, TARGET, train_ads_network  # noqa: E402
+from training.tasks.ads.prepare import AdData, PreparedAds, prepare_ads  # noqa: E402
 
 NAME: Final = "ads_movielens"
 RESAMPLES: Final = 500
@@ -129,16 +128,14 @@ def _tables(source: Path, target: Path) -> AdData:
 
 
 def _parts(prepared: PreparedAds) -> Parts:
-    encoded = [
-        examples_of(prepared.encoder, part.columns, part.log, []) for part in (prepared.train, prepared.valid, prepared.test)
-    ]
+    encoded = [prepared.encode(part) for part in (prepared.train, prepared.valid, prepared.test)]
     train, valid, test = (Examples(e.inputs, dict(e.targets) | {"label": e.targets[TARGET][:, 0]}) for e in encoded)
     return train, valid, test
 
 
 def network(prepared: PreparedAds, parts: Parts, seed: int) -> Floats:
     options = FitOptions(seed=seed, patience=PATIENCE)
-    model = train_network(prepared.encoder, prepared.tasks, parts[0], parts[1], TabularConfig(), options)
+    model = train_ads_network(prepared.encoder, prepared.tasks, parts[0], parts[1], TabularConfig(), options)
     raw = model.network.raw(dict(parts[2].inputs))[TARGET][:, 0].astype(np.float64)
     return np.asarray(expit(model.slope["click"] * raw + model.intercept["click"]))
 

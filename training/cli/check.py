@@ -6,19 +6,19 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from training.cli.train import mapping
+from training.cli.arguments import add_mapping
 
 
 def add(commands: Any) -> None:
     """Add ``check``."""
     parser = commands.add_parser("check", help="which models these files can train, and what is missing")
     parser.add_argument("files", type=Path, nargs="+", metavar="F", help="CSV, CSV.gz, JSON Lines or Parquet")
-    parser.add_argument("--map", type=mapping, metavar="OURS=THEIRS,…", help="other column names, or a JSON file with them")
+    add_mapping(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print what was found."""
+    """Print the report of `training.check`."""
     from training.check.report import check
 
     print(check(arguments.files, arguments.map))

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from training.cli.train import mapping
+from training.cli.arguments import add_mapping
 
 
 def add(commands: Any) -> None:
@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
         "--policy", required=True, metavar="POLICY", help="uniform, ad:ID, column:NAME, or FILE.json with {ad id: probability}"
     )
     ads.add_argument("--reward", metavar="COL", help="click, conversion or conversion_value; else the first that the log has")
-    ads.add_argument("--map", type=mapping, metavar="OURS=THEIRS,…", help="other column names, or a JSON file with them")
+    add_mapping(ads)
     ads.add_argument("--out", type=Path, metavar="F", help="write the report there instead of printing it")
     ads.set_defaults(run=run)
 

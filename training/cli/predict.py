@@ -11,7 +11,7 @@ from typing import Any
 from personalization.core.errors import InvalidInput
 from personalization.core.schema import IMPRESSIONS
 from personalization.core.time import parse_timestamp, parse_timezone
-from training.cli.train import mapping
+from training.cli.arguments import add_mapping
 
 
 def add(commands: Any) -> None:
@@ -23,12 +23,12 @@ def add(commands: Any) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="F", help="JSON Lines; - for standard output")
     parser.add_argument("--as-of", metavar="DATE", help="date or time; default: the newest of the file")
     parser.add_argument("--k", type=int, default=20, metavar="N", help="items for each history")
-    parser.add_argument("--ads", type=Path, metavar="F", help="table of ads: what a file for ads does not say of them itself")
+    parser.add_argument("--ads", type=Path, metavar="F", help="table of ads, for columns that a file for ads lacks")
     parser.add_argument(
-        "--interactions", type=Path, metavar="F", action="append", help="what the users of a file for ads did before"
+        "--interactions", type=Path, metavar="F", action="append", help="earlier events of the users of a file for ads"
     )
-    parser.add_argument("--impressions", type=Path, metavar="F", help="a log: what those users had to do with ads before")
-    parser.add_argument("--map", type=mapping, metavar="OURS=THEIRS,…", help="other column names, or a JSON file with them")
+    parser.add_argument("--impressions", type=Path, metavar="F", help="log of earlier impressions of these users")
+    add_mapping(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.k < 1:
         raise InvalidInput(f"expected --k of at least 1, received {arguments.k}")
     bundle = load_bundle(arguments.directory)
-    as_of = None if arguments.as_of is None else moment(arguments.as_of, str(bundle.manifest.get("timezone", "UTC")))
+    as_of = None if arguments.as_of is None else as_of_timestamp(arguments.as_of, str(bundle.manifest.get("timezone", "UTC")))
     dependencies = JobDependencies()
     if arguments.ads or arguments.interactions or arguments.impressions:
         if bundle.kind != IMPRESSIONS.kind:
@@ -81,10 +81,10 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"{counted} scored{bad}{left}", file=sys.stderr)
 
 
-def moment(text: str, timezone: str) -> int:
+def as_of_timestamp(text: str, timezone: str) -> int:
     """Milliseconds since 1970 of a date or time; without an offset it is in the bundle's time zone.
 
-    A date is the moment before it begins, as a training cut is: files that know days only have their events at midnight.
+    A date is the millisecond before it begins, like a training cut: events of files with days only are at midnight.
     """
     parsed = parse_timestamp(text, parse_timezone(timezone))
     if parsed is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from personalization.core.errors import InvalidInput, NotFound
-from personalization.core.schema import job_of
+from training.cli.arguments import bundle_name
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -19,17 +19,17 @@ _STACK_OUTPUT: Final = "ModelsBucket"  # of template.yaml
 
 def add(commands: Any) -> None:
     """Add the four commands."""
-    publish = commands.add_parser("publish", help="send a bundle to the model store; it does not answer until promoted")
+    publish = commands.add_parser("publish", help="upload a bundle to the model store; it serves after promote")
     publish.add_argument("directory", type=Path, metavar="DIR")
-    publish.add_argument("--force", action="store_true", help="also where simple methods were better on validation")
-    promote = commands.add_parser("promote", help="make a published version the one that answers")
-    promote.add_argument("name", type=_name, metavar="NAME")
+    publish.add_argument("--force", action="store_true", help="also where baselines are better on validation")
+    promote = commands.add_parser("promote", help="make a published version the one that serves")
+    promote.add_argument("name", type=bundle_name, metavar="NAME")
     promote.add_argument("version", metavar="VERSION")
     promote.add_argument("--share", type=float, metavar="S", help="as a challenger, for this share of the users")
-    rollback = commands.add_parser("rollback", help="return to the version before")
-    rollback.add_argument("name", type=_name, metavar="NAME")
-    listing = commands.add_parser("list", help="what is published, and which versions answer")
-    listing.add_argument("name", type=_name, nargs="?", metavar="NAME")
+    rollback = commands.add_parser("rollback", help="return to the previous version")
+    rollback.add_argument("name", type=bundle_name, metavar="NAME")
+    listing = commands.add_parser("list", help="list the published versions, and which of them serve")
+    listing.add_argument("name", type=bundle_name, nargs="?", metavar="NAME")
     for parser, run in ((publish, _publish), (promote, _promote), (rollback, _rollback), (listing, _list)):
         parser.set_defaults(run=run)
         parser.add_argument("--store", metavar="s3://BUCKET", help="default: $MODEL_STORE")
@@ -105,11 +105,3 @@ def _bucket_of_stack(cloudformation: Any, name: str) -> str:
         if output["OutputKey"] == _STACK_OUTPUT:
             return str(output["OutputValue"])
     raise NotFound(f"expected the stack {name!r} to have an output {_STACK_OUTPUT}")
-
-
-def _name(text: str) -> str:
-    try:
-        job_of(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return text

@@ -19,8 +19,8 @@ from personalization.core.events import empty_events
 from personalization.core.time import MISSING_TIME
 from personalization.features import FEATURES, Window
 from tests.support import DAY_MS, events_of
+from training.tasks.ads.columns import ImpressionSources
 from training.tasks.ads.impressions import Impressions
-from training.tasks.ads.rows import ImpressionSources, described
 
 NOON = 1_790_000_000_000 // DAY_MS * DAY_MS + DAY_MS // 2
 HOUR_MS = 3_600_000
@@ -174,7 +174,7 @@ def test_a_log_and_a_single_request_describe_the_same(rows: list[dict[str, Any]]
         np.ones(n), np.ones(n, dtype=bool), {},
     )  # fmt: skip
     window = Window(max_events=6, max_days=20)
-    whole = described(log, ImpressionSources(events, {}, ads, log.exposures, window, ZoneInfo("UTC")))
+    whole = ImpressionSources(events, {}, ads, log.exposures, window, ZoneInfo("UTC")).describe(log)
     for at in range(n):
         mine = events.take(events.user == user[at])
         alone = replace(mine, user=np.zeros(len(mine), np.int32), users=["one"])

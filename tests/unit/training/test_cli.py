@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from training.cli import main
-from training.cli.predict import moment
+from training.cli.predict import as_of_timestamp
 from training.cli.store import parse_store
 
 
@@ -77,12 +77,12 @@ def test_mistakes_of_predict(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_as_of_is_in_the_bundles_time_zone_unless_it_says_otherwise() -> None:
-    assert moment("2026-07-01T00:00:00Z", "Europe/Berlin") == 1_782_864_000_000
-    assert moment("2026-07-01T00:00:00", "Europe/Berlin") == 1_782_864_000_000 - 2 * 3_600_000
+    assert as_of_timestamp("2026-07-01T00:00:00Z", "Europe/Berlin") == 1_782_864_000_000
+    assert as_of_timestamp("2026-07-01T00:00:00", "Europe/Berlin") == 1_782_864_000_000 - 2 * 3_600_000
 
 
 def test_as_of_a_day_is_the_moment_before_it_begins() -> None:
-    assert moment("2026-07-01", "UTC") == moment("2026-07-01T00:00:00Z", "UTC") - 1
+    assert as_of_timestamp("2026-07-01", "UTC") == as_of_timestamp("2026-07-01T00:00:00Z", "UTC") - 1
 
 
 def test_a_store_is_a_bucket() -> None:

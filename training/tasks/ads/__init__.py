@@ -1,1 +1,1 @@
-"""Ads: training from impressions, and what another policy would have earned."""
+"""The ads task: clicks and conversions from a log of impressions."""

@@ -1,37 +1,68 @@
-"""Which columns of an impression the network sees, decided on training rows."""
+"""The columns of impressions: described by the runtime's own code, and selected on training rows."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import tzinfo
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from personalization import features
-from personalization.ads.features import AD_PREFIX, CONTEXT, USER_AD_CROSS_FEATURES
+from personalization.ads.exposure import ExposureLog
+from personalization.ads.features import AD_PREFIX, CONTEXT, USER_AD_CROSS_FEATURES, Ads
+from personalization.ads.impression_features import Columns, Shown, describe_rows
 from personalization.core import cells
 from personalization.core.encoder import Column
+from personalization.core.events import Events
+from personalization.features import Window
 from personalization.profiles.predict import ATTRIBUTE_PREFIX
+from training.tasks.ads.impressions import Impressions
 from training.tasks.profiles.feature_selection import select_features
 from training.tasks.tabular.columns import LISTED_WORDS, ColumnDecision, decide_columns
 
-# Columns of the ads table that name things, whatever they look like.
-NAMES: Final = tuple(
+# Columns of the ads table that are categories, even where they hold numbers.
+_CATEGORIES: Final = tuple(
     AD_PREFIX + name for name in ("ad_id", "campaign_id", "item_id", "category", "creative", "channel", "brand")
 )
-_LEAST_COUNT: Final = 5  # training rows with a word, for it to be listed
-_LARGEST_BUCKETS: Final = 1 << 14
-_UNIQUE: Final = 0.5  # words in this share of the rows occur once: they name rows, not things
+_MIN_WORD_COUNT: Final = 5  # training rows with a word, for it to be listed
+_MAX_BUCKETS: Final = 1 << 14
+_UNIQUE: Final = 0.5  # share of the rows with a word of their own, from which a column is an id of rows
 
 
-def decide(
+@dataclass(frozen=True)
+class ImpressionSources:
+    """Data that impressions are described with.
+
+    events       of the log's users, in the log's order of users
+    attributes   columns of the users table, (U,) each
+    ads          in the log's order of ads
+    exposures    the whole log, for earlier impressions of the users
+    """
+
+    events: Events
+    attributes: Mapping[str, NDArray[Any]]
+    ads: Ads
+    exposures: ExposureLog
+    window: Window
+    zone: tzinfo
+
+    def describe(self, log: Impressions) -> Columns:
+        """Columns of the impressions of `log`, float32 or object, as the model's encoder takes them."""
+        exposure = self.exposures.before(log.user, log.ad, log.timestamp)
+        shown = Shown(log.user, log.ad, log.timestamp, exposure, log.placement.tolist(), log.channel.tolist())
+        return describe_rows(shown, self.events, self.attributes, self.ads, self.window, self.zone)
+
+
+def select_columns(
     columns: Mapping[str, NDArray[Any]], user: NDArray[np.int64], ad: NDArray[np.int64], salt: str
 ) -> list[ColumnDecision]:
     """One decision for each column of N training rows.
 
-    user, ad   (N,) codes: what is told of a user or an ad is looked at once for each of them
+    user, ad   (N,) codes: attributes of users and ads are looked at once for each user or ad
     salt       hexadecimal key of the hash of columns with too many words to list
     """
     numbers = {
@@ -39,59 +70,55 @@ def decide(
     }
     texts = {name: columns[name] for name in features.TEXT_FEATURES if name in columns}
     decisions = select_features(numbers | texts)
-    named = [name for name in (*NAMES, *(n for n in CONTEXT if n not in numbers)) if name in columns]
-    decisions += [_words(name, columns[name], salt) for name in named]
-    known = {decision.name for decision in decisions}
+    categories = [name for name in (*_CATEGORIES, *(n for n in CONTEXT if n not in numbers)) if name in columns]
+    decisions += [_category(name, columns[name], salt) for name in categories]
+    decided = {decision.name for decision in decisions}
     for prefix, code in ((AD_PREFIX, ad), (ATTRIBUTE_PREFIX, user)):
-        # In no order: sizes of eight ads that happen to ascend do not count rows.
+        # Shuffled: a column of few ads that happens to ascend would look like a row number.
         once = np.random.default_rng(0).permutation(np.unique(code, return_index=True)[1])
-        others = {name: c[once].tolist() for name, c in columns.items() if name.startswith(prefix) and name not in known}
+        others = {name: c[once].tolist() for name, c in columns.items() if name.startswith(prefix) and name not in decided}
         decisions += decide_columns(others, len(once), salt=salt)
-    return _without_twins(decisions, columns)
+    return _drop_equal_columns(decisions, columns)
 
 
-def _words(name: str, content: NDArray[Any], salt: str) -> ColumnDecision:
-    """A column of names: listed where there are few, hashed where there are many."""
+def _category(name: str, content: NDArray[Any], salt: str) -> ColumnDecision:
+    """Words are listed where they are few, hashed where they are many."""
     words = cells.words(content)
     counts = Counter(word for word in words if word is not None)
-    missing = 1.0 - sum(counts.values()) / max(len(words), 1)
+    draft = ColumnDecision(name, "dropped", "", missing=1.0 - sum(counts.values()) / max(len(words), 1), distinct=len(counts))
     if not counts:
-        return ColumnDecision(name, "dropped", "all cells are missing", missing=missing)
-    if len(counts) == 1 and missing == 0:
-        return ColumnDecision(name, "dropped", "the same in every row", distinct=1)
-    once = sum(count == 1 for count in counts.values())
-    if len(counts) > LISTED_WORDS and once > _UNIQUE * len(words):
-        return ColumnDecision(
-            name, "dropped", f"{len(counts)} different words, most of them in one row only", distinct=len(counts)
-        )
-    if len(counts) <= LISTED_WORDS:
-        frequent = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
-        listed = tuple(word for word, count in frequent if count >= _LEAST_COUNT)
-        if not listed:
-            return ColumnDecision(name, "dropped", "no word is frequent enough", missing=missing, distinct=len(counts))
-        reason = f"{len(listed)} words" + (
-            f"; {len(counts) - len(listed)} rare ones count as unknown" if len(listed) < len(counts) else ""
-        )
-        return ColumnDecision(name, "categorical", reason, Column(name, "categorical", listed), missing, distinct=len(counts))
-    buckets = min(_LARGEST_BUCKETS, 1 << (2 * len(counts)).bit_length())
-    reason = f"{len(counts)} different words: hashed to {buckets} buckets"
-    return ColumnDecision(
-        name, "hashed", reason, Column(name, "hashed", buckets=buckets, salt=salt), missing, distinct=len(counts)
-    )
+        return replace(draft, reason="all cells are missing")
+    if len(counts) == 1 and draft.missing == 0:
+        return replace(draft, reason="the same in every row")
+    if len(counts) > LISTED_WORDS:
+        if sum(count == 1 for count in counts.values()) > _UNIQUE * len(words):
+            return replace(draft, reason=f"{len(counts)} different words, most of them in one row only")
+        buckets = min(_MAX_BUCKETS, 1 << (2 * len(counts)).bit_length())
+        column = Column(name, "hashed", buckets=buckets, salt=salt)
+        reason = f"{len(counts)} different words: hashed to {buckets} buckets"
+        return replace(draft, action="hashed", reason=reason, column=column)
+    by_count = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+    listed = tuple(word for word, count in by_count if count >= _MIN_WORD_COUNT)
+    if not listed:
+        return replace(draft, reason="no word is frequent enough")
+    rare = len(counts) - len(listed)
+    reason = f"{len(listed)} words" + (f"; {rare} rare ones count as unknown" if rare else "")
+    return replace(draft, action="categorical", reason=reason, column=Column(name, "categorical", listed))
 
 
-def _without_twins(decisions: list[ColumnDecision], columns: Mapping[str, NDArray[Any]]) -> list[ColumnDecision]:
-    """A campaign of one ad has two names for one thing: the first of two equal columns stays."""
-    seen: dict[bytes, str] = {}
-    out = []
+def _drop_equal_columns(decisions: list[ColumnDecision], columns: Mapping[str, NDArray[Any]]) -> list[ColumnDecision]:
+    """Of categorical columns that divide the rows alike (campaigns of one ad each) only the first is used."""
+    first_with: dict[bytes, str] = {}
+    unique = []
     for decision in decisions:
         if decision.column is not None and decision.column.kind in ("categorical", "hashed"):
-            words = cells.words(columns[decision.name])
             codes: dict[str | None, int] = {}
+            words = cells.words(columns[decision.name])
             key = np.array([codes.setdefault(word, len(codes)) for word in words], dtype=np.int32).tobytes()
-            twin = seen.setdefault(key, decision.name)
-            if twin != decision.name:
-                out.append(ColumnDecision(decision.name, "dropped", f"tells the same as {twin}", missing=decision.missing))
+            first = first_with.setdefault(key, decision.name)
+            if first != decision.name:
+                reason = f"divides the rows as {first} does"
+                unique.append(ColumnDecision(decision.name, "dropped", reason, missing=decision.missing))
                 continue
-        out.append(decision)
-    return out
+        unique.append(decision)
+    return unique

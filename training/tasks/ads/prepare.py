@@ -1,4 +1,4 @@
-"""From files to rows that teach, validate and judge."""
+"""From files to described, split and typed impressions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import tzinfo
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -19,30 +21,72 @@ from personalization.core.encoder import TableEncoder
 from personalization.core.errors import InvalidInput
 from personalization.core.events import Events, empty_events
 from personalization.core.schema import AD_ID, ITEM_ID
-from personalization.core.time import DAY_MS
+from personalization.core.time import parse_timezone
+from personalization.features import Window
 from training.bundle_writer import fingerprint
+from training.fitting import Examples
 from training.io.interactions import read_interactions
 from training.io.tables import read_attributes, read_chunks
-from training.tasks.ads.columns import decide
+from training.tasks.ads.columns import ImpressionSources, select_columns
 from training.tasks.ads.heads import AdTasks
-from training.tasks.ads.impressions import Impressions, attribution_window, read_impressions
-from training.tasks.ads.model import Place, places_of, tasks_of
-from training.tasks.ads.options import AdData
-from training.tasks.ads.rows import ImpressionSources, described
-from training.tasks.ads.splits import ImpressionSplit
-from training.tasks.ads.splits import split as split_log
+from training.tasks.ads.impressions import (
+    Impressions,
+    ImpressionSplit,
+    attribution_window,
+    drop_late_conversions,
+    read_impressions,
+    split_impressions,
+)
+from training.tasks.ads.model import AdPosition, examples_of, frequent_positions, tasks_of
 from training.tasks.tabular.columns import ColumnDecision
 
-_LISTED: Final = 0.2  # share of the ads whose cell is a list, for a column to be one of lists
-_LIST_WORDS: Final = 64
-_LEAST_OUTCOMES: Final = 20
+_LIST_SHARE: Final = 0.2  # of the ads whose cell is a list, from which a column holds lists
+_MAX_LIST_WORDS: Final = 64
+_FEW_OUTCOMES: Final = 20
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Impressions and what is known of each, by column."""
+class AdData:
+    """The data of `train ads --impressions`.
+
+    impressions        log of impressions, with click or conversion
+    ads, users         tables of attributes; without `ads` an ad is only its id
+    interactions       files, merged: events of the users
+    attribution_days   after an impression, within which conversions count; None: estimated from the log
+    no_test            nothing is held out for test: the last impressions are validation
+    timezone           of the shop: of hours and weekdays, and of timestamps without an offset
+    window             history that features see
+    max_rows           more training rows than this are sampled (seeded)
+    """
+
+    impressions: Path
+    ads: Path | None = None
+    users: Path | None = None
+    interactions: tuple[Path, ...] = ()
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    attribution_days: float | None = None
+    no_test: bool = False
+    timezone: str = "UTC"
+    window: Window = field(default_factory=Window)
+    max_rows: int = 400_000
+    seed: int = 0
+
+    @property
+    def files(self) -> list[Path]:
+        others = (path for path in (self.ads, self.users) if path is not None)
+        return [self.impressions, *others, *self.interactions]
+
+    @property
+    def zone(self) -> tzinfo:
+        """Raises `InvalidInput` for a name that the time zone database does not have."""
+        return parse_timezone(self.timezone)
+
+
+@dataclass(frozen=True)
+class ImpressionRows:
+    """Impressions and their described columns."""
 
     log: Impressions
     columns: Columns
@@ -50,127 +94,116 @@ class Rows:
     def __len__(self) -> int:
         return len(self.log)
 
-    def take(self, rows: NDArray[Any]) -> Rows:
-        """The rows at these indices or under this mask."""
-        return Rows(self.log.take(rows), {name: content[rows] for name, content in self.columns.items()})
-
 
 @dataclass(frozen=True)
 class PreparedAds:
-    """What training starts from.
+    """Described impressions, and what training rows decide.
 
-    lists      words of the ads' columns that hold lists
-    report     what became of the data, for metrics.json
+    decisions   one for each column
+    positions   with an examination probability of their own
+    lists       words of the ads' columns that hold lists
+    report      counts of rows and outcomes, for metrics.json
     """
 
-    train: Rows
-    valid: Rows
-    test: Rows
-    split: ImpressionSplit
+    train: ImpressionRows
+    valid: ImpressionRows
+    test: ImpressionRows
     encoder: TableEncoder
     decisions: list[ColumnDecision]
     tasks: AdTasks
-    places: list[Place]
+    positions: list[AdPosition]
     lists: dict[str, list[str]]
     attribution_days: float
     report: dict[str, Any]
     notes: list[str]
     fingerprint: str
 
+    def encode(self, rows: ImpressionRows) -> Examples:
+        """The rows as the network takes them, with their target."""
+        return examples_of(self.encoder, rows.columns, rows.log, self.positions)
+
 
 def prepare_ads(data: AdData) -> PreparedAds:
-    """Raises `InvalidInput` for what the user can put right."""
+    """Read, split and describe impressions. Raises `InvalidInput` for what the user can put right."""
     zone = data.zone
     log = read_impressions(data.impressions, data.mapping, zone)
     days = data.attribution_days or attribution_window(log)
-    log = within(log, days)
+    log = drop_late_conversions(log, days)
     table = read_ads(data) if data.ads else {}
-    lists = find_lists(table)
-    cells_of_ads = ad_columns(log.ads, table)
-    histories = ImpressionSources(
+    lists = list_columns(table)
+    sources = ImpressionSources(
         events=users_events(data, log.users),
         attributes=read_attributes(data.users, log.users, mapping=data.mapping, zone=zone) if data.users else {},
-        ads=Ads.from_table(cells_of_ads, len(log.ads), lists, zone),
+        ads=Ads.from_table(ad_columns(log.ads, table), len(log.ads), lists, zone),
         exposures=log.exposures,
         window=data.window,
         zone=zone,
     )
-    parts = split_log(log, days, hold_out_test=not data.no_test, seed=data.seed)
-    rows = [_sampled(np.flatnonzero(mask), data) for mask in (parts.train, parts.valid, parts.test)]
-    train, valid, test = (_rows(log, histories, chosen) for chosen in rows)
-    print_ = fingerprint(data.files)
-    return prepared_from(train, valid, test, parts, lists, days, data, print_, _report(log, parts, days, histories))
-
-
-def prepared_from(
-    train: Rows,
-    valid: Rows,
-    test: Rows,
-    parts: ImpressionSplit,
-    lists: dict[str, list[str]],
-    days: float,
-    data: AdData,
-    print_: str,
-    report: dict[str, Any],
-) -> PreparedAds:
-    """What training rows decide: columns, tasks, places. Raises `InvalidInput` where they teach nothing."""
-    salt = hashlib.blake2b(f"{print_}/{data.seed}".encode(), digest_size=16).hexdigest()
-    decisions = decide(train.columns, train.log.user, train.log.ad, salt)
-    places = places_of(train.log)
-    tasks = tasks_of(train.log, places)
+    split = split_impressions(log, days, no_test=data.no_test, seed=data.seed)
+    train, valid, test = (_described(log, mask, sources, data) for mask in (split.train, split.valid, split.test))
+    data_fingerprint = fingerprint(data.files)
+    salt = hashlib.blake2b(f"{data_fingerprint}/{data.seed}".encode(), digest_size=16).hexdigest()
+    decisions = select_columns(train.columns, train.log.user, train.log.ad, salt)
+    positions = frequent_positions(train.log)
+    tasks = tasks_of(train.log, positions)
     if not tasks.outputs:
         raise InvalidInput("expected clicks or conversions among the training impressions, found none")
-    encoder = TableEncoder(tuple(decision.column for decision in decisions if decision.column is not None), data.zone)
-    notes = _notes(train, valid, parts, tasks, days)
-    report = report | {"rows": {"train": len(train), "validation": len(valid), "test": len(test)}}
-    return PreparedAds(train, valid, test, parts, encoder, decisions, tasks, places, lists, days, report, notes, print_)
-
-
-def within(log: Impressions, days: float) -> Impressions:
-    """The log, in which what came later than the attribution window did not come."""
-    if log.conversion is None:
-        return log
-    late = (log.conversion > 0) & (log.converted_at > log.moment + round(days * DAY_MS))
-    log.report["conversions_after_the_window"] = int(late.sum())
-    return replace(log, conversion=np.where(late, 0.0, log.conversion))
+    prepared = PreparedAds(
+        train=train,
+        valid=valid,
+        test=test,
+        encoder=TableEncoder(tuple(decision.column for decision in decisions if decision.column is not None), zone),
+        decisions=decisions,
+        tasks=tasks,
+        positions=positions,
+        lists=lists,
+        attribution_days=days,
+        report=_report(log, split, days, len(sources.events))
+        | {"rows": {"train": len(train), "validation": len(valid), "test": len(test)}},
+        notes=_notes(train, valid, split, tasks, days),
+        fingerprint=data_fingerprint,
+    )
+    _log_summary(prepared)
+    return prepared
 
 
 def read_ads(data: AdData) -> dict[str, dict[str, Any]]:
-    """Cells of the ads table by ad id; the first row of an ad counts."""
+    """Cells of the ads table by ad id and column; the first row of an ad counts."""
     assert data.ads is not None
-    found: dict[str, dict[str, Any]] = {}
+    ads: dict[str, dict[str, Any]] = {}
     for columns, rows, _ in read_chunks(data.ads, (AD_ID,), mapping=data.mapping, zone=data.zone):
         ids = cells.words(columns[AD_ID])
         for row in range(rows):
             ad_id = ids[row]
             if ad_id is not None:
-                found.setdefault(ad_id, {name: content[row] for name, content in columns.items()})
-    return found
+                ads.setdefault(ad_id, {name: content[row] for name, content in columns.items()})
+    return ads
 
 
 def ad_columns(ads: Sequence[str], table: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Columns of the log's ads, in its order; an ad that the table lacks has only its id."""
+    """Columns of the log's ads, in its order. An ad that the table lacks has only its id."""
     names = dict.fromkeys(name for row in table.values() for name in row)
     columns = {name: [table.get(ad, {}).get(name) for ad in ads] for name in names}
     return columns | {AD_ID: list(ads)}
 
 
-def find_lists(table: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Words of the columns whose cells are lists, the most frequent first."""
+def list_columns(table: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Words of the columns whose cells are lists, by column, the most frequent first."""
     lists: dict[str, list[str]] = {}
     for name in dict.fromkeys(name for row in table.values() for name in row):
         if name in NON_FEATURE_COLUMNS or name in (AD_ID, ITEM_ID):
             continue
         content = [row.get(name) for row in table.values()]
         listed = sum(LIST_SEPARATOR in (cells.word(cell) or "") for cell in content)
-        if listed >= _LISTED * len(content):
+        if listed >= _LIST_SHARE * len(content):
             counts = Counter(word for cell in content for word in split(cell))
-            lists[name] = [word for word, _ in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))[:_LIST_WORDS]]
+            by_count = sorted(counts, key=lambda word: (-counts[word], word))
+            lists[name] = by_count[:_MAX_LIST_WORDS]
     return lists
 
 
 def users_events(data: AdData, users: list[str]) -> Events:
-    """The interactions of the log's users, numbered as they are there."""
+    """The interactions of the log's users, with the log's codes of users."""
     if not data.interactions:
         return empty_events(users)
     events = read_interactions(data.interactions, mapping=data.mapping, zone=data.zone).events
@@ -180,49 +213,53 @@ def users_events(data: AdData, users: list[str]) -> Events:
     return replace(events.take(known), user=code[known], users=users)
 
 
-def _sampled(rows: NDArray[np.int64], data: AdData) -> NDArray[np.int64]:
-    if len(rows) <= data.max_rows:
-        return rows
-    return np.sort(np.random.default_rng(data.seed).choice(rows, data.max_rows, replace=False))
+def _described(log: Impressions, mask: NDArray[np.bool_], sources: ImpressionSources, data: AdData) -> ImpressionRows:
+    rows = np.flatnonzero(mask)
+    if len(rows) > data.max_rows:
+        rows = np.sort(np.random.default_rng(data.seed).choice(rows, data.max_rows, replace=False))
+    part = log.take(rows)
+    return ImpressionRows(part, sources.describe(part) if len(part) else {})
 
 
-def _rows(log: Impressions, histories: ImpressionSources, chosen: NDArray[np.int64]) -> Rows:
-    part = log.take(chosen)
-    return Rows(part, described(part, histories) if len(part) else {})
-
-
-def _report(log: Impressions, parts: ImpressionSplit, days: float, histories: ImpressionSources) -> dict[str, Any]:
-    report = {"rejected": {}} | dict(log.report)
-    report["rows_in_log"] = len(log)
-    for name in ("click", "conversion"):
-        outcome = getattr(log, name)
-        report[f"{name}s"] = None if outcome is None else int(outcome.sum())
+def _report(log: Impressions, split: ImpressionSplit, days: float, events: int) -> dict[str, Any]:
+    report: dict[str, Any] = {"rejected": {}, **log.report, "rows_in_log": len(log)}
+    for name, outcome in (("clicks", log.click), ("conversions", log.conversion)):
+        report[name] = None if outcome is None else int(outcome.sum())
     return report | {
         "users": len(log.users),
         "ads": len(log.ads),
         "held_back": int((~log.shown).sum()),
-        "events": len(histories.events),
+        "events": events,
         "attribution_days": days,
-        "immature": parts.immature,
-        "not_known_in_time": parts.between,
-        "by_user": parts.by_user,
+        "immature": split.immature,
+        "not_known_in_time": split.unknown_at_test,
+        "by_user": split.by_user,
     }
 
 
-def _notes(train: Rows, valid: Rows, parts: ImpressionSplit, tasks: AdTasks, days: float) -> list[str]:
+def _notes(train: ImpressionRows, valid: ImpressionRows, split: ImpressionSplit, tasks: AdTasks, days: float) -> list[str]:
     notes = []
-    if parts.by_user:
-        notes.append("the log tells no time: other users validate and judge, not later impressions")
-    if parts.immature:
-        notes.append(f"{parts.immature} impressions are younger than {days:g} days: their outcome may still come")
-    if not tasks.places:
-        notes.append("the log has no positions: every place counts as seen")
+    if split.by_user:
+        notes.append("the log has no order in time: validation and test are other users, not later impressions")
+    if split.immature:
+        notes.append(f"{split.immature} impressions are younger than {days:g} days and are left out: outcomes may still come")
+    if not tasks.positions:
+        notes.append("the log has no positions: every position counts as examined")
     if not tasks.untreated:
-        notes.append("nothing was held back: what an ad changes is not known, own campaigns are ranked by response")
-    for name in ("click", "conversion"):
-        outcome = getattr(train.log, name)
-        if outcome is not None and 0 < outcome.sum() < _LEAST_OUTCOMES:
-            notes.append(f"only {int(outcome.sum())} {name}s among the training rows: a model of so few is a guess")
+        notes.append("the log has no control group: the effect of an ad is not known, own campaigns are ranked by response")
+    for name, outcome in (("click", train.log.click), ("conversion", train.log.conversion)):
+        if outcome is not None and 0 < outcome.sum() < _FEW_OUTCOMES:
+            notes.append(f"only {int(outcome.sum())} {name}s among the training rows: their model is a rough guess")
     if train.log.weight.std() > 0 or valid.log.weight.std() > 0:
-        notes.append("rows are weighted back to the impressions that they stand for, in training, calibration and metrics")
+        notes.append("rows count by their sample_weight in training, calibration and metrics")
     return notes
+
+
+def _log_summary(prepared: PreparedAds) -> None:
+    report, rows = prepared.report, prepared.report["rows"]
+    _log.info("%d impressions of %d ads to %d users", report["rows_in_log"], report["ads"], report["users"])
+    _log.info("rows: %d for training, %d for validation, %d for test", rows["train"], rows["validation"], rows["test"])
+    for note in prepared.notes:
+        _log.info("%s", note)
+    used = sum(decision.column is not None for decision in prepared.decisions)
+    _log.info("%d of %d columns are used", used, len(prepared.decisions))

@@ -22,12 +22,21 @@ from training.fitting import Examples, FitOptions  # noqa: E402
 from training.networks.tabular import TabularConfig  # noqa: E402
 from training.task import TabularOptions  # noqa: E402
 from training.tasks.ads.heads import AdHead, AdTasks, bernoulli  # noqa: E402
-from training.tasks.ads.learn import cross_fit, losses, probabilities, rarest  # noqa: E402
-from training.tasks.ads.model import TARGET, base_rates, calibration, fit_logistic, seen_at, train_network  # noqa: E402
+from training.tasks.ads.model import (  # noqa: E402
+    TARGET,
+    base_rates,
+    calibrate,
+    cross_fit,
+    examination_of,
+    fit_logistic,
+    rarest_outcome,
+    row_losses,
+    train_ads_network,
+)
 
 ENCODER = TableEncoder((Column("x", "numeric"), Column("z", "numeric")))
 SEEN = np.array([1.0, 0.5, 0.2])
-PLACED = AdTasks(click=True, conversion=True, untreated=True, places=3, first=(True, False, False))
+PLACED = AdTasks(click=True, conversion=True, untreated=True, positions=3, first=(True, False, False))
 SMALL = TabularConfig(members=4, widths=(16,), bins=0, dropout=0.0)
 
 
@@ -49,13 +58,13 @@ def trained() -> Any:
     train, _ = simulated(12_000)
     valid, truth = simulated(4_000, 1)
     options = FitOptions(seed=0, epochs=12, patience=4, batch=256, learning_rate=5e-3, weight_decay=0.01)
-    return train_network(ENCODER, PLACED, train, valid, SMALL, options), valid, truth
+    return train_ads_network(ENCODER, PLACED, train, valid, SMALL, options), valid, truth
 
 
 def test_what_the_place_cost_is_told_from_what_the_ad_is_worth(trained: Any) -> None:
     model, _, _ = trained
-    assert model.seen[0] == 1.0
-    assert model.seen == pytest.approx(SEEN, abs=0.06)
+    assert model.examination[0] == 1.0
+    assert model.examination == pytest.approx(SEEN, abs=0.06)
 
 
 @pytest.mark.parametrize("name", PLACED.outputs)
@@ -95,13 +104,13 @@ def test_probabilities_stay_within_bounds_on_any_input(graph: Any, cells: list[t
 def test_probabilities_are_those_of_the_placed_ad(trained: Any) -> None:
     model, valid, truth = trained
     raw = model.network.raw(dict(valid.inputs))[TARGET].astype(np.float64)
-    found = probabilities(PLACED, model, raw, valid)
+    found = model.probabilities(raw, valid)
     place = valid.targets[TARGET][:, 2].astype(int)
     seen = np.where(place >= 0, SEEN[place], 1.0)
     assert np.abs(found["click"] - seen * truth["click"]).mean() < 0.04
     assert np.abs(found["conversion"] - seen * truth["click"] * truth["conversion"]).mean() < 0.03
     assert (found["conversion"] <= found["click"]).all()
-    assert seen_at(PLACED, raw, valid) == pytest.approx(np.where(place >= 0, model.seen[place], 1.0), abs=1e-6)
+    assert examination_of(PLACED, raw, valid) == pytest.approx(np.where(place >= 0, model.examination[place], 1.0), abs=1e-6)
 
 
 def test_the_loss_by_hand() -> None:
@@ -153,10 +162,10 @@ def test_a_logistic_fit_under_a_factor() -> None:
 def test_calibration_undoes_what_is_wrong_with_logits() -> None:
     """Twice too sure of clicks, a little too shy of conversions."""
     rows, truth = simulated(30_000, 5, held_back=0.0)
-    tasks = AdTasks(click=True, conversion=True, places=3, first=PLACED.first)
+    tasks = AdTasks(click=True, conversion=True, positions=3, first=PLACED.first)
     seen = np.tile(np.log(SEEN), (len(rows), 1))
     raw = np.concatenate([2 * logit(truth["click"])[:, None], logit(truth["conversion"])[:, None] / 1.25 - 0.3, seen], axis=1)
-    slope, intercept = calibration(tasks, raw, rows)
+    slope, intercept = calibrate(tasks, raw, rows)
     assert slope["click"] == pytest.approx(0.5, abs=0.03)
     assert slope["conversion"] == pytest.approx(1.25, abs=0.1)
     assert intercept["conversion"] == pytest.approx(0.375, abs=0.1)
@@ -172,19 +181,19 @@ def test_cross_fitting_judges_each_row_by_a_network_that_did_not_see_it(tmp_path
     rows = Examples({"numeric": noise}, {TARGET: np.stack([zeros, label, zeros - 1, zeros + 1], axis=1)})
     tasks = AdTasks(click=False, conversion=True)
     options = TabularOptions(tmp_path, SMALL, FitOptions(seed=0, epochs=3, patience=2, batch=32))
-    learnt = cross_fit(ENCODER, tasks, rows, user, options)
-    assert learnt.folds == 5
-    assert learnt.raw.shape == (len(user), 1)
-    assert losses(tasks, learnt.raw, rows).mean() > 0.65  # a coin toss costs .693
-    assert len(learnt.tried) == 2
-    assert learnt.model.fitted.best_epoch >= 1
+    validated = cross_fit(ENCODER, tasks, rows, user, options)
+    assert validated.folds == 5
+    assert validated.raw.shape == (len(user), 1)
+    assert row_losses(tasks, validated.raw, rows).mean() > 0.65  # a coin toss costs .693
+    assert len(validated.trials) == 2
+    assert validated.model.fitted.best_epoch >= 1
 
 
 def test_the_rarest_outcome_and_rows_put_together() -> None:
     rows, _ = simulated(500)
     target = rows.targets[TARGET]
     expected = min(target[:, 0].sum(), (target[:, 1] * target[:, 3]).sum(), (target[:, 1] * (1 - target[:, 3])).sum())
-    assert rarest(PLACED, rows) == expected
+    assert rarest_outcome(PLACED, rows) == expected
     weighted = Examples(rows.inputs, rows.targets, np.full(500, 3.0, np.float32))
     both = Examples.concatenate([rows, weighted])
     assert len(both) == 1_000

@@ -23,12 +23,15 @@ from personalization.bundles.bundle import Bundle, load_bundle  # noqa: E402
 from personalization.core.errors import InvalidInput  # noqa: E402
 from training.cli import main  # noqa: E402
 from training.evaluation.metrics import binary_metrics  # noqa: E402
-from training.tasks.ads.columns import decide  # noqa: E402
-from training.tasks.ads.impressions import attribution_window, read_impressions  # noqa: E402
-from training.tasks.ads.model import Place, places_of, tasks_of  # noqa: E402
-from training.tasks.ads.options import AdData  # noqa: E402
-from training.tasks.ads.prepare import find_lists, prepare_ads, within  # noqa: E402
-from training.tasks.ads.splits import split  # noqa: E402
+from training.tasks.ads.columns import select_columns  # noqa: E402
+from training.tasks.ads.impressions import (  # noqa: E402
+    attribution_window,
+    drop_late_conversions,
+    read_impressions,
+    split_impressions,
+)
+from training.tasks.ads.model import AdPosition, frequent_positions, tasks_of  # noqa: E402
+from training.tasks.ads.prepare import AdData, list_columns, prepare_ads  # noqa: E402
 
 START = 1_700_000_000
 
@@ -77,49 +80,49 @@ def test_reading_outcomes_and_when_they_were_known(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rows", [[shown(0)], [shown(0, click=1) | {"user_id": ""}]])
-def test_logs_that_teach_nothing(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+def test_logs_without_usable_rows_or_outcomes_are_refused(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     with pytest.raises(InvalidInput):
         read_impressions(write(tmp_path / "log.csv", rows))
 
 
-def test_the_attribution_window_is_found_and_ends_what_counts(tmp_path: Path) -> None:
+def test_the_attribution_window_is_estimated_and_later_conversions_do_not_count(tmp_path: Path) -> None:
     rows = [shown(n, conversion=1, converted_at=START + n * 3600 + n * 86_400) for n in range(1, 41)]
     log = read_impressions(write(tmp_path / "log.csv", rows))
     # delays of 1 to 40 days: .95 of them have come after 38.05
     assert attribution_window(log) == 39.0
-    cut = within(log, 10.0)
+    cut = drop_late_conversions(log, 10.0)
     assert cut.conversion is not None
     assert cut.conversion.sum() == 10
-    assert log.report["conversions_after_the_window"] == 30
+    assert cut.report["conversions_after_the_window"] == 30
     few = read_impressions(write(tmp_path / "few.csv", rows[:10]))
     assert attribution_window(few) == 7.0
 
 
-def test_parts_in_time_and_outcomes_that_were_known(tmp_path: Path) -> None:
+def test_the_split_is_in_time_and_uses_outcomes_that_were_known(tmp_path: Path) -> None:
     rows = [shown(n * 24, click=n % 2) for n in range(200)]  # one a day
     log = read_impressions(write(tmp_path / "log.csv", rows))
-    parts = split(log, 5.0)
+    parts = split_impressions(log, 5.0)
     masks = [parts.train, parts.valid, parts.test]
     assert not any((one & other).any() for n, one in enumerate(masks) for other in masks[n + 1 :])
-    moments = [log.moment[mask] for mask in masks]
+    moments = [log.timestamp[mask] for mask in masks]
     assert moments[0].max() < moments[1].min()
     assert moments[1].max() < moments[2].min()
     assert parts.immature == 5
     assert parts.test_from == moments[2].min()
     # what is learnt from had its five days before the test begins
     assert moments[1].max() + 5 * DAY_MS <= parts.test_from
-    assert parts.between == 4
+    assert parts.unknown_at_test == 4
     assert sum(len(m) for m in moments) == 200 - 5 - 4
     assert len(moments[2]) == pytest.approx(0.15 * 195, abs=1)
-    none = split(log, 5.0, hold_out_test=False)
+    none = split_impressions(log, 5.0, no_test=True)
     assert not none.test.any()
-    assert log.moment[none.valid].max() + 5 * DAY_MS <= log.end
+    assert log.timestamp[none.valid].max() + 5 * DAY_MS <= log.end
 
 
 def test_a_log_of_one_moment_is_split_by_user(tmp_path: Path) -> None:
     rows = [shown(n, click=1, timestamp=START) | {"user_id": f"u{n % 60}"} for n in range(300)]
     log = read_impressions(write(tmp_path / "log.csv", rows))
-    parts = split(log, 1.0)
+    parts = split_impressions(log, 1.0)
     assert parts.by_user
     users = [set(log.user[mask].tolist()) for mask in (parts.train, parts.valid, parts.test)]
     assert not users[0] & users[1]
@@ -127,24 +130,24 @@ def test_a_log_of_one_moment_is_split_by_user(tmp_path: Path) -> None:
     assert all(users)
 
 
-def test_places_and_tasks(tmp_path: Path) -> None:
+def test_frequent_positions_and_the_outputs_that_a_log_can_train(tmp_path: Path) -> None:
     rows = [shown(n, click=n % 2, position=1 + n % 3, placement="home" if n % 2 else None) for n in range(600)]
     rows += [shown(n, click=0, position=9) for n in range(20)]
     log = read_impressions(write(tmp_path / "log.csv", rows))
-    places = places_of(log)
-    assert places == [Place(None, 1), Place(None, 2), Place(None, 3), Place("home", 1), Place("home", 2), Place("home", 3)]
-    tasks = tasks_of(log, places)
+    positions = frequent_positions(log)
+    assert positions == [AdPosition(placement, position) for placement in (None, "home") for position in (1, 2, 3)]
+    tasks = tasks_of(log, positions)
     assert tasks.outputs == ("click",)
     assert tasks.first == (True, False, False, True, False, False)
-    assert places_of(log.take(log.position == 1)) == []
+    assert frequent_positions(log.take(log.position == 1)) == []
 
 
 def test_lists_are_found_in_the_columns_of_ads() -> None:
     table = {str(n): {"genres": "a|b" if n % 2 else "b", "bid": "1|2", "item_id": "x|y", "name": "n"} for n in range(10)}
-    assert find_lists(table) == {"genres": ["b", "a"]}
+    assert list_columns(table) == {"genres": ["b", "a"]}
 
 
-def test_names_stay_names_and_people_are_not_told_apart() -> None:
+def test_ids_of_ads_are_categories_and_ids_of_users_are_dropped() -> None:
     rows = 400
     user, ad = np.arange(rows) % 100, np.arange(rows) % 8
     columns = {
@@ -157,15 +160,15 @@ def test_names_stay_names_and_people_are_not_told_apart() -> None:
         "channel": np.array(["web", "app"] * 200, dtype=object),
         "pair.seen": np.arange(rows, dtype=np.float32),
     }
-    found = {d.name: d for d in decide(columns, user, ad, salt="00" * 16)}
+    found = {d.name: d for d in select_columns(columns, user, ad, salt="00" * 16)}
     assert found["ad.ad_id"].action == "categorical"
-    assert (found["ad.campaign_id"].action, found["ad.campaign_id"].reason) == ("dropped", "tells the same as ad.ad_id")
-    assert found["channel"].reason == "tells the same as ad.creative"
+    assert (found["ad.campaign_id"].action, found["ad.campaign_id"].reason) == ("dropped", "divides the rows as ad.ad_id does")
+    assert found["channel"].reason == "divides the rows as ad.creative does"
     assert found["ad.size"].action == "numeric"
     assert found["user.mail"].action == "dropped"
     assert found["user.age"].action == "numeric"
     many = {"ad.ad_id": np.array([str(n % 300) for n in range(900)], dtype=object)}
-    hashed = decide(many, np.arange(900), np.arange(900) % 300, salt="00" * 16)[0]
+    hashed = select_columns(many, np.arange(900), np.arange(900) % 300, salt="00" * 16)[0]
     assert hashed.action == "hashed"
     assert hashed.column is not None
     assert hashed.column.vocabulary == ()
@@ -207,12 +210,12 @@ def shop(directory: Path, users: int = 60, days: int = 40) -> dict[str, Path]:
     return {name: write(directory / f"{name}.csv", rows) for name, rows in tables.items()}
 
 
-def test_nothing_of_the_future_is_looked_at(tmp_path: Path) -> None:
+def test_training_rows_do_not_depend_on_later_events(tmp_path: Path) -> None:
     """Rows that are learnt from are the same whether or not the log goes on."""
     files = shop(tmp_path, users=20, days=30)
     whole = prepare_ads(AdData(files["impressions"], files["ads"], files["users"], (files["interactions"],)))
     known = {name: content for name, content in whole.train.columns.items() if content.dtype.kind == "f"}
-    end = int(whole.train.log.moment.max()) // 1000
+    end = int(whole.train.log.timestamp.max()) // 1000
     for name in ("impressions", "interactions"):
         with files[name].open(newline="") as stream:
             rows = [row for row in csv.DictReader(stream) if int(row["timestamp"]) <= end]
@@ -228,12 +231,12 @@ def test_nothing_of_the_future_is_looked_at(tmp_path: Path) -> None:
 
 def _keys(log: Any) -> list[tuple[int, str, str, float]]:
     return [
-        (int(m), log.users[u], log.ads[a]) for m, u, a in zip(log.moment, log.user, log.ad, strict=True)
+        (int(m), log.users[u], log.ads[a]) for m, u, a in zip(log.timestamp, log.user, log.ad, strict=True)
     ]  # fmt: skip
 
 
 @pytest.mark.slow
-def test_the_command_makes_a_bundle_that_knows_its_places(tmp_path: Path) -> None:
+def test_the_command_makes_a_bundle_with_examination_probabilities(tmp_path: Path) -> None:
     files = shop(tmp_path, users=40, days=30)
     out = tmp_path / "bundle"
     arguments = ["train", "ads", "--out", str(out), "--epochs", "4", "--quiet"]
@@ -256,7 +259,7 @@ def test_the_command_makes_a_bundle_that_knows_its_places(tmp_path: Path) -> Non
     assert "pair.category_share" in names
     assert not any("user_id" in name or "position" in name for name in names)
     assert "u17" not in (out / "bundle.json").read_text()
-    assert "Places" in (out / "report.html").read_text()
+    assert "Positions" in (out / "report.html").read_text()
     _answers_of(bundle, files, tmp_path)
 
 
