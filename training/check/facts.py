@@ -27,9 +27,9 @@ from personalization.core.schema import (
     table_kind,
 )
 from personalization.core.time import MISSING_TIME
-from personalization.data import SeenIds, open_table, parse_events
-from training.io.parquet import is_parquet, open_parquet
-from training.io.tables import mapping_for
+from personalization.data import SeenIds, parse_events
+from training.io.interactions import without_cell
+from training.io.tables import read_chunks
 from training.tasks.tabular.columns import is_key
 
 SAMPLE_ROWS: Final = 200_000
@@ -58,7 +58,6 @@ class Facts:
 
 def look(path: Path, mapping: Mapping[str, str] | None = None, sample: int = SAMPLE_ROWS) -> Facts:
     """Look at the header and the first `sample` rows. Raises `InvalidInput` for what is no table."""
-    mapping = mapping_for(path, mapping)
     columns, rows, whole, rejects = _sample(path, mapping, sample)
     kind = table_kind(set(columns)) or FLAT
     facts = Facts(path, kind, rows, whole, {"columns": list(columns), "rejected_lines": sum(rejects.values())})
@@ -78,22 +77,16 @@ def look(path: Path, mapping: Mapping[str, str] | None = None, sample: int = SAM
 def _sample(path: Path, mapping: Mapping[str, str] | None, sample: int) -> tuple[dict[str, list[Any]], int, bool, Counter[str]]:
     """Columns by our names, rows, whether that is all of the file, and reasons of rejected lines."""
     rejects: Counter[str] = Counter()
-    if is_parquet(path):
-        table = open_parquet(path, mapping=mapping)
-        columns, rows = next(table.chunks(sample), ({name: [] for name in table.columns}, 0))
-        return {name: list(content) for name, content in columns.items()}, rows, rows == table.rows, rejects
-    reader = open_table(path, mapping=mapping)
-    found: dict[str, list[Any]] = {name: [] for name in reader.columns}
-    rows, whole = 0, True
-    for chunk in reader.chunks():
-        for name in found.keys() | chunk.columns.keys():
-            found.setdefault(name, [None] * rows).extend(chunk.columns.get(name, [None] * len(chunk)))
-        rows += len(chunk)
-        rejects.update(reject.reason.partition(", received '")[0] for reject in chunk.rejects)
+    columns: dict[str, list[Any]] = {}
+    rows = 0
+    for chunk in read_chunks(path, (), mapping=mapping):
+        for name in columns.keys() | chunk.columns.keys():
+            columns.setdefault(name, [None] * rows).extend(chunk.columns.get(name, [None] * chunk.rows))
+        rows += chunk.rows
+        rejects.update(without_cell(reason) for reason in chunk.reject_reasons)
         if rows >= sample:
-            whole = False
-            break
-    return found, rows, whole, rejects
+            return columns, rows, False, rejects
+    return columns, rows, True, rejects
 
 
 def _interactions(facts: Facts, columns: Mapping[str, Sequence[Any]], rows: int) -> None:

@@ -29,27 +29,22 @@ def clean(events: Events, now: datetime) -> tuple[Events, dict[str, int]]:
     now   events more than a day later are dropped; the day is for wrong clocks. Where most events are later, `now` is taken
           to be wrong, and none is dropped
     """
-    counts: dict[str, int] = {}
     future = events.timestamp > int(now.timestamp() * 1000) + DAY_MS
-    if future.mean() > 0.5:
-        future[:] = False
     ancient = events.timestamp < _OLDEST_MS
-    if ancient.mean() > 0.5:  # order only, or a real old set
-        ancient[:] = False
+    for impossible in (future, ancient):
+        if impossible.mean() > 0.5:  # a wrong `now`; an order instead of times, or an old data set
+            impossible[:] = False
     without_value = ~(np.abs(events.event_value) > 0)  # NaN too
     empty_purchase = is_purchase(events) & (events.quantity == 0) & without_value
-    for reason, rows in ((FUTURE, future), (ANCIENT, ancient), (EMPTY_PURCHASE, empty_purchase)):
-        if rows.any():
-            counts[reason] = int(rows.sum())
+    counts = {FUTURE: future.sum(), ANCIENT: ancient.sum(), EMPTY_PURCHASE: empty_purchase.sum()}
     dropped = future | ancient | empty_purchase
     if dropped.any():
         events = events.take(~dropped)
     long_view = events.view_duration > _LONGEST_VIEW_SECONDS
-    if long_view.any():
-        counts[LONG_VIEW] = int(long_view.sum())
-        events = replace(events, view_duration=np.where(long_view, np.nan, events.view_duration))
     received_early = events.received_at < events.timestamp
+    if long_view.any():
+        events = replace(events, view_duration=np.where(long_view, np.nan, events.view_duration))
     if received_early.any():
-        counts[RECEIVED_EARLY] = int(received_early.sum())
         events = replace(events, received_at=np.maximum(events.received_at, events.timestamp))
-    return events, counts
+    counts |= {LONG_VIEW: long_view.sum(), RECEIVED_EARLY: received_early.sum()}
+    return events, {reason: int(count) for reason, count in counts.items() if count}

@@ -53,7 +53,7 @@ def read_chunks(
     only: Collection[str] | None = None,
     zone: tzinfo = UTC,
 ) -> Iterator[TableChunk]:
-    """The rows of a file in order, at most 65,536 at a time.
+    """The rows of a file in order, at most 65,536 at a time; one empty chunk for a table without rows.
 
     required   our names of the columns that the file must have
     mapping    our name → their column; a mapping file beside the table wins
@@ -62,12 +62,14 @@ def read_chunks(
 
     Raises `InvalidInput` where a required column is missing or the file cannot be read.
     """
-    mapping = mapping_for(path, mapping)
+    mapping = _mapping_for(path, mapping)
     if is_parquet(path):
         parquet = open_parquet(path, mapping=mapping, only=only, zone=zone)
         _require(path, required, parquet.columns, parquet.header)
         for columns, rows in parquet.chunks():
             yield TableChunk(columns, rows, [])
+        if not parquet.rows:
+            yield TableChunk({name: [] for name in parquet.columns}, 0, [])
         return
     text = open_table(path, mapping=mapping, only=None if only is None else frozenset(only))
     _require(path, required, text.columns, text.header)
@@ -165,7 +167,7 @@ def read_attributes(
     return attributes
 
 
-def mapping_for(path: Path, default: Mapping[str, str] | None) -> Mapping[str, str] | None:
+def _mapping_for(path: Path, default: Mapping[str, str] | None) -> Mapping[str, str] | None:
     """The mapping in ``<file>.map.json`` beside a file, or else `default`."""
     beside = path.with_name(path.name + MAPPING_SUFFIX)
     return parse_mapping(beside.read_bytes()) if beside.is_file() else default

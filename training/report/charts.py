@@ -20,10 +20,10 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 10, 10, 36
 
 @dataclass(frozen=True)
 class Series:
-    """points (n, 2); colour a CSS variable; `dots` for points instead of a line, `area` for a filled curve."""
+    """points (n, 2); color a CSS variable; `dots` for points instead of a line, `area` for a filled curve."""
 
     points: Points
-    colour: str = "--one"
+    color: str = "--one"
     name: str = ""
     dashed: bool = False
     dots: bool = False
@@ -61,7 +61,7 @@ def _legend(named: Sequence[Series], corner: str) -> str:
         y = top + 15 * row
         dash = ' stroke-dasharray="4 3"' if one.dashed else ""
         parts.append(
-            f'<line x1="{left}" x2="{left + 18}" y1="{y - 4}" y2="{y - 4}" stroke="var({one.colour})"'
+            f'<line x1="{left}" x2="{left + 18}" y1="{y - 4}" y2="{y - 4}" stroke="var({one.color})"'
             f' stroke-width="2"{dash}/><text x="{left + 23}" y="{y}">{escape(one.name)}</text>'
         )
     return "".join(parts)
@@ -78,11 +78,11 @@ def nice_limit(value: float) -> float:
 def _grid(axes: Axes) -> str:
     parts = []
     for value in np.linspace(*axes.y, axes.ticks):
-        y = _place(value, axes.y, _HEIGHT - _BOTTOM, _TOP)
+        y = _scaled(value, axes.y, _HEIGHT - _BOTTOM, _TOP)
         parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--line)"/>')
         parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>')
     for value in np.linspace(*axes.x, axes.ticks):
-        x = _place(value, axes.x, _LEFT, _WIDTH - _RIGHT)
+        x = _scaled(value, axes.x, _LEFT, _WIDTH - _RIGHT)
         parts.append(f'<text x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 15}" text-anchor="middle">{value:.3g}</text>')
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
     parts.append(f'<text x="{middle}" y="{_HEIGHT - 4}" text-anchor="middle">{escape(axes.x_label)}</text>')
@@ -92,25 +92,23 @@ def _grid(axes: Axes) -> str:
 
 
 def _draw(one: Series, axes: Axes) -> str:
-    places = [
-        (_place(x, axes.x, _LEFT, _WIDTH - _RIGHT), _place(y, axes.y, _HEIGHT - _BOTTOM, _TOP))
+    positions = [
+        (_scaled(x, axes.x, _LEFT, _WIDTH - _RIGHT), _scaled(y, axes.y, _HEIGHT - _BOTTOM, _TOP))
         for x, y in one.points
         if np.isfinite(x) and np.isfinite(y)
     ]
     if one.dots:
-        return "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="var({one.colour})"/>' for x, y in places)
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        return "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="var({one.color})"/>' for x, y in positions)
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in positions)
     if one.area:
         floor = _HEIGHT - _BOTTOM
-        path = f"{places[0][0]:.1f},{floor} {path} {places[-1][0]:.1f},{floor}" if places else ""
-        return f'<polygon points="{path}" fill="var({one.colour})" opacity=".18"/>'
+        path = f"{positions[0][0]:.1f},{floor} {path} {positions[-1][0]:.1f},{floor}" if positions else ""
+        return f'<polygon points="{path}" fill="var({one.color})" opacity=".18"/>'
     dash = ' stroke-dasharray="4 3"' if one.dashed else ""
-    return (
-        f'<polyline points="{path}" fill="none" stroke="var({one.colour})" stroke-width="1.8" stroke-linejoin="round"{dash}/>'
-    )
+    return f'<polyline points="{path}" fill="none" stroke="var({one.color})" stroke-width="1.8" stroke-linejoin="round"{dash}/>'
 
 
-def _place(value: float, limits: tuple[float, float], start: float, end: float) -> float:
+def _scaled(value: float, limits: tuple[float, float], start: float, end: float) -> float:
     low, high = limits
     share = (min(max(value, low), high) - low) / (high - low) if high > low else 0.5
     return start + share * (end - start)
@@ -153,33 +151,26 @@ def _reliability(y: NDArray[np.float64], p: NDArray[np.float64]) -> str:
 
 
 def _roc(y: NDArray[np.float64], models: list[tuple[str, NDArray[np.float64], str]]) -> str:
+    from sklearn.metrics import roc_curve
+
     series = [Series(_DIAGONAL, "--soft", dashed=True)]
-    for name, p, colour in models:
-        order, last = _descending(p)
-        true = np.append(0.0, np.cumsum(y[order])[last]) / y.sum()
-        false = np.append(0.0, np.cumsum(1 - y[order])[last]) / (1 - y).sum()
-        series.append(Series(_thinned(np.stack([false, true], axis=1)), colour, name if len(models) > 1 else ""))
+    for name, p, color in models:
+        points = np.stack(roc_curve(y, p)[:2], axis=1)
+        series.append(Series(_thinned(points), color, name if len(models) > 1 else ""))
     return chart(series, Axes(x_label="false positive rate", y_label="true positive rate", legend="bottom right"), "ROC")
 
 
 def _lift(y: NDArray[np.float64], models: list[tuple[str, NDArray[np.float64], str]]) -> str:
     curves = []
-    for name, p, colour in models:
-        order, _ = _descending(p)
-        share = np.arange(1, len(y) + 1) / len(y)
-        lift = np.cumsum(y[order]) / np.arange(1, len(y) + 1) / y.mean()
-        shown = share >= 0.02  # before that the curve is a few rows' luck
-        curves.append(Series(_thinned(np.stack([share, lift], axis=1)[shown]), colour, name if len(models) > 1 else ""))
+    for name, p, color in models:
+        rows = np.arange(1, len(y) + 1)
+        share, lift = rows / len(y), np.cumsum(y[np.argsort(-p, kind="stable")]) / rows / y.mean()
+        shown = share >= 0.02  # a smaller share is a few rows, whose lift is mostly chance
+        curves.append(Series(_thinned(np.stack([share, lift], axis=1)[shown]), color, name if len(models) > 1 else ""))
     top = nice_limit(max(float(one.points[:, 1].max()) for one in curves))
     flat = Series(np.array([[0.0, 1.0], [1.0, 1.0]]), "--soft", dashed=True)
     axes = Axes(y=(0.0, top), x_label="share of rows, best first", y_label="lift", legend="bottom left")
     return chart([flat, *curves], axes, "Lift: how many times more positives than in a random choice of that size")
-
-
-def _descending(p: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Best first, and where a run of equal probabilities ends."""
-    order = np.argsort(-p, kind="stable")
-    return order, np.append(np.diff(p[order]) != 0, True)
 
 
 def _thinned(points: NDArray[np.float64], most: int = 300) -> NDArray[np.float64]:

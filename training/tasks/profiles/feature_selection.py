@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -28,41 +29,30 @@ def select_features(columns: Mapping[str, NDArray[Any]]) -> list[ColumnDecision]
     first_with = {columns[name].tobytes(): name for name in COLUMNS if name in columns}
     decisions = []
     for name, content in columns.items():
-        if name in TEXT_FEATURES:
-            decisions.append(_words(name, content))
-        else:
-            decision = _number(name, content)
-            if decision.column is not None:
-                twin = first_with.setdefault(content.tobytes(), name)
-                if twin != name:
-                    decision = ColumnDecision(name, "dropped", f"the same as {twin}", missing=decision.missing)
-            decisions.append(decision)
+        decision = _decide(name, content)
+        if decision.action == "numeric" and (twin := first_with.setdefault(content.tobytes(), name)) != name:
+            decision = replace(decision, action="dropped", reason=f"the same as {twin}", column=None)
+        decisions.append(decision)
     return decisions
 
 
-def _number(name: str, content: NDArray[Any]) -> ColumnDecision:
-    known = content[~np.isnan(content)]
+def _decide(name: str, content: NDArray[Any]) -> ColumnDecision:
+    text = name in TEXT_FEATURES
+    known: Any = [word for word in content.tolist() if word is not None] if text else content[~np.isnan(content)]
+    counts = Counter(known if text else known[:_DISTINCT_SAMPLE].tolist())
     missing = 1.0 - len(known) / max(len(content), 1)
+    decision = ColumnDecision(name, "dropped", "", missing=missing, distinct=len(counts))
     if not len(known):
-        return ColumnDecision(name, "dropped", "the events have no value for it", missing=missing)
-    if missing > MAX_MISSING:
-        return ColumnDecision(name, "dropped", f"{missing:.1%} of the users have none", missing=missing)
-    if known.min() == known.max() and missing == 0:
-        return ColumnDecision(name, "dropped", "the same for every user", missing=missing, distinct=1)
-    distinct = len(np.unique(known[:_DISTINCT_SAMPLE]))
-    return ColumnDecision(name, "numeric", "numbers", Column(name, "numeric"), missing, distinct=distinct)
-
-
-def _words(name: str, content: NDArray[Any]) -> ColumnDecision:
-    counts = Counter(word for word in content.tolist() if word is not None)
-    missing = 1.0 - sum(counts.values()) / max(len(content), 1)
-    if not counts:
-        return ColumnDecision(name, "dropped", "the events have no value for it", missing=missing)
-    if len(counts) == 1 and missing == 0:
-        return ColumnDecision(name, "dropped", "the same for every user", missing=missing, distinct=1)
-    frequent = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
-    listed = tuple(word for word, count in frequent if count >= _MIN_WORD_COUNT)[:LISTED_WORDS]
+        return replace(decision, reason="the events have no value for it")
+    if missing == 0 and (len(counts) == 1 if text else known.min() == known.max()):
+        return replace(decision, reason="the same for every user")
+    if not text and missing > MAX_MISSING:
+        return replace(decision, reason=f"{missing:.1%} of the users have none")
+    if not text:
+        return replace(decision, action="numeric", reason="numbers", column=Column(name, "numeric"))
+    frequent = sorted((word for word in counts if counts[word] >= _MIN_WORD_COUNT), key=lambda word: (-counts[word], word))
+    listed = tuple(frequent[:LISTED_WORDS])
     if not listed:
-        return ColumnDecision(name, "dropped", "no word is frequent enough", missing=missing, distinct=len(counts))
+        return replace(decision, reason="no word is frequent enough")
     reason = f"{len(listed)} words" if len(listed) == len(counts) else f"the {len(listed)} most frequent of {len(counts)} words"
-    return ColumnDecision(name, "categorical", reason, Column(name, "categorical", listed), missing, distinct=len(counts))
+    return replace(decision, action="categorical", reason=reason, column=Column(name, "categorical", listed))
