@@ -178,9 +178,9 @@ def repeat_share(log: InteractionLog) -> float:
 
 
 def neighbor_matrix(matrix: sp.csr_matrix, power: float = 1.0) -> CsrMatrix:
-    """The matrix as a bundle holds it, values raised to `power`."""
-    values = (matrix.data**power).astype(np.float32)
-    return CsrMatrix(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), values, matrix.shape[1])
+    """The matrix as a bundle holds it, values raised to `power`. Index arrays are shared where their types allow."""
+    indptr, indices = matrix.indptr.astype(np.int64, copy=False), matrix.indices.astype(np.int32, copy=False)
+    return CsrMatrix(indptr, indices, (matrix.data**power).astype(np.float32, copy=False), matrix.shape[1])
 
 
 def _incidence(rows: NDArray[Any], items: NDArray[Any], num_items: int) -> sp.csr_matrix:

@@ -72,7 +72,6 @@ class RankingSplit:
     blend        baskets that the blend weights are learned on
     test         None where nothing is held out for test
     later        a random later basket of each test user (temporal split only)
-    cutoff       milliseconds of the test cut (temporal split only)
     """
 
     train: NDArray[np.bool_]
@@ -80,7 +79,6 @@ class RankingSplit:
     validation: HeldOutBaskets
     test: HeldOutBaskets | None
     later: HeldOutBaskets | None = None
-    cutoff: int | None = None
 
 
 def leave_one_out(log: InteractionLog, *, test: bool, seed: int) -> RankingSplit:
@@ -129,7 +127,7 @@ def temporal(log: InteractionLog, cutoff: int | None, *, test: bool, seed: int) 
     in_blend[_blend_users(_first_baskets(log, blend_cut, validation_cut).users, seed)] = True
     held_out = in_blend[log.user] & (log.time >= blend_cut) & train
     later = None if tests is None else _random_later_baskets(log, tests, seed)
-    return RankingSplit(train & ~held_out, _baskets_of_rows(log, held_out, seed), validation, tests, later, cut)
+    return RankingSplit(train & ~held_out, _baskets_of_rows(log, held_out, seed), validation, tests, later)
 
 
 def _baskets(log: InteractionLog, users: NDArray[np.int64], numbers: NDArray[np.int64]) -> HeldOutBaskets:
