@@ -14,8 +14,10 @@ from personalization.bundles.bundle import MODEL_ONNX
 from personalization.core import cells
 from personalization.core.csr import CsrMatrix
 from personalization.recommendations.blend import MATRIX_KEYS
+from personalization.recommendations.cold_start_items import CONTENT_JSON, CONTENT_RARITY_NPY, CONTENT_TABLE_NPY
 from personalization.recommendations.components import encoder_inputs
 from personalization.recommendations.history import InteractionHistory
+from personalization.recommendations.item_attributes import METADATA_JSON
 from personalization.recommendations.recommender import (
     ITEMS_JSON,
     MIX_JSON,
@@ -29,10 +31,6 @@ from training.tasks.recommendations.coarse import write_coarse
 from training.tasks.recommendations.model import SequenceModel
 from training.tasks.recommendations.training_items import TrainingItems, inverse_frequency
 
-CONTENT_JSON: Final = "content.json"
-CONTENT_TABLE_NPY: Final = "content_table.npy"
-CONTENT_RARITY_NPY: Final = "content_rarity.npy"
-METADATA_JSON: Final = "metadata.json"
 _WORD_COLUMNS: Final = ("category", "brand", "parent_id")
 _IN_STOCK: Final = {"true": 1, "1": 1, "yes": 1, "y": 1, "false": 0, "0": 0, "no": 0, "n": 0}
 _PARITY_ROWS: Final = 64

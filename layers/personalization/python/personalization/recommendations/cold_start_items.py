@@ -23,6 +23,8 @@ from personalization.recommendations.item_content import ContentColumn, content_
 from personalization.recommendations.recommender import Recommender, read_array, read_matrix
 
 CONTENT_JSON: Final = "content.json"
+CONTENT_TABLE_NPY: Final = "content_table.npy"
+CONTENT_RARITY_NPY: Final = "content_rarity.npy"
 _NEIGHBORS: Final = 100
 
 
@@ -42,9 +44,9 @@ def cold_start_items(
     places = np.array(rows, np.int64)
     table = {c.name: catalog.columns[c.name].take(places).cells() for c in columns if c.name in catalog.columns}
     features = item_features(columns, table, len(rows))
-    vectors = content_vectors(features, read_array(bundle, "content_table.npy")) * np.float32(recommender.blend.cold_item_scale)
+    vectors = content_vectors(features, read_array(bundle, CONTENT_TABLE_NPY)) * np.float32(recommender.blend.cold_item_scale)
     every = _stacked(read_matrix(bundle, "content", features.columns), features)
-    neighbors = content_neighbors(features, every, read_array(bundle, "content_rarity.npy"), _NEIGHBORS + 1)
+    neighbors = content_neighbors(features, every, read_array(bundle, CONTENT_RARITY_NPY), _NEIGHBORS + 1)
     place, item, value = neighbors.gather(np.arange(len(rows)))
     place = place + known
     other = place != item
