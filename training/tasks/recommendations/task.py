@@ -32,7 +32,6 @@ from training.tuning import tune
 SEQUENCE_BLEND: Final = "sequence-mix"
 _FALLBACK_ITEMS: Final = 200
 _PARITY_USERS: Final = 256
-_FIT_OPTIONS: Final = ("seed", "epochs", "patience", "batch", "learning_rate", "average")  # that bundle.json states
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class RecommendationTask(Task[PreparedRecommendations, TrainedRecommender]):
     def manifest(self, trained: TrainedRecommender, directory: Path) -> dict[str, Any]:
         prepared, recommender, data = trained.prepared, trained.recommender, trained.prepared.data
         popular = np.argsort(-prepared.statistics.popularity, kind="stable")[:_FALLBACK_ITEMS]
-        config, fit = trained.model.network.config, asdict(trained.options.fit)
+        config, fit = trained.model.network.config, trained.options.fit
         return {
             "timezone": data.timezone,
             "history_window": {"max_events": data.window.max_events, "max_days": data.window.max_days},
@@ -105,7 +104,14 @@ class RecommendationTask(Task[PreparedRecommendations, TrainedRecommender]):
                 "cutoff": data.cutoff.isoformat() if data.cutoff else None,
                 "no_test": data.no_test,
                 "network": asdict(config),
-                "fit": {name: fit[name] for name in _FIT_OPTIONS},
+                "fit": {
+                    "seed": fit.seed,
+                    "epochs": fit.epochs,
+                    "patience": fit.patience,
+                    "targets": fit.batch,
+                    "learning_rate": fit.learning_rate,
+                    "average": fit.average,
+                },
                 "drop": config.item_dropout,
                 "best_epoch": trained.model.report.best_epoch,
             },
