@@ -13,7 +13,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -137,7 +137,8 @@ def traced_calls(directory: Path) -> dict[str, tuple[int, int]]:
         for job, file in (("recommendations", "rest_post_recommendations.json"), ("ads", "rest_post_ads_score.json")):
             event = json.loads((ROOT / "events" / file).read_text())
             shop.invoke(job, event)
-            found[f"{event['httpMethod']} {event['resource']}"] = path_of(lambda job=job, event=event: shop.invoke(job, event))  # type: ignore[misc]
+            handler = shop.handler(job)
+            found[f"{event['httpMethod']} {event['resource']}"] = path_of(partial(handler, event, None))
         found["a dropped file"] = path_of(_dropped_file(s3))
     return found
 

@@ -6,6 +6,7 @@ import re
 from typing import Annotated, Any, Literal
 
 import pytest
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 from pydantic import Field
 
 from personalization.api.problems import MAX_FAULTS, pointer, problem
@@ -31,8 +32,12 @@ class Example(RequestBody):
     nested: Nested | None = None
 
 
+def proxied(body: Any = None, **event: Any) -> APIGatewayProxyEvent:
+    return APIGatewayProxyEvent(proxy_event("POST", "/v1/x", body, **event))
+
+
 def call(body: Any = None, path: dict[str, str] | None = None, **event: Any) -> ApiRequest:
-    return ApiRequest(proxy_event("POST", "/v1/x", body, **event), path or {}, "request", 0.0)
+    return ApiRequest(proxied(body, **event), path or {}, "request", 0)
 
 
 def refused(body: Any, **event: Any) -> PersonalizationError:
@@ -137,7 +142,7 @@ def test_other_content_is_415(headers: dict[str, str]) -> None:
 def test_json_by_any_of_its_names_is_read(content_type: str) -> None:
     event = proxy_event("POST", "/v1/x", {"name": "x"})
     event["headers"] = {"content-type": content_type}
-    assert ApiRequest(event, {}, "request", 0.0).parse_body(Example).name == "x"
+    assert ApiRequest(APIGatewayProxyEvent(event), {}, "request", 0).parse_body(Example).name == "x"
 
 
 @pytest.mark.parametrize(
@@ -175,12 +180,11 @@ def test_what_is_no_moment_is_refused(value: str | float) -> None:
 
 
 def test_an_idempotency_key_settles_the_request_id() -> None:
-    first, again, other = (
-        request_id_of(proxy_event("POST", "/", headers={"idempotency-KEY": key}), lambda: "new") for key in ("a", "a", "b")
-    )
+    keys = ("a", "a", "b")
+    first, again, other = (request_id_of(proxied(headers={"idempotency-KEY": key}), lambda: "new") for key in keys)
     assert first == again != other
     assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", first)
-    assert request_id_of(proxy_event("POST", "/"), lambda: "new") == "new"
+    assert request_id_of(proxied(), lambda: "new") == "new"
 
 
 def test_pointers_are_escaped() -> None:

@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 PROBLEM_JSON: Final = "application/problem+json"
 MAX_FAULTS: Final = 100  # listed in a response; its detail gives the whole number
 
+# By pydantic's type of error; its other messages are taken as they are.
+_MESSAGES: Final = {
+    "value_error": "{error}",
+    "missing": "expected a value, received none: the field is required",
+    "extra_forbidden": "expected a field of this route's schema, received {field!r:.40}",
+    "too_long": "expected at most {max_length} entries, received {actual_length}",
+    "too_short": "expected at least {min_length} entries, received {actual_length}",
+    "string_too_long": "expected at most {max_length} characters, received {length}",
+    "string_too_short": "expected at least {min_length} characters, received {length}",
+}
 _TOO_LONG: Final = frozenset({"too_long", "string_too_long"})
 
 
@@ -77,26 +87,13 @@ def pointer(*parts: str | int) -> str:
 
 def _detail(error: ErrorDetails) -> str:
     """One of pydantic's errors as "expected …, received …"."""
-    limits = error.get("ctx", {})
-    match error["type"]:
-        case "value_error":
-            return error["msg"].removeprefix("Value error, ")
-        case "missing":
-            return "expected a value, received none: the field is required"
-        case "extra_forbidden":
-            return f"expected a field of this route's schema, received {str(error['loc'][-1])[:40]!r}"
-        case "too_long":
-            return f"expected at most {limits['max_length']} entries, received {limits['actual_length'] or 'more'}"
-        case "too_short":
-            return f"expected at least {limits['min_length']} entries, received {limits['actual_length']}"
-        case "string_too_long":
-            return f"expected at most {limits['max_length']} characters, received {len(str(error['input']))}"
-        case "string_too_short":
-            return f"expected at least {limits['min_length']} characters, received {len(str(error['input']).strip())}"
+    received = error["input"]
+    if error["type"] in _MESSAGES:
+        length = len(str(received).strip())
+        return _MESSAGES[error["type"]].format(length=length, field=(error["loc"] or ("",))[-1], **error.get("ctx", {}))
     expected = error["msg"].partition(", unable")[0].replace("Input should be ", "expected ", 1)
     expected = re.sub("^expected (greater|less)", r"expected a number \1", expected)
-    received = error["input"]
-    if not isinstance(received, str | int | float | bool | None):
+    if isinstance(received, list | dict):
         return f"{expected}, received {'an array' if isinstance(received, list) else 'an object'}"
     text = "null" if received is None else repr(received)
     return f"{expected}, received {text[:40]}{'…' if len(text) > 40 else ''}"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Final, TypeVar
 from urllib.parse import unquote
 from uuid import UUID, uuid5
 
 import orjson
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from personalization.api.problems import UnsupportedMediaType, invalid_request
@@ -19,6 +21,8 @@ from personalization.core import cells
 from personalization.core.errors import Fault, InvalidInput, TooLarge
 from personalization.core.schema import MAX_BODY_BYTES, MAX_ID_LENGTH
 from personalization.core.time import parse_timestamp
+
+_JSON_TYPE: Final = re.compile(r"application/(\S+\+)?json")
 
 # Ids that follow from an `Idempotency-Key` are uuid5 in this namespace.
 NAMESPACE: Final = UUID("5f0f9a1c-0c53-5b1b-9d43-6a6d8f0c2f11")
@@ -44,17 +48,13 @@ class ApiRequest:
     event             API Gateway's REST proxy event
     path_parameters   still percent-encoded
     request_id        of the response; the same for a repeated `Idempotency-Key`
-    now               unix seconds
+    now_ms            milliseconds since 1970 UTC
     """
 
-    event: Mapping[str, Any]
+    event: APIGatewayProxyEvent
     path_parameters: Mapping[str, str]
     request_id: str
-    now: float
-
-    @property
-    def now_ms(self) -> int:
-        return int(self.now * 1000)
+    now_ms: int
 
     @property
     def has_idempotency_key(self) -> bool:
@@ -74,8 +74,7 @@ class ApiRequest:
 
     def query(self, name: str) -> str | None:
         """A parameter of the query string, `None` where it is missing."""
-        value = (self.event.get("queryStringParameters") or {}).get(name)
-        return None if value is None else str(value)
+        return self.event.query_string_parameters.get(name)
 
     def parse_body(self, model: type[Model]) -> Model:
         """The validated body. Raises `UnsupportedMediaType`, `TooLarge` or `InvalidInput`."""
@@ -90,18 +89,8 @@ class ApiRequest:
             raise invalid_request(error) from None
 
     def _raw_body(self) -> bytes:
-        body = self.event.get("body") or ""
-        content_type = header(self.event, "content-type")
-        media_type, _, parameters = content_type.partition(";")
-        media_type = media_type.strip().lower()
-        if not (media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json"))):
-            raise UnsupportedMediaType(f"expected Content-Type application/json, received {content_type[:60]!r}")
-        charset = parameters.lower().partition("charset=")[2].strip(' "')
-        encoding = header(self.event, "content-encoding").lower()
-        if charset not in ("", "utf-8", "utf8") or encoding not in ("", "identity"):
-            received = f"charset {charset[:20]!r}, content encoding {encoding[:20]!r}"
-            raise UnsupportedMediaType(f"expected uncompressed UTF-8, received {received}")
-        is_base64 = bool(self.event.get("isBase64Encoded"))
+        self._check_content_type()
+        body, is_base64 = self.event.body or "", self.event.is_base64_encoded
         if len(body) > MAX_BODY_BYTES * (4 / 3 if is_base64 else 1) + 4:
             raise _too_large()
         try:
@@ -114,17 +103,19 @@ class ApiRequest:
             raise InvalidInput("expected a JSON object in the body, received nothing")
         return raw
 
+    def _check_content_type(self) -> None:
+        headers = self.event.headers
+        content_type, encoding = headers.get("Content-Type") or "", (headers.get("Content-Encoding") or "").lower()
+        media_type, _, parameters = content_type.lower().partition(";")
+        charset = parameters.partition("charset=")[2].strip(' "')
+        if not _JSON_TYPE.fullmatch(media_type.strip()):
+            raise UnsupportedMediaType(f"expected Content-Type application/json, received {content_type[:60]!r}")
+        if charset not in ("", "utf-8", "utf8") or encoding not in ("", "identity"):
+            received = f"charset {charset[:20]!r}, content encoding {encoding[:20]!r}"
+            raise UnsupportedMediaType(f"expected uncompressed UTF-8, received {received}")
 
-def header(event: Mapping[str, Any], name: str) -> str:
-    """A header's value, empty where it is missing; `name` is in lower case."""
-    headers: Mapping[str, Any] = event.get("headers") or {}
-    value = headers.get(name)
-    if value is None:
-        value = next((content for key, content in headers.items() if key.lower() == name), None)
-    return str(value) if value else ""
 
-
-def request_id_of(event: Mapping[str, Any], new_id: Callable[[], str]) -> str:
+def request_id_of(event: APIGatewayProxyEvent, new_id: Callable[[], str]) -> str:
     """The id that follows from the `Idempotency-Key`, else a new one."""
     key = _idempotency_key(event)
     return str(uuid5(NAMESPACE, key)) if key else new_id()
@@ -141,8 +132,8 @@ def timestamp_ms(value: str | float | None, default_ms: int, pointer: str = "/as
     return moment
 
 
-def _idempotency_key(event: Mapping[str, Any]) -> str:
-    return header(event, "idempotency-key").strip()
+def _idempotency_key(event: APIGatewayProxyEvent) -> str:
+    return (event.headers.get("Idempotency-Key") or "").strip()
 
 
 def _too_large() -> TooLarge:

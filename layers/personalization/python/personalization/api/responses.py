@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from personalization.core.time import DAY_MS, format_timestamp, parse_timestamp
+from personalization.core.time import format_timestamp
 
 if TYPE_CHECKING:
-    from personalization.api.requests import ApiRequest
     from personalization.api.services import ServedModel
 
 
@@ -31,37 +30,25 @@ class ApiResponse:
     failures: Sequence[str] = ()
 
     @property
-    def model(self) -> dict[str, str] | None:
-        bundle = self.served.bundle if self.served else None
-        return {"name": bundle.name, "version": bundle.version} if bundle else None
-
-    @property
     def degraded_reason(self) -> str:
         """Empty for a response that is not degraded."""
         return "; ".join(filter(None, (self.served.degraded_reason if self.served else "", *self.failures)))
 
-    def model_age_days(self, now_ms: int) -> float | None:
-        """Days since the model was created."""
-        bundle = self.served.bundle if self.served else None
-        created_ms = parse_timestamp(bundle.manifest["created_at"]) if bundle else None
-        return None if created_ms is None else max(0.0, (now_ms - created_ms) / DAY_MS)
-
-    def to_json(self, request: ApiRequest) -> str:
+    def to_json(self, request_id: str, now_ms: int) -> str:
         """The whole body. NaN and infinity are written as null.
 
         Routes whose numbers must be finite (probabilities, scores) check them before.
         """
+        bundle, degraded_reason = self.served.bundle if self.served else None, self.degraded_reason
         envelope: dict[str, Any] = {
-            "request_id": request.request_id,
-            "model": self.model,
+            "request_id": request_id,
+            "model": {"name": bundle.name, "version": bundle.version} if bundle else None,
             "variant": self.served.variant if self.served else None,
-            "degraded": bool(self.degraded_reason),
+            "degraded": bool(degraded_reason),
+            **({"degraded_reason": degraded_reason} if degraded_reason else {}),
+            "generated_at": format_timestamp(now_ms),
+            **({"warnings": list(self.warnings)} if self.warnings else {}),
         }
-        if self.degraded_reason:
-            envelope["degraded_reason"] = self.degraded_reason
-        envelope["generated_at"] = format_timestamp(request.now_ms)
-        if self.warnings:
-            envelope["warnings"] = list(self.warnings)
         return dumps(envelope | self.content)
 
 

@@ -19,6 +19,7 @@ from personalization.catalog import CatalogReader
 from personalization.core.errors import ModelUnavailable
 from personalization.core.observability import Monitor
 from personalization.core.settings import Settings
+from personalization.core.time import DAY_MS, parse_timestamp
 from personalization.state import StateStore
 
 if TYPE_CHECKING:
@@ -46,6 +47,16 @@ class ServedModel:
         if self.bundle is None:
             raise ModelUnavailable(self.degraded_reason)
         return self.bundle
+
+    @property
+    def label(self) -> str:
+        """Name and version of the model, for the log."""
+        return f"{self.bundle.name}/{self.bundle.version}" if self.bundle else ""
+
+    def age_days(self, now_ms: int) -> float | None:
+        """Days since the model was created."""
+        created_ms = parse_timestamp(self.bundle.manifest["created_at"]) if self.bundle else None
+        return None if created_ms is None else max(0.0, (now_ms - created_ms) / DAY_MS)
 
 
 @dataclass(frozen=True)
