@@ -37,7 +37,7 @@ from benchmarks.report import publish  # noqa: E402
 from personalization.ads.features import Ads  # noqa: E402
 from personalization.core import cells  # noqa: E402
 from personalization.core.encoder import TableEncoder  # noqa: E402
-from personalization.features import Window  # noqa: E402
+from personalization.features import HistoryWindow  # noqa: E402
 from training.baselines import feature_matrix, linear_features  # noqa: E402
 from training.datasets.complete_journey import SHOP_TIMEZONE, open_source  # noqa: E402
 from training.evaluation.metrics import calibration_slope, row_log_loss  # noqa: E402
@@ -94,7 +94,7 @@ def task() -> CouponTask:
         attributes=read_attributes(journey.table("users"), log.users, zone=zone),
         ads=ads,
         exposures=log.exposures,
-        window=Window(),
+        window=HistoryWindow(),
         zone=zone,
     )
     train = rows(log, histories, ends < cut)

@@ -28,7 +28,7 @@ from benchmarks.report import publish
 from personalization import features
 from personalization.ads import Candidates, PredictedRates, value_of_own
 from personalization.core import cells
-from personalization.features import Window
+from personalization.features import HistoryWindow
 from training.evaluation.off_policy_estimators import LoggedActions, TargetPolicy, estimate
 from training.io.interactions import read_interactions
 
@@ -79,7 +79,7 @@ def population() -> Population:
     events = read_interactions([journey.table("interactions")]).events
     parts = []
     for cut in CUTS:
-        columns = features.compute(events, int(cells.timestamps([cut])[0][0]), Window(), ZoneInfo("America/New_York"))
+        columns = features.compute(events, int(cells.timestamps([cut])[0][0]), HistoryWindow(), ZoneInfo("America/New_York"))
         parts.append(np.column_stack([columns[name] for name in features.FEATURES]))
     raw = np.concatenate(parts)
     names = [n for n in range(raw.shape[1]) if len(np.unique(raw[:, n][np.isfinite(raw[:, n])])) > 1]

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from benchmarks.report import publish
 from benchmarks.shop import tables
 from local.tour.data import TIMEZONE
-from personalization.features.window import Window
+from personalization.features.history_window import HistoryWindow
 from personalization.recommendations.history import InteractionHistory
 from training.tasks.recommendations.evaluation import RankingEvaluator
 from training.tasks.recommendations.prepare import PreparedRecommendations, RecommendationData, prepare_recommendations
@@ -90,7 +90,7 @@ def tifu_knn() -> dict[str, dict[str, float]]:
     model = Vectors(n_neighbors=NUM_NEIGHBORS, alpha=ALPHA)
     targets = prepared.split.test
     assert targets is not None
-    unlimited = Window(1_000_000, 1_000_000)
+    unlimited = HistoryWindow(1_000_000, 1_000_000)
     vectors = sp.vstack(
         [_vector(model, targets.take(np.array([row])).histories(prepared.log, unlimited)) for row in range(len(targets))],
         "csr",
@@ -138,7 +138,7 @@ def _metrics(prepared: PreparedRecommendations, scores: sp.csr_matrix) -> dict[s
         return some
 
     no_embeddings = np.zeros((log.num_items, 1), np.float32)
-    evaluator = RankingEvaluator(log, Window(), prepared.statistics.popularity, no_embeddings, repeat_buying=True)
+    evaluator = RankingEvaluator(log, HistoryWindow(), prepared.statistics.popularity, no_embeddings, repeat_buying=True)
     return evaluator.metrics(next_block, split.test) or {}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from personalization.core.events import Events
 from personalization.core.time import DAY_MS, DAY_SECONDS
-from personalization.features.lifetime import is_purchase
+from personalization.features.orders import is_purchase
 
 _LONGEST_VIEW_SECONDS: Final = float(DAY_SECONDS)
 # Earlier than any web shop: a clock that was never set, or a zero for "unknown".

@@ -17,7 +17,7 @@ from personalization.core import csr
 from personalization.core.csr import CsrMatrix, dot
 from personalization.core.events import empty_events
 from personalization.core.time import MISSING_TIME
-from personalization.features import FEATURES, Window
+from personalization.features import FEATURES, HistoryWindow
 from tests.support import DAY_MS, events_of
 from training.tasks.ads.columns import ImpressionSources
 from training.tasks.ads.impressions import Impressions
@@ -112,7 +112,7 @@ def test_a_row_by_hand() -> None:
         2, {"genres": ["sad", "fun"]},
     )  # fmt: skip
     seen = request_context(
-        events, np.array([NOON]), Window(), ZoneInfo("America/New_York"), attributes={"age": np.array([41.0])}
+        events, np.array([NOON]), HistoryWindow(), ZoneInfo("America/New_York"), attributes={"age": np.array([41.0])}
     )
     exposure = replace(
         Exposure.none(2),
@@ -141,7 +141,7 @@ def test_a_row_by_hand() -> None:
 
 def test_a_user_without_a_history_is_described_too() -> None:
     ads = Ads.from_table({"ad_id": ["a"], "category": ["tea"], "item_id": ["x"]}, 1)
-    seen = request_context(empty_events(["u"]), np.array([NOON]), Window())
+    seen = request_context(empty_events(["u"]), np.array([NOON]), HistoryWindow())
     columns = describe(seen, ads, np.array([0]), np.array([0]), Exposure.none(1))
     assert np.isnan(columns["pair.category_share"][0])
     assert columns["pair.item_events"][0] == 0
@@ -173,7 +173,7 @@ def test_a_log_and_a_single_request_describe_the_same(rows: list[dict[str, Any]]
         users, ["a", "b"], user, ad, moment, np.full(n, np.nan), nothing, nothing, np.zeros(n), None, never, never,
         np.ones(n), np.ones(n, dtype=bool), {},
     )  # fmt: skip
-    window = Window(max_events=6, max_days=20)
+    window = HistoryWindow(max_events=6, max_days=20)
     whole = ImpressionSources(events, {}, ads, log.exposures, window, ZoneInfo("UTC")).describe(log)
     for at in range(n):
         mine = events.take(events.user == user[at])

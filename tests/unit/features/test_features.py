@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 
 from personalization import features
 from personalization.core.events import Events, concatenate
-from personalization.features import FEATURES, TEXT_FEATURES, Window
+from personalization.features import FEATURES, TEXT_FEATURES, HistoryWindow
 from tests.support import DAY_MS as DAY
 from tests.support import events_of
 
 NOON = 1_500_000_000_000 // DAY * DAY + DAY // 2  # some day at 12:00 UTC
 
 
-def one(rows: list[dict[str, Any]], as_of: int = NOON, window: Window | None = None, **options: Any) -> dict[str, Any]:
+def one(rows: list[dict[str, Any]], as_of: int = NOON, window: HistoryWindow | None = None, **options: Any) -> dict[str, Any]:
     columns = features.compute(
-        events_of([{"user_id": "a", "item_id": "i"} | row for row in rows]), as_of, window or Window(), **options
+        events_of([{"user_id": "a", "item_id": "i"} | row for row in rows]), as_of, window or HistoryWindow(), **options
     )
     return {name: content[0] for name, content in columns.items()}
 
@@ -119,7 +119,7 @@ def test_nothing_to_measure_is_missing_and_counts_are_zero() -> None:
 
 def test_every_feature_is_there_and_of_its_kind(shopper: dict[str, Any]) -> None:
     assert shopper.keys() == FEATURES.keys() | TEXT_FEATURES.keys()
-    columns = features.compute(events_of([{"user_id": "a", "timestamp": NOON}]), NOON, Window())
+    columns = features.compute(events_of([{"user_id": "a", "timestamp": NOON}]), NOON, HistoryWindow())
     assert {name for name, content in columns.items() if content.dtype == np.float64} == FEATURES.keys()
 
 
@@ -145,7 +145,7 @@ def test_days_and_weekdays_are_the_shops() -> None:
 def test_the_window_keeps_the_newest_and_forgets_the_old() -> None:
     rows = [{"timestamp": NOON - days * DAY, "event_type": "purchase", "event_value": 1.0} for days in (400, 3, 2, 1)]
     assert one(rows)["orders"] == 3
-    few = one(rows, window=Window(max_events=2))
+    few = one(rows, window=HistoryWindow(max_events=2))
     assert (few["orders"], few["recency_days"], few["lifetime_purchases"], few["tenure_days"]) == (2, 1.0, 4, 400.0)
 
 
@@ -184,7 +184,7 @@ def alone(events: Events, user: int) -> Events:
     return replace(rows, user=np.zeros(len(rows), dtype=np.int32), users=[events.users[user]])
 
 
-WINDOW = Window(max_events=8, max_days=100)
+WINDOW = HistoryWindow(max_events=8, max_days=100)
 
 
 @settings(max_examples=40, deadline=None)
@@ -212,8 +212,8 @@ def test_own_moments_equal_one_moment_each(events: Events) -> None:
 @given(shops())
 def test_events_out_of_the_window_may_live_on_as_sums(events: Events) -> None:
     """What state does: keep the window, and of the rest only the lifetime sums."""
-    events = features.visible(events, NOON)
-    kept = features.truncate(events, NOON, WINDOW)
+    events = features.events_known_at(events, NOON)
+    kept = features.truncate_to_window(events, NOON, WINDOW)
     gone = np.ones(len(events), dtype=bool)
     keys = lambda e: list(zip(e.user, e.timestamp, e.item, e.event_type, e.order, strict=True))  # noqa: E731
     remaining = keys(kept)
@@ -234,7 +234,7 @@ def test_events_out_of_the_window_may_live_on_as_sums(events: Events) -> None:
 def test_joined_parts_equal_the_whole(first: Events, second: Events) -> None:
     joined = concatenate([first, second])
     assert len(joined) == len(first) + len(second)
-    counts = features.compute(joined, NOON + 900 * DAY, Window(10_000, 10_000))["events"]
+    counts = features.compute(joined, NOON + 900 * DAY, HistoryWindow(10_000, 10_000))["events"]
     for user, count in zip(joined.users, counts, strict=True):
         parts = sum(int(np.sum(part.user == part.users.index(user))) for part in (first, second) if user in part.users)
         assert count == parts

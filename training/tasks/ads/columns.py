@@ -18,7 +18,7 @@ from personalization.ads.impression_features import Columns, Shown, describe_row
 from personalization.core import cells
 from personalization.core.encoder import Column
 from personalization.core.events import Events
-from personalization.features import Window
+from personalization.features import HistoryWindow
 from personalization.profiles.predict import ATTRIBUTE_PREFIX
 from training.tasks.ads.impressions import Impressions
 from training.tasks.profiles.feature_selection import select_features
@@ -47,7 +47,7 @@ class ImpressionSources:
     attributes: Mapping[str, NDArray[Any]]
     ads: Ads
     exposures: ExposureLog
-    window: Window
+    window: HistoryWindow
     zone: tzinfo
 
     def describe(self, log: Impressions) -> Columns:

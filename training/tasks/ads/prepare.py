@@ -22,7 +22,7 @@ from personalization.core.errors import InvalidInput
 from personalization.core.events import Events, empty_events
 from personalization.core.schema import AD_ID, ITEM_ID
 from personalization.core.time import parse_timezone
-from personalization.features import Window
+from personalization.features import HistoryWindow
 from training.bundle_writer import fingerprint
 from training.fitting import Examples
 from training.io.interactions import read_interactions
@@ -69,7 +69,7 @@ class AdData:
     attribution_days: float | None = None
     no_test: bool = False
     timezone: str = "UTC"
-    window: Window = field(default_factory=Window)
+    window: HistoryWindow = field(default_factory=HistoryWindow)
     max_rows: int = 400_000
     seed: int = 0
 

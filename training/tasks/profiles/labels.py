@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from personalization.core.categorical import Codes
 from personalization.core.events import Events
 from personalization.core.time import DAY_MS
-from personalization.features.lifetime import is_purchase, is_return, net_value
-from personalization.features.orders import orders_of
+from personalization.features.orders import is_purchase, is_return, net_value, orders_of
 from training.io.point_in_time import Cut, horizon_observed, received_after, received_before
 
 Numbers = NDArray[np.float32]

@@ -10,7 +10,7 @@ from typing import Final
 
 from personalization.core.schema import HAZARD_DAYS
 from personalization.core.time import parse_timezone
-from personalization.features import Window
+from personalization.features import HistoryWindow
 from training.networks.tabular import TabularConfig
 
 PATIENCE: Final = 8  # epochs; an epoch over the rows of many cuts is long
@@ -44,7 +44,7 @@ class ProfileData:
     horizon: int = 14
     churn_horizon: int = 90
     timezone: str = "UTC"
-    window: Window = field(default_factory=Window)
+    window: HistoryWindow = field(default_factory=HistoryWindow)
     max_users: int = 60_000
     max_events: int = 6_000_000
     max_rows: int = 300_000

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from personalization.core.encoder import TableEncoder
 from personalization.core.errors import InvalidInput
 from personalization.core.events import Events
-from personalization.features.lifetime import is_purchase
+from personalization.features.orders import is_purchase
 from personalization.profiles.predict import ATTRIBUTE_PREFIX
 from training.bundle_writer import fingerprint
 from training.io.interactions import InteractionData, read_interactions

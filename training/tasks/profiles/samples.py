@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from personalization import features
 from personalization.core.events import Events
-from personalization.features import Window
+from personalization.features import HistoryWindow
 from training.io.point_in_time import Cut, received_before
 from training.tasks.profiles.labels import Labels, PurchaseLines, first_baskets, label_users
 
@@ -31,7 +31,7 @@ class SampleSpec:
 
     days: tuple[int, ...]
     horizon: int
-    window: Window
+    window: HistoryWindow
     zone: tzinfo
     categories: Sequence[str]
     attributes: Mapping[str, NDArray[Any]]

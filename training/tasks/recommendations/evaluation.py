@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from personalization.features.window import Window
+from personalization.features.history_window import HistoryWindow
 from personalization.recommendations.history import InteractionHistory
 from personalization.recommendations.recommender import Recommender
 from personalization.recommendations.scoring import demote_seen, evaluation_scores
@@ -24,7 +24,7 @@ from training.tasks.recommendations.splits import HeldOutBaskets, RankingSplit
 Scorer = Callable[[InteractionHistory], NDArray[np.float32]]  # histories of N users → scores (N, items)
 _BLOCK_CELLS: Final = 8_000_000  # of a block of scores
 _MAX_CELLS: Final = 3_000_000_000  # of all scores of one ranker
-_UNLIMITED: Final = Window(max_events=1_000_000, max_days=1_000_000)
+_UNLIMITED: Final = HistoryWindow(max_events=1_000_000, max_days=1_000_000)
 _BASKET_DECAY: Final = 0.8
 _MARKOV_WEIGHT: Final = 5.0
 _log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class RankingEvaluator:
     """
 
     log: InteractionLog
-    window: Window
+    window: HistoryWindow
     popularity: NDArray[np.float64]
     embeddings: NDArray[np.float32]
     repeat_buying: bool

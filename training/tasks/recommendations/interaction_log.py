@@ -12,7 +12,7 @@ from personalization.core.errors import InvalidInput
 from personalization.core.events import Events
 from personalization.core.schema import EVENT_CODE, REFUND, SEARCH
 from personalization.core.time import DAY_MS
-from personalization.features.window import Window
+from personalization.features.history_window import HistoryWindow
 from personalization.recommendations.history import BasketPace, InteractionHistory
 
 _IGNORED_EVENTS: Final = (EVENT_CODE[REFUND], EVENT_CODE[SEARCH])
@@ -79,7 +79,7 @@ class InteractionLog:
         )
 
     def histories(
-        self, users: NDArray[np.int64], ends: NDArray[np.int64], as_of: NDArray[np.int64] | None, window: Window
+        self, users: NDArray[np.int64], ends: NDArray[np.int64], as_of: NDArray[np.int64] | None, window: HistoryWindow
     ) -> InteractionHistory:
         """Histories of `users`: their interactions before row `ends` (exclusive) that lie inside the window.
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from personalization.core.time import parse_timezone
-from personalization.features.window import Window
+from personalization.features.history_window import HistoryWindow
 from training.bundle_writer import fingerprint
 from training.io.interactions import read_interactions
 from training.tasks.recommendations.interaction_log import InteractionLog, build_log
@@ -45,7 +45,7 @@ class RecommendationData:
     cutoff: date | None = None
     no_test: bool = False
     timezone: str = "UTC"
-    window: Window = field(default_factory=lambda: Window(max_events=1_000, max_days=3_650))
+    window: HistoryWindow = field(default_factory=lambda: HistoryWindow(max_events=1_000, max_days=3_650))
     seed: int = 0
 
     @property

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from personalization.core.errors import InvalidInput
 from personalization.core.time import DAY_MS
-from personalization.features.window import Window
+from personalization.features.history_window import HistoryWindow
 from personalization.recommendations.history import InteractionHistory
 from training.tasks.recommendations.interaction_log import InteractionLog, row_ranges
 
@@ -56,7 +56,7 @@ class HeldOutBaskets:
             return self
         return self.take(np.sort(np.random.default_rng(seed).choice(len(self), count, replace=False)))
 
-    def histories(self, log: InteractionLog, window: Window) -> InteractionHistory:
+    def histories(self, log: InteractionLog, window: HistoryWindow) -> InteractionHistory:
         return log.histories(self.users, self.ends, self.as_of, window)
 
     def items(self, log: InteractionLog) -> list[NDArray[np.int32]]:

@@ -24,8 +24,8 @@ from personalization.core.csr import CsrMatrix, dot
 from personalization.core.encoder import TableColumns
 from personalization.core.events import Events
 from personalization.core.time import DAY_MS, MISSING_TIME, hour_of_day, local_time, weekday
-from personalization.features import CategoryShares, Lifetime, Window
-from personalization.features.lifetime import is_purchase
+from personalization.features import CategoryShares, HistoryWindow, Lifetime
+from personalization.features.orders import is_purchase
 from personalization.profiles.predict import ATTRIBUTE_PREFIX
 
 AD_PREFIX: Final = "ad."
@@ -136,7 +136,7 @@ def split(cell: Any) -> list[str]:
 def request_context(
     events: Events,
     moments: NDArray[np.int64],
-    window: Window,
+    window: HistoryWindow,
     zone: tzinfo = UTC,
     evicted: Lifetime | None = None,
     attributes: TableColumns | None = None,
@@ -151,7 +151,7 @@ def request_context(
     before = moments - 1
     columns: dict[str, Any] = dict(features.compute(events, before, window, zone, evicted))
     columns |= {ATTRIBUTE_PREFIX + name: content for name, content in (attributes or {}).items()}
-    recent = features.truncate(features.visible(events, before), before, window)
+    recent = features.truncate_to_window(features.events_known_at(events, before), before, window)
     return RequestContext(moments, columns, features.category_shares(recent), recent)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from personalization.ads.exposure import Exposure
 from personalization.ads.features import Ads, describe, request_context
 from personalization.core.events import Events
-from personalization.features import Window
+from personalization.features import HistoryWindow
 
 # Events that are described at a time, each user's history once for every moment of theirs.
 EVENTS_AT_ONCE: Final = 1_000_000
@@ -41,7 +41,7 @@ class Shown:
 
 
 def describe_rows(
-    shown: Shown, events: Events, attributes: Mapping[str, NDArray[Any]], ads: Ads, window: Window, zone: tzinfo
+    shown: Shown, events: Events, attributes: Mapping[str, NDArray[Any]], ads: Ads, window: HistoryWindow, zone: tzinfo
 ) -> Columns:
     """Columns of the impressions, float32 or object, as the model's encoder takes them; (N,) each.
 

@@ -17,7 +17,7 @@ from personalization.core.errors import InvalidInput
 from personalization.core.events import Events, concatenate, empty_events
 from personalization.core.schema import INTERACTIONS, ITEM_ID, ITEMS, MAX_ID_LENGTH, USER_ID, USERS
 from personalization.data import Chunk, open_table
-from personalization.features import visible
+from personalization.features import events_known_at
 from personalization.recommendations.history import InteractionHistory, from_events, from_items
 from personalization.recommendations.recommend import recommend_batch
 from personalization.recommendations.serving_catalog import ServingCatalog, serving_catalog
@@ -53,7 +53,7 @@ def score(bundle: Bundle, task: ScoringTask) -> None:
 
 
 def _histories(catalog: ServingCatalog, events: Events, as_of: int) -> InteractionHistory:
-    return from_events(visible(events, as_of), catalog.codes(events.items), as_of, catalog.recommender.window)
+    return from_events(events_known_at(events, as_of), catalog.codes(events.items), as_of, catalog.recommender.window)
 
 
 def _users(catalog: ServingCatalog, task: ScoringTask) -> None:

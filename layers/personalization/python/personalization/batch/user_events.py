@@ -21,7 +21,7 @@ from personalization.core.schema import INTERACTIONS
 from personalization.data import Chunk, ParsedEvents, Reject, SeenIds, open_table, parse_events
 from personalization.data.duplicates import count_suspected_duplicates
 from personalization.data.interactions import INPUT_COLUMNS
-from personalization.features.lifetime import is_return
+from personalization.features.orders import is_return
 
 USERS_PER_CHUNK: Final = 2_048
 

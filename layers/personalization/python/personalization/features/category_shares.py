@@ -1,4 +1,4 @@
-"""Which categories a user prefers, with shares."""
+"""Preferred categories of users, with shares."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 
 from personalization.core.categorical import Codes
 from personalization.core.events import Events
-from personalization.features.lifetime import is_purchase
+from personalization.features.orders import is_purchase
 
 
 @dataclass(frozen=True, slots=True)
 class CategoryShares:
-    """One row per (user, word), users ascending and within a user the largest share first.
+    """One row for each user and word, R in all: users ascending, and of a user the largest share first.
 
-    offsets   (U + 1,) bounds of each user's rows
-    code      word of the row
-    share     within (0, 1]; a user's shares sum to 1
+    offsets   int64 (U + 1,) bounds of each user's rows
+    code      int32 (R,) code of the word
+    share     float64 (R,) within (0, 1]; the shares of a user sum to 1
     """
 
     offsets: NDArray[np.int64]
@@ -36,9 +36,11 @@ class CategoryShares:
 
 
 def category_shares(events: Events, codes: Codes | None = None) -> CategoryShares:
-    """Shares of the categories (or of other `codes` of the events) in what a user bought, or did while nothing is bought.
+    """Share of each category among a user's purchase lines, or among all events of a user without a purchase.
 
-    Equal shares: the one seen last comes first.
+    codes   (N,) codes to count in place of `events.category`
+
+    Of equal shares the most recent one comes first.
     """
     codes = events.category if codes is None else codes
     users = len(events.users)

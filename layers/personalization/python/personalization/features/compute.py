@@ -1,7 +1,8 @@
 """Features of users at a moment, vectorised over users: the only place where they are computed.
 
-Everything is a sum, a minimum or a maximum over a user's rows, so a user alone and the same user among a million get the
-same numbers (a property test holds them equal).
+`compute` cuts the events (`history_window`) and calls one function for each group of features. A new feature is a column of
+one of these groups, and a line in `names.py`. Each is a sum, a minimum or a maximum over a user's rows, so a user alone and
+the same user among a million get the same numbers (a property test holds them equal).
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from personalization.core.events import Events, Numbers
 from personalization.core.schema import CART, CHECKOUT, EVENT_CODE, RATE, SEARCH, VIEW, WISHLIST
 from personalization.core.time import DAY_MS, MISSING_TIME, hour_of_day, local_time, weekday
 from personalization.features.category_shares import category_shares
-from personalization.features.lifetime import Lifetime, is_purchase, is_return, lifetime, net_value
+from personalization.features.history_window import HistoryWindow, broadcast_to_users, events_known_at, truncate_to_window
+from personalization.features.lifetime import Lifetime, lifetime
 from personalization.features.names import TEXT_FEATURES
-from personalization.features.orders import Orders, orders_of
-from personalization.features.window import Window, per_user, truncate, visible
+from personalization.features.orders import Orders, is_purchase, is_return, net_value, orders_of
 
 _TYPE_COUNTS: Final = {
     "views": VIEW, "carts": CART, "checkouts": CHECKOUT, "wishlists": WISHLIST, "searches": SEARCH,
@@ -29,42 +30,42 @@ _TYPE_COUNTS: Final = {
 def compute(
     events: Events,
     as_of: int | NDArray[np.int64],
-    window: Window,
+    window: HistoryWindow,
     zone: tzinfo = UTC,
     evicted: Lifetime | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Features of each user of `events.users` as they were known at `as_of`.
 
-    events    any events of U users, in any order; those after `as_of`, or received after it, are not looked at
+    events    of U users, in any order; events after `as_of`, or received after it, are ignored
     as_of     milliseconds since 1970 UTC, one for all or (U,)
     window    the bundle's history window
     zone      the shop's time zone, for days, weekdays and hours
-    evicted   sums over older events that `events` no longer holds (state), (U,) each
+    evicted   sums over older events that are no longer in `events` (state), (U,) each
 
-    Answers (U,) columns: float64 for each of `names.FEATURES` (NaN where there is nothing to measure; counts are 0), object
+    Returns (U,) columns: float64 for each of `names.FEATURES` (NaN where there is nothing to measure; counts are 0), object
     (str or None) for each of `names.TEXT_FEATURES`.
     """
     users = len(events.users)
-    moments = per_user(as_of, users)
-    known = visible(events, as_of)
-    whole_life = lifetime(known)
+    moments = broadcast_to_users(as_of, users)
+    known = events_known_at(events, as_of)
+    life = lifetime(known)
     if evicted is not None:
-        whole_life = whole_life.merge(evicted)
-    recent = truncate(known, as_of, window)
+        life = life.merge(evicted)
+    recent = truncate_to_window(known, as_of, window)
     orders = orders_of(recent)
-    columns = _recency(recent, orders, moments, whole_life)
+    columns = _recency(recent, orders, moments, life)
     columns |= _counts(recent, users)
     columns |= _orders(orders, columns, users)
-    columns |= _attention(recent, users)
+    columns |= _viewing_and_ratings(recent, users)
     columns |= _preferences(recent)
-    columns |= _lately(recent, orders, moments, users)
-    columns |= _when(recent, moments, zone, users)
+    columns |= _recent_totals(recent, orders, moments, users)
+    columns |= _time_patterns(recent, moments, zone, users)
     columns |= {
-        "lifetime_events": whole_life.events,
-        "lifetime_purchases": whole_life.purchases,
-        "lifetime_monetary": whole_life.value,
+        "lifetime_events": life.events,
+        "lifetime_purchases": life.purchases,
+        "lifetime_monetary": life.value,
     }
-    # numpy's bincount answers integers where there is nothing to weigh
+    # numpy's bincount returns integers where it has no weights
     return {name: c if name in TEXT_FEATURES else c.astype(np.float64, copy=False) for name, c in columns.items()}
 
 
@@ -127,7 +128,7 @@ def _orders(orders: Orders, columns: dict[str, NDArray[Any]], users: int) -> dic
     }
 
 
-def _attention(events: Events, users: int) -> dict[str, NDArray[Any]]:
+def _viewing_and_ratings(events: Events, users: int) -> dict[str, NDArray[Any]]:
     seen = np.isfinite(events.view_duration)
     duration = np.bincount(events.user[seen], weights=events.view_duration[seen], minlength=users)
     timed = np.bincount(events.user[seen], minlength=users)
@@ -155,7 +156,7 @@ def _preferences(events: Events) -> dict[str, NDArray[Any]]:
     }
 
 
-def _lately(events: Events, orders: Orders, moments: NDArray[np.int64], users: int) -> dict[str, NDArray[Any]]:
+def _recent_totals(events: Events, orders: Orders, moments: NDArray[np.int64], users: int) -> dict[str, NDArray[Any]]:
     event_age = (moments[events.user] - events.timestamp) / DAY_MS
     order_age = (moments[orders.user] - orders.timestamp) / DAY_MS
     value = net_value(events)
@@ -176,7 +177,7 @@ def _lately(events: Events, orders: Orders, moments: NDArray[np.int64], users: i
     return columns
 
 
-def _when(events: Events, moments: NDArray[np.int64], zone: tzinfo, users: int) -> dict[str, NDArray[Any]]:
+def _time_patterns(events: Events, moments: NDArray[np.int64], zone: tzinfo, users: int) -> dict[str, NDArray[Any]]:
     local = local_time(events.timestamp, zone)
     day = local // DAY_MS
     number = np.bincount(events.user, minlength=users)
@@ -193,7 +194,7 @@ def _count(events: Events, rows: NDArray[np.bool_]) -> Numbers:
 
 
 def _distinct(user: NDArray[Any], code: NDArray[Any], users: int) -> Numbers:
-    """Number of different codes (≥ 0) of each user."""
+    """(U,) number of different codes (≥ 0) of each user."""
     known = code >= 0
     width = int(code.max(initial=0)) + 1
     keys = np.unique(user[known].astype(np.int64) * width + code[known])
@@ -201,7 +202,7 @@ def _distinct(user: NDArray[Any], code: NDArray[Any], users: int) -> Numbers:
 
 
 def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> Numbers:
-    """part ÷ whole, NaN where there is no whole."""
+    """part ÷ whole, NaN where the whole is not positive."""
     out = np.full(len(part), np.nan)
     np.divide(part, whole, out=out, where=np.asarray(whole) > 0)
     return out
@@ -213,7 +214,7 @@ def _days_since(moment: NDArray[np.int64], now: NDArray[np.int64]) -> Numbers:
 
 
 def _words(words: list[str], code: NDArray[np.int32]) -> NDArray[np.object_]:
-    """Words for codes; code −1 picks the `None` at the end."""
+    """(U,) words of codes; code −1 picks the `None` at the end."""
     lookup = np.empty(len(words) + 1, dtype=object)
     lookup[: len(words)] = words
     return np.asarray(lookup[code], dtype=object)

@@ -1,4 +1,4 @@
-"""Sums over all of a user's events, however old: they add up, so late events and any order give the same."""
+"""Sums over all events of a user, also those that the history window no longer holds. They do not depend on the order."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.core.events import Events
-from personalization.core.schema import EVENT_CODE, PURCHASE, REFUND
 from personalization.core.time import MISSING_TIME
+from personalization.features.orders import is_purchase, net_value
 
-_NEVER_YET = np.iinfo(np.int64).max
+_NO_FIRST = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Lifetime:
 
     events, purchases   float64 numbers of events and of purchase lines
     value               float64 net value, returns taken off
-    first, last         int64 milliseconds of the first and last event, `MISSING_TIME` where there is none
+    first, last         int64 milliseconds of the first and last event, `MISSING_TIME` without an event
     """
 
     events: NDArray[np.float64]
@@ -31,21 +31,21 @@ class Lifetime:
 
     def merge(self, other: Lifetime) -> Lifetime:
         """Sums over both; the two must not share an event."""
-        first = np.minimum(_late(self.first), _late(other.first))
+        first = np.minimum(_or_latest(self.first), _or_latest(other.first))
         return Lifetime(
             self.events + other.events,
             self.purchases + other.purchases,
             self.value + other.value,
-            np.where(first == _NEVER_YET, MISSING_TIME, first),
+            np.where(first == _NO_FIRST, MISSING_TIME, first),
             np.maximum(self.last, other.last),
         )
 
 
 def lifetime(events: Events) -> Lifetime:
-    """Sums over all the given events, per user of `events.users`."""
+    """Sums over all of `events`, one entry for each of `events.users`."""
     users = len(events.users)
     purchase = is_purchase(events)
-    first = np.full(users, _NEVER_YET)
+    first = np.full(users, _NO_FIRST)
     last = np.full(users, MISSING_TIME)
     np.minimum.at(first, events.user, events.timestamp)
     np.maximum.at(last, events.user, events.timestamp)
@@ -53,27 +53,10 @@ def lifetime(events: Events) -> Lifetime:
         np.bincount(events.user, minlength=users).astype(np.float64),
         np.bincount(events.user[purchase], minlength=users).astype(np.float64),
         np.bincount(events.user, weights=net_value(events), minlength=users).astype(np.float64),
-        np.where(first == _NEVER_YET, MISSING_TIME, first),
+        np.where(first == _NO_FIRST, MISSING_TIME, first),
         last,
     )
 
 
-def is_return(events: Events) -> NDArray[np.bool_]:
-    """A refund, or a purchase of a negative quantity."""
-    refund = events.event_type == EVENT_CODE[REFUND]
-    return np.asarray(refund | ((events.event_type == EVENT_CODE[PURCHASE]) & (events.quantity < 0)), dtype=bool)
-
-
-def is_purchase(events: Events) -> NDArray[np.bool_]:
-    """A line bought; returns are not."""
-    return np.asarray((events.event_type == EVENT_CODE[PURCHASE]) & ~(events.quantity < 0), dtype=bool)
-
-
-def net_value(events: Events) -> NDArray[np.float64]:
-    """Value of each purchase or return (negative), 0 for any other event and where no value is known."""
-    counts = is_purchase(events) | is_return(events)
-    return np.where(counts & np.isfinite(events.event_value), events.event_value, 0.0)
-
-
-def _late(moments: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.where(moments == MISSING_TIME, _NEVER_YET, moments)
+def _or_latest(moments: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.where(moments == MISSING_TIME, _NO_FIRST, moments)

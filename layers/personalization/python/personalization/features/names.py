@@ -1,4 +1,4 @@
-"""Every feature's name and what a person reads for it; the order is the order of the columns."""
+"""The name of every feature, with its readable name for explanations, in the order of the columns."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ FEATURES: Final[dict[str, str]] = {
     # when
     "weekend_share": "share of events on Saturday and Sunday",
     "evening_share": "share of events from 18:00 to 24:00",
-    "asked_weekday": "weekday on which the question is asked (Monday 0)",
+    "asked_weekday": "weekday of the request (Monday 0)",
     # in all their time, beyond the window
     "lifetime_events": "events ever",
     "lifetime_purchases": "lines bought ever",

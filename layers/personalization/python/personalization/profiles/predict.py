@@ -21,7 +21,7 @@ from personalization.core.encoder import Encoded, TableColumns
 from personalization.core.errors import Fault, InvalidInput, RowFault
 from personalization.core.events import Events
 from personalization.core.time import format_timestamp
-from personalization.features import CategoryShares, Lifetime, Window
+from personalization.features import CategoryShares, HistoryWindow, Lifetime
 from personalization.profiles.behaviour import Thresholds, Traits, behaviour
 from personalization.profiles.rfm import Quintiles, segment
 from personalization.tabular.explanation import Explainer
@@ -36,10 +36,10 @@ _VALUE: Final = ("monetary", "average_order_value", "monetary_91d", "lifetime_mo
 _RECENCY: Final = ("recency_days", "recency_purchase_days", "tenure_days")
 
 
-def window_of(bundle: Bundle | None) -> Window:
+def window_of(bundle: Bundle | None) -> HistoryWindow:
     """The history window that the bundle was trained with; the default one without a bundle."""
     stated = bundle.manifest.get("history_window") if bundle else None
-    return Window(stated["max_events"], stated["max_days"]) if stated else Window()
+    return HistoryWindow(stated["max_events"], stated["max_days"]) if stated else HistoryWindow()
 
 
 def describe(
@@ -62,7 +62,7 @@ def describe(
     zone = bundle.encoder.zone if bundle else UTC
     columns: dict[str, Any] = dict(features.compute(events, as_of_ms, window, zone, evicted))
     columns |= {ATTRIBUTE_PREFIX + name: content for name, content in (attributes or {}).items()}
-    recent = features.truncate(features.visible(events, as_of_ms), as_of_ms, window)
+    recent = features.truncate_to_window(features.events_known_at(events, as_of_ms), as_of_ms, window)
     liked = _liked(features.category_shares(recent), events.categories)
     return _profiles(bundle, columns, events.users, as_of_ms, liked, explainer=explainer)
 

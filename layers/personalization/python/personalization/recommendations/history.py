@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from personalization.core.events import Events
 from personalization.core.schema import EVENT_CODE, PURCHASE
 from personalization.core.time import DAY_MS
-from personalization.features.window import Window, per_user, truncate
+from personalization.features.history_window import HistoryWindow, broadcast_to_users, truncate_to_window
 
 _UNKNOWN_EVENT: Final = -1
 
@@ -83,16 +83,16 @@ def from_items(histories: Sequence[Sequence[int]], pace: BasketPace, longest: in
 
 
 def from_events(
-    events: Events, code_of_item: NDArray[np.int32], as_of: int | NDArray[np.int64], window: Window
+    events: Events, code_of_item: NDArray[np.int32], as_of: int | NDArray[np.int64], window: HistoryWindow
 ) -> InteractionHistory:
-    """Histories of all of `events.users`, from visible and sorted events (`features.visible`).
+    """Histories of all of `events.users`, from events as `features.events_known_at` returns them.
 
     code_of_item  catalog code for each of `events.items`, −1 for items that are not in it: they are left out
     as_of         milliseconds; the moment of scoring, one for all or one a user
     """
-    moments = per_user(as_of, len(events.users))
+    moments = broadcast_to_users(as_of, len(events.users))
     known = np.where(events.item >= 0, code_of_item[events.item], -1) if len(code_of_item) else np.full(len(events), -1)
-    events = truncate(events.take(known >= 0), moments, window)
+    events = truncate_to_window(events.take(known >= 0), moments, window)
     item = code_of_item[events.item] if len(events) else np.zeros(0, np.int32)
     offsets = events.offsets()
     age = np.maximum(0.0, (moments[events.user] - events.timestamp) / DAY_MS).astype(np.float32)

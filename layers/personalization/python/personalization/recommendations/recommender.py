@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from personalization.bundles.bundle import Bundle
 from personalization.core.csr import CsrMatrix
-from personalization.features.window import Window
+from personalization.features.history_window import HistoryWindow
 from personalization.recommendations.blend import MATRIX_KEYS, BlendWeights
 from personalization.recommendations.components import encoder_inputs
 from personalization.recommendations.history import BasketPace, InteractionHistory
@@ -59,7 +59,7 @@ class Recommender:
     inputs: tuple[str, ...] = ("vectors", "known")
     longest: int = 50
     pace: BasketPace = field(default_factory=BasketPace)
-    window: Window = field(default_factory=Window)
+    window: HistoryWindow = field(default_factory=HistoryWindow)
     repeat_buying: bool = False
 
     @cached_property
@@ -100,7 +100,7 @@ def load_recommender(bundle: Bundle) -> Recommender:
         inputs=tuple(node["name"] for node in bundle.manifest["inputs"]),
         longest=int(settings["longest"]),
         pace=BasketPace(**settings["pace"]),
-        window=Window(**bundle.manifest["history_window"]),
+        window=HistoryWindow(**bundle.manifest["history_window"]),
         repeat_buying=bool(bundle.manifest["repeat_buying"]),
     )
 

@@ -16,7 +16,7 @@ import orjson
 from numpy.typing import NDArray
 
 from personalization.core.events import Events
-from personalization.features import Lifetime, Window
+from personalization.features import HistoryWindow, Lifetime
 from personalization.state.dynamodb import Item, attribute
 from personalization.state.event_batch import WORDS, EventBatch, Watermark, events_of_one_user, merge_batches, order_codes
 
@@ -106,7 +106,7 @@ def is_expired(item: Item, now: float) -> bool:
 
 def parse_user(user_id: str, items: Sequence[Item], now: float) -> StoredUser:
     """The window and the events among a user's items; other items are ignored."""
-    window, window_row, max_events = UserWindow(), None, Window().max_events
+    window, window_row, max_events = UserWindow(), None, HistoryWindow().max_events
     sort_keys: list[str] = []
     rows: list[EventBatch] = []
     for item in items:

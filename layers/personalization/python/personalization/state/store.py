@@ -31,7 +31,7 @@ from personalization.core.events import Events, empty_events
 from personalization.core.parallel import map_parallel
 from personalization.core.schema import EVENT_TYPES
 from personalization.core.time import DAY_SECONDS, MISSING_TIME, format_timestamp
-from personalization.features import Lifetime, Window
+from personalization.features import HistoryWindow, Lifetime
 from personalization.state.compaction import WindowWriter, add_sums
 from personalization.state.dynamodb import Item, Put, StateTable
 from personalization.state.event_batch import event_batches, event_keys, merge_batches
@@ -156,7 +156,7 @@ class StateStore:
         All events of a user that a file holds belong in one call. Whether the file is a whole history or an increment is
         found by comparing, see `compaction`.
         """
-        keep = max_events or Window().max_events
+        keep = max_events or HistoryWindow().max_events
         batches = event_batches(events, event_ids, order_ids)
         chunks = iter(lambda: list(islice(batches, _USERS_PER_BATCH)), [])
         users = written = 0

@@ -7,7 +7,7 @@ from datetime import UTC
 import numpy as np
 import pytest
 
-from personalization.features import Window
+from personalization.features import HistoryWindow
 from tests.event_factory import CUT, DAY_MS, events_by_day
 from training.io.point_in_time import Cut
 from training.tasks.profiles.samples import Sample, Sampler, SampleSpec, stack
@@ -27,7 +27,7 @@ def spec(**changes: object) -> SampleSpec:
     options: dict[str, object] = {
         "days": (7, 14, 30, 90),
         "horizon": 14,
-        "window": Window(),
+        "window": HistoryWindow(),
         "zone": UTC,
         "categories": ["tea", "cups"],
         "attributes": {},

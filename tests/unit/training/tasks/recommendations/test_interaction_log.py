@@ -10,13 +10,13 @@ import pytest
 from personalization.core.events import Events, empty_events
 from personalization.core.schema import EVENT_CODE
 from personalization.core.time import DAY_MS
-from personalization.features.window import Window
+from personalization.features.history_window import HistoryWindow
 from training.tasks.recommendations.interaction_log import InteractionLog, build_log
 from training.tasks.recommendations.item_statistics import cooccurrence, repeat_share, repurchase_log_odds, transitions
 from training.tasks.recommendations.sequence_windows import sequence_windows
 from training.tasks.recommendations.splits import leave_one_out, temporal
 
-WINDOW = Window(1000, 3650)
+WINDOW = HistoryWindow(1000, 3650)
 
 
 def log_of(*rows: tuple[int, int, int, int], items: int = 10) -> InteractionLog:
@@ -52,10 +52,10 @@ def test_histories_look_back_from_a_row() -> None:
     assert history.item.tolist() == [1, 2, 3]
     assert history.basket.tolist() == [1, 0, 0]
     assert history.age.tolist() == [2, 0, 0]
-    later = log.histories(np.array([0]), np.array([3]), np.array([5 * DAY_MS]), Window(2, 3650))
+    later = log.histories(np.array([0]), np.array([3]), np.array([5 * DAY_MS]), HistoryWindow(2, 3650))
     assert later.item.tolist() == [2, 3]
     assert later.age.tolist() == [2, 2]
-    assert log.histories(np.array([0]), np.array([3]), np.array([5 * DAY_MS]), Window(9, 3)).item.tolist() == [2, 3]
+    assert log.histories(np.array([0]), np.array([3]), np.array([5 * DAY_MS]), HistoryWindow(9, 3)).item.tolist() == [2, 3]
 
 
 def test_leave_one_out_holds_out_whole_baskets() -> None:

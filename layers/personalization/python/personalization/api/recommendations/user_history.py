@@ -11,7 +11,7 @@ from personalization.api.recommendations.schemas import BaseRequest
 from personalization.api.services import Services
 from personalization.core.errors import StateUnavailable
 from personalization.core.schema import EVENT_CODE, VIEW
-from personalization.features import visible
+from personalization.features import events_known_at
 from personalization.recommendations.history import InteractionHistory, from_events, from_items
 from personalization.recommendations.serving_catalog import ServingCatalog
 
@@ -41,7 +41,7 @@ def load_history(services: Services, catalog: ServingCatalog, request: BaseReque
         history = from_items([codes], recommender.pace, recommender.window.max_events)
     elif request.user_id is not None and request.personalization == "on":
         try:
-            events = visible(services.state.read(request.user_id).events, now_ms)
+            events = events_known_at(services.state.read(request.user_id).events, now_ms)
             codes_of_events = catalog.codes(events.items)
             skipped = int((codes_of_events < 0).sum())
             if skipped:
