@@ -43,8 +43,8 @@ _NEIGHBOURS: Final = 100
 _CATEGORIES: Final = 40
 
 
-class NoCatalogue:
-    """What a function sees that has no catalogue."""
+class NoCatalog:
+    """The item catalog of a function without one."""
 
     failure = ""
 
@@ -53,11 +53,11 @@ class NoCatalogue:
 
 
 class Warm(Services):
-    """Services between two looks at S3."""
+    """Services that need not read S3 again."""
 
     @cached_property
     def catalogue(self) -> CatalogReader:
-        return cast(CatalogReader, NoCatalogue())
+        return cast(CatalogReader, NoCatalog())
 
 
 def made_up_bundle(directory: Path, items: int = ITEMS) -> Bundle:
@@ -123,7 +123,7 @@ def handler(bundle: Bundle) -> Handler:
     store = cast(ModelStore, shop.Settled(bundle))
     state = StateStore(boto3.client("dynamodb"), settings.state_table)
     stores = {"recommendations": store, "recommendations-table": store}
-    services = Warm(settings, monitor, boto3.client("s3"), stores, state)
+    services = Warm(settings, monitor, boto3.client("s3"), state, stores)
     built: Handler = importlib.import_module("functions.recommendations.api").build(services)
     return built
 

@@ -124,15 +124,19 @@ def top_items(
     """
     if scores.boosted is None and not len(scores.demoted):
         return _best(catalog, scores, count, mask)
-    allowed = np.ones(len(catalog), bool) if mask is None else mask
-    rest = allowed.copy()
-    rest[scores.demoted] = False
+    rest = np.ones(len(catalog), bool) if mask is None else mask.copy()
+    demoted = np.unique(scores.demoted[rest[scores.demoted]])
+    rest[demoted] = False
     tiers = [rest] if scores.boosted is None else [rest & scores.boosted, rest & ~scores.boosted]
-    codes, values = np.zeros(0, np.int64), np.zeros(0, np.float32)
-    for tier in (*tiers, allowed & ~rest):
+    codes, values = _best(catalog, scores, count, tiers[0])
+    for tier in tiers[1:]:
         if len(codes) < count:
             more, more_values = _best(catalog, scores, count - len(codes), tier)
             codes, values = np.append(codes, more), np.append(values, more_values)
+    if len(codes) < count and len(demoted):
+        last = scores.exact(catalog, demoted)
+        order = np.argsort(-last, kind="stable")[: count - len(codes)]
+        codes, values = np.append(codes, demoted[order]), np.append(values, last[order])
     return codes, values
 
 

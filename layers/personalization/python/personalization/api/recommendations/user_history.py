@@ -32,7 +32,7 @@ class UserHistory:
 def load_history(services: Services, catalog: ServingCatalog, request: BaseRequest, now_ms: int) -> UserHistory:
     """The history of the request, else that of state; after it the items of the context. Unknown items are skipped."""
     recommender = catalog.recommender
-    history, timed = from_items([[]], recommender.pace, 1), False
+    history, timed = None, False
     degraded_reason, warnings = "", []
     if request.history is not None:
         codes, unknown = catalog.lookup(request.history)
@@ -49,6 +49,8 @@ def load_history(services: Services, catalog: ServingCatalog, request: BaseReque
             history, timed = from_events(events, codes_of_events, now_ms, recommender.window), True
         except StateUnavailable as error:
             degraded_reason = f"answered as for a user without a history: {error.detail}"
+    if history is None:
+        history = from_items([[]], recommender.pace, 1)
     context = request.context
     codes, unknown = catalog.lookup([*context.cart, *([context.item_id] if context.item_id else [])])
     if unknown:
