@@ -29,7 +29,7 @@ from personalization import features
 from personalization.ads import Candidates, PredictedRates, value_of_own
 from personalization.core import cells
 from personalization.features import HistoryWindow
-from training.evaluation.off_policy_estimators import LoggedActions, TargetPolicy, estimate
+from training.evaluation.off_policy import LoggedActions, TargetPolicy, estimate
 from training.io.interactions import read_interactions
 
 ARMS: Final = ("nothing", "coupon", "better coupon")

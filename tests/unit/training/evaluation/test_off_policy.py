@@ -1,4 +1,4 @@
-"""Off-policy estimates: by hand, against another implementation, and when they must not be believed."""
+"""Off-policy estimates: by hand, against another implementation, and when a verdict is refused."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ import pytest
 from personalization.core.errors import InvalidInput
 from tests import open_bandit
 from training.cli import main
-from training.evaluation.logged_policy import read_log, target_of
-from training.evaluation.off_policy import Rates, carries, report
-from training.evaluation.off_policy_estimators import (
+from training.evaluation.logged_policy import read_log, target_policy
+from training.evaluation.off_policy import (
     ESTIMATORS,
     LoggedActions,
+    RewardModel,
     TargetPolicy,
+    diagnostics,
     effective_sample_size,
     estimate,
-    on_policy,
+    evaluate_policy,
+    importance_weights,
+    on_policy_value,
     standard_error,
-    weights,
 )
 
 OBP = {
@@ -49,7 +51,7 @@ def test_the_estimates_by_hand() -> None:
     policy = np.array([[1.0, 0.0], [0.5, 0.5], [0.25, 0.75], [0.2, 0.8]])
     model = np.array([[0.4, 0.2]] * 4)
     target = TargetPolicy.of(logged, policy, model)
-    assert weights(logged, target).tolist() == [2.0, 1.0, 3.0, 0.25]
+    assert importance_weights(logged, target).tolist() == [2.0, 1.0, 3.0, 0.25]
     found = {name: one.value for name, one in estimate(logged, target).items()}
     direct = np.array([0.4, 0.3, 0.25, 0.24])
     residual = np.array([2 * 0.6, 1 * -0.2, 3 * 0.8, 0.25 * -0.4])
@@ -60,11 +62,11 @@ def test_the_estimates_by_hand() -> None:
         "dr": pytest.approx((direct + residual).mean()),
         "sndr": pytest.approx(direct.mean() + residual.sum() / 6.25),
     }
-    assert effective_sample_size(weights(logged, target)) == pytest.approx(6.25**2 / (4 + 1 + 9 + 0.0625))
+    assert effective_sample_size(importance_weights(logged, target)) == pytest.approx(6.25**2 / (4 + 1 + 9 + 0.0625))
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_equal_to_obp_on_made_up_slates(seed: int) -> None:
+def test_equal_to_obp_on_simulated_slates(seed: int) -> None:
     """With three positions, each with its own policy and model."""
     random = np.random.default_rng(seed)
     n, actions = 400, 7
@@ -90,19 +92,19 @@ def test_equal_to_obp_on_the_open_bandit_log(campaign: str) -> None:
     logged = LoggedActions(log.reward, log.action, log.propensity)
     n = len(logged)
     uniform = np.full(log.items, 1 / log.items)
-    rates = Rates.fit(logged, log.items)
-    ours = estimate(logged, rates.target(logged, uniform))
+    model = RewardModel.fit(logged, log.items)
+    ours = estimate(logged, model.target(logged, uniform))
     policy = np.full((n, log.items, 1), 1 / log.items)
     with open_bandit.estimators() as obp:
         for name, one in ours.items():
             theirs = getattr(obp, OBP[name])().estimate_policy_value(
                 reward=log.reward, action=log.action, pscore=log.propensity, position=np.zeros(n, int), action_dist=policy,
-                estimated_rewards_by_reg_model=rates.rates[rates.fold][:, :, None],
+                estimated_rewards_by_reg_model=model.rates[model.fold][:, :, None],
             )  # fmt: skip
             assert one.value == pytest.approx(theirs, abs=1e-9)
 
 
-def test_no_verdict_from_one_row_that_counts_for_all(tmp_path: Path) -> None:
+def test_no_verdict_where_one_row_has_most_of_the_weight(tmp_path: Path) -> None:
     """The women's campaign: one choice had a probability of one in a million."""
     out = tmp_path / "report.json"
     status = main(
@@ -125,7 +127,7 @@ def test_no_verdict_from_one_row_that_counts_for_all(tmp_path: Path) -> None:
     assert verdict["rows_more"] == verdict["rows_needed"] - 10_000
 
 
-def test_intervals_hold_what_a_bootstrap_holds() -> None:
+def test_standard_errors_equal_those_of_a_bootstrap() -> None:
     logged, policy, model, _ = simulated(3_000)
     target = TargetPolicy.of(logged, policy, model)
     random = np.random.default_rng(1)
@@ -133,9 +135,9 @@ def test_intervals_hold_what_a_bootstrap_holds() -> None:
     for _ in range(400):
         rows = random.integers(0, len(logged), len(logged))
         part = LoggedActions(logged.reward[rows], logged.action[rows], logged.propensity[rows])
-        assert target.expected is not None
-        assert target.modelled is not None
-        again = TargetPolicy(target.chosen[rows], target.expected[rows], target.modelled[rows])
+        assert target.expected_reward is not None
+        assert target.predicted_reward is not None
+        again = TargetPolicy(target.probability[rows], target.expected_reward[rows], target.predicted_reward[rows])
         for name, one in estimate(part, again).items():
             drawn[name].append(one.value)
     for name, one in estimate(logged, target).items():
@@ -154,7 +156,7 @@ def test_the_truth_lies_within_the_intervals() -> None:
     assert all(count >= 52 for count in inside.values())  # 57 expected of 60; fewer than 52 in one of a hundred
 
 
-def test_rows_that_belong_together_are_one_observation() -> None:
+def test_the_rows_of_a_cluster_are_one_observation() -> None:
     logged, policy, model, _ = simulated(500)
     twice = LoggedActions(
         *(np.repeat(c, 2) for c in (logged.reward, logged.action, logged.propensity)), np.repeat(np.arange(500), 2)
@@ -175,22 +177,24 @@ def test_standard_error_of_a_mean_by_hand() -> None:
     assert standard_error(np.zeros(1)) == 0.0
 
 
-def test_a_model_never_sees_the_rows_that_it_judges() -> None:
-    """The reward is 1 in one row only: no model of that row's fold knows of it."""
+def test_the_reward_model_is_cross_fitted() -> None:
+    """The reward is 1 in one row only: the model of that row's fold does not have it."""
     reward = np.zeros(200)
     reward[17] = 1.0
     logged = LoggedActions(reward, np.arange(200) % 2, np.full(200, 0.5), np.repeat(np.arange(100), 2))
-    rates = Rates.fit(logged, 2)
-    assert rates.rates[rates.fold[17]].max() == 0.0
-    assert rates.fold[16] == rates.fold[17]
-    others = [one for one in range(5) if one != rates.fold[17]]
-    assert (rates.rates[others] > 0).all()
+    model = RewardModel.fit(logged, 2)
+    assert model.rates[model.fold[17]].max() == 0.0
+    assert model.fold[16] == model.fold[17]
+    others = [one for one in range(5) if one != model.fold[17]]
+    assert (model.rates[others] > 0).all()
 
 
 def verdict(reward: list[float], chosen: list[float], repeat: int = 1) -> dict[str, Any]:
     """Of a log with propensities of one half."""
     r, c = np.tile(reward, repeat), np.tile(chosen, repeat)
-    found: dict[str, Any] = report(LoggedActions(r, np.zeros(len(r), int), np.full(len(r), 0.5)), TargetPolicy(c))["verdict"]
+    found: dict[str, Any] = evaluate_policy(LoggedActions(r, np.zeros(len(r), int), np.full(len(r), 0.5)), TargetPolicy(c))[
+        "verdict"
+    ]
     return found
 
 
@@ -218,20 +222,20 @@ def test_undecided_says_how_many_rows_would_decide() -> None:
     assert found["rows_more"] == found["rows_needed"] - n
 
 
-def test_a_log_that_lacks_what_the_policy_would_choose_is_refused() -> None:
+def test_a_log_that_lacks_actions_of_the_policy_is_refused() -> None:
     found = verdict([1, 0, 1, 0], [0.25] * 4, 200)
     assert found["answer"] == "refused"
     assert "mean weight is 0.5" in found["reasons"][0]
 
 
-def test_the_conditions_on_a_sample() -> None:
+def test_diagnostics_of_the_weights() -> None:
     logged, policy, model, _ = simulated(5_000)
-    assert all(check.holds for check in carries(logged, TargetPolicy.of(logged, policy, model)))
+    assert all(one.holds for one in diagnostics(logged, TargetPolicy.of(logged, policy, model)))
     few = LoggedActions(logged.reward[:80], logged.action[:80], logged.propensity[:80])
-    failed = {check.name for check in carries(few, TargetPolicy.of(few, policy[:80])) if not check.holds}
+    failed = {one.name for one in diagnostics(few, TargetPolicy.of(few, policy[:80])) if not one.holds}
     assert "effective_rows" in failed
-    none = carries(logged, TargetPolicy(np.zeros(5_000)))
-    assert not any(check.holds for check in none)
+    none = diagnostics(logged, TargetPolicy(np.zeros(5_000)))
+    assert not any(one.holds for one in none)
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -257,39 +261,39 @@ def test_reading_a_log(tmp_path: Path) -> None:
     log = read_log(shop_log(tmp_path))
     assert (len(log.logged), log.ads, log.left_out, log.reward) == (298, ["a", "b", "c"], 2, "click")
     assert log.logged.reward.sum() == 60
-    assert on_policy(log.logged).value == pytest.approx(60 / 298)
+    assert on_policy_value(log.logged).value == pytest.approx(60 / 298)
     assert log.logged.cluster is not None
     assert len(np.unique(log.logged.cluster)) == 50
     assert read_log(shop_log(tmp_path), "conversion").logged.reward.sum() == 0
 
 
-def test_policies_in_words(tmp_path: Path) -> None:
+def test_policies_of_the_command_line(tmp_path: Path) -> None:
     log = read_log(shop_log(tmp_path))
-    assert target_of(log, "uniform").chosen.tolist() == pytest.approx([1 / 3] * 298)
-    always = target_of(log, "ad:b")
-    assert set(always.chosen[log.logged.action == 1]) == {1.0}
-    assert set(always.chosen[log.logged.action != 1]) == {0.0}
+    assert target_policy(log, "uniform").probability.tolist() == pytest.approx([1 / 3] * 298)
+    always = target_policy(log, "ad:b")
+    assert set(always.probability[log.logged.action == 1]) == {1.0}
+    assert set(always.probability[log.logged.action != 1]) == {0.0}
     mix = tmp_path / "mix.json"
     mix.write_text('{"a": 0.25, "c": 0.75}')
-    assert set(target_of(log, str(mix)).chosen.tolist()) == {0.25, 0.0, 0.75}
+    assert set(target_policy(log, str(mix)).probability.tolist()) == {0.25, 0.0, 0.75}
     counted = read_log(shop_log(tmp_path, eligible_count=8))
-    assert set(target_of(counted, "uniform").chosen.tolist()) == {0.125}
+    assert set(target_policy(counted, "uniform").probability.tolist()) == {0.125}
     named = read_log(shop_log(tmp_path, **{"New Policy": 0.4}), column="new_policy")
-    assert set(target_of(named, "column:New Policy").chosen.tolist()) == {0.4}
+    assert set(target_policy(named, "column:New Policy").probability.tolist()) == {0.4}
 
 
 @pytest.mark.parametrize("policy", ["ad:z", "best", "nothing.json"])
-def test_policies_that_are_none(tmp_path: Path, policy: str) -> None:
+def test_unknown_policies_are_refused(tmp_path: Path, policy: str) -> None:
     with pytest.raises(InvalidInput):
-        target_of(read_log(shop_log(tmp_path)), policy)
+        target_policy(read_log(shop_log(tmp_path)), policy)
 
 
 @pytest.mark.parametrize("content", ["[1]", '{"a": 0.5}', '{"a": "x"}', "{"])
-def test_mixtures_that_are_none(tmp_path: Path, content: str) -> None:
+def test_files_that_hold_no_distribution_are_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "mix.json"
     path.write_text(content)
     with pytest.raises(InvalidInput):
-        target_of(read_log(shop_log(tmp_path)), str(path))
+        target_policy(read_log(shop_log(tmp_path)), str(path))
 
 
 def test_the_command_prints_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -300,7 +304,7 @@ def test_the_command_prints_a_report(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["evaluate", "ads", "--log", str(tmp_path / "none.csv"), "--policy", "uniform"]) == 2
 
 
-def test_columns_that_do_not_fit() -> None:
+def test_columns_of_other_lengths_and_propensities_of_0_are_refused() -> None:
     with pytest.raises(ValueError, match="one length"):
         LoggedActions(np.zeros(2), np.zeros(3, int), np.ones(2))
     with pytest.raises(ValueError, match="propensities"):
