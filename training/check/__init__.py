@@ -1,6 +1,6 @@
-"""Looking at files before training: what they are, what can be trained from them, what is missing."""
+"""Inspection of files before training: what they are, which models they can train, and what is missing."""
 
-from training.check.facts import Facts, look
-from training.check.verdicts import Verdict, verdicts
+from training.check.inspection import FileSummary, inspect_file
+from training.check.verdicts import TrainingVerdict, check, verdicts
 
-__all__ = ["Facts", "Verdict", "look", "verdicts"]
+__all__ = ["FileSummary", "TrainingVerdict", "check", "inspect_file", "verdicts"]

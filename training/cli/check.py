@@ -19,6 +19,6 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the report of `training.check`."""
-    from training.check.report import check
+    from training.check import check
 
     print(check(arguments.files, arguments.map))

@@ -10,8 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from personalization.core.errors import InvalidInput
-from training.check import Verdict, look, verdicts
-from training.check.report import check
+from training.check import TrainingVerdict, check, inspect_file, verdicts
 from training.cli import main
 
 
@@ -21,15 +20,15 @@ def events(path: Path, days: int = 80, users: int = 40, kind: str = "purchase") 
     return path
 
 
-def verdict(name: str, *paths: Path) -> Verdict:
-    return next(v for v in verdicts([look(path) for path in paths]) if v.training.startswith(name))
+def verdict(name: str, *paths: Path) -> TrainingVerdict:
+    return next(v for v in verdicts([inspect_file(path) for path in paths]) if v.training.startswith(name))
 
 
 def test_interactions_train_profiles_and_recommendations(tmp_path: Path) -> None:
     file = events(tmp_path / "e.csv")
-    facts = look(file)
-    assert (facts.kind, facts.rows, facts.whole) == ("interactions", 480, True)
-    assert (facts.found["users"], facts.found["items"], facts.found["purchases"]) == (40, 7, 480)
+    summary = inspect_file(file)
+    assert (summary.kind, summary.rows, summary.whole) == ("interactions", 480, True)
+    assert (summary.facts["users"], summary.facts["items"], summary.facts["purchases"]) == (40, 7, 480)
     profiles = verdict("profiles", file)
     assert profiles.possible
     assert profiles.command == f"train profiles --interactions {file} --out DIR"
@@ -48,7 +47,7 @@ def test_what_profiles_lack(tmp_path: Path, options: dict[str, int], reason: str
     assert any(reason in sentence for sentence in found.reasons)
 
 
-def test_tables_of_items_and_users_are_told_from_others_with_such_ids(tmp_path: Path) -> None:
+def test_tables_with_one_row_an_id_are_items_and_users(tmp_path: Path) -> None:
     file = events(tmp_path / "e.csv")
     items = tmp_path / "items.csv"
     items.write_text("item_id,category,kind\n" + "".join(f"i{n},tea,{'ab'[n % 2]}\n" for n in range(7)))
@@ -57,7 +56,7 @@ def test_tables_of_items_and_users_are_told_from_others_with_such_ids(tmp_path: 
     command = verdict("profiles", file, coupons, items).command
     assert f"--items {items}" in command
     assert str(coupons) not in command
-    assert not [v for v in verdicts([look(items)]) if v.training.startswith("a flat table")]
+    assert not [v for v in verdicts([inspect_file(items)]) if v.training.startswith("a flat table")]
 
 
 def test_a_flat_table_is_found_by_its_label(tmp_path: Path) -> None:
@@ -82,27 +81,27 @@ def test_impressions_in_parquet(tmp_path: Path) -> None:
 def test_a_mapping_is_suggested_where_a_column_or_two_are_missing(tmp_path: Path) -> None:
     file = tmp_path / "e.csv"
     file.write_text("CustomerID,StockCode,InvoiceDate\n" + "7,tea,2025-01-01\n" * 3)
-    assert any("--map event_type==purchase" in note for note in look(file).notes)
-    mapped = look(file, {"timestamp": "InvoiceDate", "event_type": "=purchase"})
+    assert any("--map event_type==purchase" in note for note in inspect_file(file).notes)
+    mapped = inspect_file(file, {"timestamp": "InvoiceDate", "event_type": "=purchase"})
     assert mapped.kind == "interactions"
 
 
 def test_rows_that_cannot_be_used_are_counted_without_being_shown(tmp_path: Path) -> None:
     file = tmp_path / "e.csv"
     file.write_text("user_id,item_id,event_type,timestamp\nann,tea,buy,2025-01-01\nann,tea,buy,soon\n,tea,buy,2025-01-01\nx\n")
-    notes = "\n".join(look(file).notes)
+    notes = "\n".join(inspect_file(file).notes)
     assert "1 rows cannot be used: timestamp: expected RFC 3339 or unix time" in notes
     assert "1 lines are no rows" in notes
     assert "soon" not in notes
 
 
-def test_the_command_goes_on_after_a_file_that_is_no_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_continues_after_a_file_that_is_not_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     broken = tmp_path / "broken.json"
     broken.write_text("[1, 2]")
     assert main(["check", str(events(tmp_path / "e.csv")), str(broken)]) == 0
-    said = capsys.readouterr().out
-    assert "e.csv: interactions, 480 rows" in said
-    assert "not usable: expected JSON Lines" in said
-    assert "  yes profiles" in said
+    printed = capsys.readouterr().out
+    assert "e.csv: interactions, 480 rows" in printed
+    assert "not usable: expected JSON Lines" in printed
+    assert "  yes profiles" in printed
     with pytest.raises(InvalidInput, match="none of the files"):
         check([broken])

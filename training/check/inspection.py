@@ -1,4 +1,4 @@
-"""What one file is: header and a sample of its rows."""
+"""Inspection of one file: kind of table, counts and possible labels, from its header and its first rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from personalization.core.schema import (
     ITEM_ID,
     ITEMS,
     PURCHASE,
-    REFUND,
     TABLES,
     USER_ID,
     USERS,
@@ -37,13 +36,13 @@ _LABEL_NAMES: Final = ("label", "target", "y", "clicked", "click", "converted", 
 
 
 @dataclass
-class Facts:
-    """What a look at a file found.
+class FileSummary:
+    """The summary of a file.
 
     kind      see `schema.TABLES`, or ``table``
-    rows      that were looked at; all of the file where `whole`
-    found     numbers and words by name, for the verdicts: users, first, last, purchases, columns, …
-    notes     sentences for people
+    rows      number of rows that were read; all of the file where `whole`
+    facts     by name, for the verdicts: users, first, last, purchases, columns, …
+    notes     lines for the user
     labels    columns that could be the label of a flat table, likeliest first
     """
 
@@ -51,31 +50,31 @@ class Facts:
     kind: str
     rows: int = 0
     whole: bool = True
-    found: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
 
 
-def look(path: Path, mapping: Mapping[str, str] | None = None, sample: int = SAMPLE_ROWS) -> Facts:
-    """Look at the header and the first `sample` rows. Raises `InvalidInput` for what is no table."""
+def inspect_file(path: Path, mapping: Mapping[str, str] | None = None, sample: int = SAMPLE_ROWS) -> FileSummary:
+    """Read the header and the first `sample` rows. Raises `InvalidInput` for a file that is not a table."""
     columns, rows, whole, rejects = _sample(path, mapping, sample)
     kind = table_kind(set(columns)) or FLAT
-    facts = Facts(path, kind, rows, whole, {"columns": list(columns), "rejected_lines": sum(rejects.values())})
-    facts.notes += [f"{count} lines are no rows: {reason}" for reason, count in rejects.most_common(3)]
+    summary = FileSummary(path, kind, rows, whole)
+    summary.notes += [f"{count} lines are no rows: {reason}" for reason, count in rejects.most_common(3)]
     if not rows:
-        facts.notes.append("it has no rows")
+        summary.notes.append("it has no rows")
     elif kind == INTERACTIONS.kind:
-        _interactions(facts, columns, rows)
+        _interactions(summary, columns, rows)
     elif kind == IMPRESSIONS.kind:
-        _impressions(facts, columns, rows)
+        _impressions(summary, columns, rows)
     else:
-        _other(facts, columns)
-        _nearly(facts, set(columns))
-    return facts
+        _other(summary, columns)
+        _suggest_mapping(summary, set(columns))
+    return summary
 
 
 def _sample(path: Path, mapping: Mapping[str, str] | None, sample: int) -> tuple[dict[str, list[Any]], int, bool, Counter[str]]:
-    """Columns by our names, rows, whether that is all of the file, and reasons of rejected lines."""
+    """Columns by our names, number of rows, whether these are all of the file, and counts of rejected lines by reason."""
     rejects: Counter[str] = Counter()
     columns: dict[str, list[Any]] = {}
     rows = 0
@@ -89,68 +88,64 @@ def _sample(path: Path, mapping: Mapping[str, str] | None, sample: int) -> tuple
     return columns, rows, True, rejects
 
 
-def _interactions(facts: Facts, columns: Mapping[str, Sequence[Any]], rows: int) -> None:
+def _interactions(summary: FileSummary, columns: Mapping[str, Sequence[Any]], rows: int) -> None:
     parsed = parse_events(columns, rows, seen=SeenIds())
     events = parsed.events
     kinds = np.bincount(events.event_type, minlength=len(EVENT_TYPES)).tolist()
     types = {name: count for name, count in zip(EVENT_TYPES, kinds, strict=True) if count}
     per_user = np.bincount(events.user, minlength=len(events.users))
-    facts.found |= {
+    summary.facts |= {
         "users": len(events.users),
         "items": len(events.items),
-        "events": len(events),
-        "event_types": types,
         "purchases": types.get(PURCHASE, 0),
-        "returns": types.get(REFUND, 0) + int((events.quantity < 0).sum()),
         "repeat_users": int((per_user >= 2).sum()),
         "values": int(np.isfinite(events.event_value).sum()),
         "categories": len(events.categories),
-        "duplicates": len(parsed.duplicates),
     }
     if len(events):
-        facts.found |= {"first": int(events.timestamp.min()), "last": int(events.timestamp.max())}
-        facts.notes.append(f"{_day(facts.found['first'])} to {_day(facts.found['last'])}")
+        summary.facts |= {"first": int(events.timestamp.min()), "last": int(events.timestamp.max())}
+        summary.notes.append(f"{_day(summary.facts['first'])} to {_day(summary.facts['last'])}")
     counted = ", ".join(f"{count:,} {name}" for name, count in types.items())
-    facts.notes.append(f"{len(events.users):,} users, {len(events.items):,} items; {counted or 'no usable event'}")
+    summary.notes.append(f"{len(events.users):,} users, {len(events.items):,} items; {counted or 'no usable event'}")
     bad = Counter(f"{fault.column}: {fault.reason.partition(', received ')[0]}" for fault in parsed.faults)
-    facts.notes += [f"{count:,} rows cannot be used: {reason}" for reason, count in bad.most_common(4)]
+    summary.notes += [f"{count:,} rows cannot be used: {reason}" for reason, count in bad.most_common(4)]
     if parsed.duplicates:
-        facts.notes.append(f"{len(parsed.duplicates):,} rows repeat an event_id and will be dropped")
+        summary.notes.append(f"{len(parsed.duplicates):,} rows repeat an event_id and will be dropped")
 
 
-def _impressions(facts: Facts, columns: Mapping[str, Sequence[Any]], rows: int) -> None:
+def _impressions(summary: FileSummary, columns: Mapping[str, Sequence[Any]], rows: int) -> None:
     moments = cells.timestamps(columns["timestamp"])[0]
     known = moments[moments != MISSING_TIME]
-    facts.found |= {name: len(set(cells.words(columns[f"{name[:-1]}_id"]))) for name in ("users", "ads")}
+    summary.facts |= {name: len(set(cells.words(columns[f"{name[:-1]}_id"]))) for name in ("users", "ads")}
     for name in ("click", "conversion"):
         values = cells.numbers(columns[name])[0] if name in columns else np.zeros(0)
-        facts.found[name] = int((values > 0).sum())
-    facts.found["propensity"] = "propensity" in columns
+        summary.facts[name] = int((values > 0).sum())
+    summary.facts["propensity"] = "propensity" in columns
     if len(known):
-        facts.found |= {"first": int(known.min()), "last": int(known.max())}
-        facts.notes.append(f"{_day(facts.found['first'])} to {_day(facts.found['last'])}")
-    facts.notes.append(
-        f"{facts.found['users']:,} users, {facts.found['ads']:,} ads; {facts.found['click']:,} clicks, "
-        f"{facts.found['conversion']:,} conversions{'' if facts.found['propensity'] else '; no propensity'}"
+        summary.facts |= {"first": int(known.min()), "last": int(known.max())}
+        summary.notes.append(f"{_day(summary.facts['first'])} to {_day(summary.facts['last'])}")
+    summary.notes.append(
+        f"{summary.facts['users']:,} users, {summary.facts['ads']:,} ads; {summary.facts['click']:,} clicks, "
+        f"{summary.facts['conversion']:,} conversions{'' if summary.facts['propensity'] else '; no propensity'}"
     )
 
 
-def _other(facts: Facts, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Items, ads, users, or any table: is it one row for each of them, and which columns could be a label."""
-    key = {USERS.kind: USER_ID, ITEMS.kind: ITEM_ID}.get(facts.kind)
+def _other(summary: FileSummary, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Of items, ads, users or any table: whether each id has one row, and which columns could be a label."""
+    key = {USERS.kind: USER_ID, ITEMS.kind: ITEM_ID}.get(summary.kind)
     if key is not None:
         ids = cells.words(columns[key])
-        facts.found["one_row_each"] = len(set(ids)) == len(ids)
+        summary.facts["one_row_each"] = len(set(ids)) == len(ids)
     likely = {name: place for place, name in enumerate(_LABEL_NAMES)}
     candidates = [name for name, content in columns.items() if not is_key(name) and _two_values(content)]
-    if facts.kind != FLAT:
-        # A table of items may well have a column of two words; only a name like "label" makes it a table to learn from.
+    if summary.kind != FLAT:
+        # A table of items may have columns of two words; only a name like "label" makes one of them a label.
         candidates = [name for name in candidates if name in likely]
-    facts.labels = sorted(candidates, key=lambda name: likely.get(name, len(likely)))
+    summary.labels = sorted(candidates, key=lambda name: likely.get(name, len(likely)))
     shown = list(columns)
-    facts.notes.append(f"{len(shown)} columns: {', '.join(shown[:12])}{', …' if len(shown) > 12 else ''}")
-    if facts.labels:
-        facts.notes.append(f"could be a label (two different values): {', '.join(facts.labels[:5])}")
+    summary.notes.append(f"{len(shown)} columns: {', '.join(shown[:12])}{', …' if len(shown) > 12 else ''}")
+    if summary.labels:
+        summary.notes.append(f"could be a label (two different values): {', '.join(summary.labels[:5])}")
 
 
 def _two_values(content: Sequence[Any]) -> bool:
@@ -164,14 +159,13 @@ def _two_values(content: Sequence[Any]) -> bool:
     return len(different) == 2
 
 
-def _nearly(facts: Facts, columns: set[str]) -> None:
-    """The table that it would be with one or two more columns."""
+def _suggest_mapping(summary: FileSummary, columns: set[str]) -> None:
+    """Note the table that it would be with one or two more columns."""
     for table in TABLES[:3]:
         missing = [name for name in table.required if name not in columns]
-        if 0 < len(missing) <= len(table.required) // 2 and len(table.required) > 2 and not facts.labels:
+        if 0 < len(missing) <= len(table.required) // 2 and len(table.required) > 2 and not summary.labels:
             example = "event_type==purchase" if "event_type" in missing else f"{missing[0]}=THEIR_NAME"
-            facts.notes.append(f"{table.kind} but for {', '.join(missing)}: --map {example} (==word is the same in every row)")
-            facts.found["nearly"] = table.kind
+            summary.notes.append(f"{table.kind} but for {', '.join(missing)}: --map {example} (==word: the same in every row)")
             return
 
 
