@@ -18,8 +18,8 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import report, shop
 from personalization.bundles.bundle import Bundle, load_bundle
-from personalization.tabular.explanation import headline
-from personalization.tabular.shapley import Explanation, explain
+from personalization.tabular.explain import headline_probability
+from personalization.tabular.shapley import ShapleyValues, shapley_values
 
 REFERENCE_PERMUTATIONS: Final = 2_000
 USERS: Final = 6
@@ -28,7 +28,7 @@ BUDGETS: Final = (0.001, 0.05, 0.25, 1.0)  # the first has room for one round an
 TOP: Final = 3
 
 
-def top_columns(explanation: Explanation) -> frozenset[int]:
+def top_columns(explanation: ShapleyValues) -> frozenset[int]:
     """The columns with the largest contributions."""
     return frozenset(np.argsort(-np.abs(explanation.contributions), kind="stable")[:TOP].tolist())
 
@@ -43,11 +43,11 @@ def measure(bundle: Bundle) -> list[dict[str, Any]]:
     """One row of the table for each budget."""
     background = dict(bundle.background or {})
     size = len(next(iter(background.values())))
-    probability = headline(bundle)[1]
+    probability = headline_probability(bundle)[1]
     cases = [split_row(background, int(index)) for index in np.linspace(0, size - 1, USERS).round()]
     rounds = -(-REFERENCE_PERMUTATIONS // (size - 1))
     references = [
-        explain(bundle, row, others, probability, rounds=rounds, seed=1_000 + n) for n, (row, others) in enumerate(cases)
+        shapley_values(bundle, row, others, probability, rounds=rounds, seed=1_000 + n) for n, (row, others) in enumerate(cases)
     ]
     rows = []
     for budget in BUDGETS:
@@ -56,7 +56,7 @@ def measure(bundle: Bundle) -> list[dict[str, Any]]:
             by_seed = []
             for seed in range(SEEDS):
                 start = time.perf_counter()
-                by_seed.append(explain(bundle, row, others, probability, seed=seed, rounds=1_000, budget_seconds=budget))
+                by_seed.append(shapley_values(bundle, row, others, probability, seed=seed, rounds=1_000, budget_seconds=budget))
                 times.append((time.perf_counter() - start) * 1e3)
             correlation += [float(np.corrcoef(one.contributions, reference.contributions)[0, 1]) for one in by_seed]
             same_as_reference += [top_columns(one) == top_columns(reference) for one in by_seed]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.bundles.bundle import BACKGROUND, Bundle
-from personalization.tabular.explanation import headline
+from personalization.tabular.explain import headline_probability
 
 ROWS: Final = 64
 _SCORED_ROWS: Final = 8_192  # evenly spaced; 64 of more rows would not be spread any better
@@ -27,7 +27,7 @@ def add_background(
     if not inputs:
         return []
     sample = spaced_rows(inputs, _SCORED_ROWS)
-    return [write_background(draft.directory, sample, (output or headline(draft)[1])(draft.run(sample)))]
+    return [write_background(draft.directory, sample, (output or headline_probability(draft)[1])(draft.run(sample)))]
 
 
 def spaced(rows: int, count: int) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from personalization.bundles.bundle import load_bundle
-from personalization.tabular.explanation import Explainer
+from personalization.tabular.explain import Explainer
 from training.cli import main
 from training.evaluation.metrics import binary_metrics
 from training.io.point_in_time import start_of_day
@@ -115,13 +115,13 @@ def test_the_manifest_has_the_keys_that_its_readers_use(trained: tuple[Path, Pat
 def test_contributions_of_the_bundle_add_up(trained: tuple[Path, Path]) -> None:
     _, directory = trained
     bundle = load_bundle(directory)
-    explainer = Explainer.of(bundle, rounds=2)
+    explainer = Explainer.for_bundle(bundle, rounds=2)
     assert explainer is not None
     assert bundle.background is not None
     assert {len(values) for values in bundle.background.values()} == {64}
     within = bundle.run(bundle.background)["probability_within"][:, bundle.manifest["hazard_days"].index(14)]
     assert (np.diff(within) >= -1e-6).all()  # from the least to the most likely: spread over the whole range
-    result = explainer.told(bundle.background, 63)
+    result = explainer.explain(bundle.background, 63)
     total = sum(part["contribution"] for part in result["contributions"]) + result["others"]
     assert total == pytest.approx(result["logit"] - result["base"], abs=1e-4)
     assert result["logit"] == pytest.approx(float(np.log(within[63] / (1 - within[63]))), abs=1e-4)

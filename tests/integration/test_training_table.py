@@ -15,7 +15,7 @@ import pytest
 
 from personalization.bundles.bundle import load_bundle
 from personalization.tabular import predict
-from personalization.tabular.explanation import Explainer
+from personalization.tabular.explain import Explainer
 from training.cli import main
 
 BINARY = {
@@ -158,11 +158,11 @@ def test_the_bundle_says_what_it_is(messy: tuple[Path, Path, dict[str, Any]]) ->
 
 def test_the_bundle_explains_its_answers(messy: tuple[Path, Path, dict[str, Any]]) -> None:
     bundle = load_bundle(messy[1])
-    explainer = Explainer.of(bundle, rounds=2)
+    explainer = Explainer.for_bundle(bundle, rounds=2)
     assert explainer is not None
     cells = {"消费 金额": ["85"], "channel": ["app"], "since": ["2026-03-11"]}
     sent = {name: cells.get(name, [None]) for name in (column.name for column in bundle.encoder.columns)}
-    found = explainer.told(bundle.encoder.encode(sent, 1).inputs, 0, sent)
+    found = explainer.explain(bundle.encoder.encode(sent, 1).inputs, 0, sent)
     assert found["target"] == "bought is yes"
     total = sum(part["contribution"] for part in found["contributions"]) + found["others"]
     assert total == pytest.approx(found["logit"] - found["base"], abs=1e-4)
@@ -183,7 +183,7 @@ def test_the_reported_metrics_are_those_of_the_bundle(messy: tuple[Path, Path, d
     bundle = load_bundle(out)
     lines = [line.split(",") for line in source.read_text().splitlines()[1:]]
     columns = {name: [cells[i] for cells in lines] for i, name in enumerate(HEADER)}
-    scored = predict.score(bundle, columns, len(lines))
+    scored = predict.predict(bundle, columns, len(lines))
     bought = np.array([cells[-1] == "yes" for cells in lines])
     assert scored.probability[bought].mean() > 0.8
     assert scored.probability[~bought].mean() < 0.2
@@ -218,7 +218,7 @@ def test_training_again_gives_the_same_model(tmp_path: Path) -> None:
     )
     assert first["test"] == again["test"]
     columns = {"channel": ["web", "app", None], "消费 金额": [10, 50, 90.5]}
-    one, two = (predict.score(load_bundle(tmp_path / name), columns, 3).probability for name in "ab")
+    one, two = (predict.predict(load_bundle(tmp_path / name), columns, 3).probability for name in "ab")
     assert np.array_equal(one, two)
 
 
@@ -267,14 +267,16 @@ def test_a_table_without_a_useful_column_answers_the_base_rate(tmp_path: Path) -
     train(tmp_path / "out", "--table", source, "--label", "label")
     bundle = load_bundle(tmp_path / "out")
     assert bundle.manifest["model"] == "base-rate"
-    assert predict.score(bundle, {"c": ["EUR"] * 3}, 3).probability == pytest.approx([0.25] * 3, abs=0.02)
+    assert predict.predict(bundle, {"c": ["EUR"] * 3}, 3).probability == pytest.approx([0.25] * 3, abs=0.02)
 
 
 def test_a_base_rate_can_be_asked_for(messy: tuple[Path, Path, dict[str, Any]], tmp_path: Path) -> None:
     metrics = train(tmp_path / "out", "--table", messy[0], "--label", "bought", "--model", "base-rate", job="ads")
     bundle = load_bundle(tmp_path / "out")
     assert (bundle.name, bundle.manifest["model"], metrics["test"]["auc"]) == ("ads-table", "base-rate", 0.5)
-    assert set(predict.score(bundle, {"channel": ["web", None]}, 2).probability) == {bundle.manifest["fallback"]["probability"]}
+    assert set(predict.predict(bundle, {"channel": ["web", None]}, 2).probability) == {
+        bundle.manifest["fallback"]["probability"]
+    }
 
 
 def test_tuning_keeps_the_best_on_validation(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.bundles.bundle import Bundle
-from personalization.tabular.explanation import Explainer
+from personalization.tabular.explain import Explainer
 from training.background import spaced_rows
 from training.evaluation.group_metrics import MAX_STANDARD_ERRORS, MIN_ROWS
 from training.report.page import Cell, section, table
@@ -45,7 +45,7 @@ def explained_rows(bundle: Bundle, inputs: Mapping[str, NDArray[Any]]) -> str:
     inputs   encoded rows that were not trained on, by input name; ids are not among a model's columns
     """
     rows = len(next(iter(inputs.values()))) if inputs else 0
-    explainer = Explainer.of(bundle, rounds=_ROUNDS) if rows else None
+    explainer = Explainer.for_bundle(bundle, rounds=_ROUNDS) if rows else None
     if explainer is None:
         return ""
     sample = spaced_rows(inputs, _CANDIDATES)
@@ -54,7 +54,7 @@ def explained_rows(bundle: Bundle, inputs: Mapping[str, NDArray[Any]]) -> str:
     parts = []
     for share in _EXPLAINED_AT:
         row = int(order[round(share * (len(order) - 1))])
-        explanation = explainer.told(sample, row)
+        explanation = explainer.explain(sample, row)
         shown = explanation["contributions"][:_COLUMNS]
         lines: list[list[Cell]] = [
             [c["name"], "–" if c["value"] is None else str(c["value"]), f"{c['contribution']:+.3f} ± {c['standard_error']:.3f}"]

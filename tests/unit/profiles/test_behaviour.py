@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 
 from personalization.profiles import behaviour as module
-from personalization.profiles.behaviour import SEGMENTS, Thresholds, Traits, behaviour
+from personalization.profiles.behaviour import SEGMENTS, SegmentThresholds, SegmentTraits, assign_segment
 from training.tasks.profiles.segments import behaviour_thresholds
 
-LIMITS = Thresholds(ready=0.6, cooling=0.3, lapse=0.5, value=200, new_days=14, horizon=14, churn=90)
+LIMITS = SegmentThresholds(ready=0.6, cooling=0.3, lapse=0.5, value=200, new_days=14, horizon=14, churn=90)
 USUAL: dict[str, float] = {
     "probability": 0.4, "churn_risk": 0.1, "orders": 3, "monetary": 80, "tenure_days": 200, "purchase_days": 20
 }  # fmt: skip
 
 
 def name(**changes: float) -> str:
-    return behaviour(Traits(**(USUAL | changes)), LIMITS).name
+    return assign_segment(SegmentTraits(**(USUAL | changes)), LIMITS).name
 
 
 @pytest.mark.parametrize(
@@ -70,20 +70,20 @@ def manifest(**more: Any) -> dict[str, Any]:
 
 def test_thresholds_are_those_that_training_stored() -> None:
     stored = {"ready": 0.6, "cooling": 0.3, "lapse": 0.5, "value": 200, "new_days": 14}
-    assert Thresholds.from_manifest(manifest(behaviour=stored)) == LIMITS
-    assert Thresholds.from_manifest(manifest(behaviour=None, rfm={"monetary": [1, 2, 3, 4]})) is None
+    assert SegmentThresholds.from_manifest(manifest(behaviour=stored)) == LIMITS
+    assert SegmentThresholds.from_manifest(manifest(behaviour=None, rfm={"monetary": [1, 2, 3, 4]})) is None
 
 
 def test_an_older_bundle_is_read_by_its_rates() -> None:
     older = manifest(
         rfm={"monetary": [10, 20, 40, 90]}, fallback={"probability": 0.2, "probability_within": [0.1, 0.2, 0.3, 0.5]}
     )
-    found = Thresholds.from_manifest(older)
+    found = SegmentThresholds.from_manifest(older)
     assert found is not None
     # odds of 1 to 2 instead of 1 to 4 to buy; four fifths, and half, of the rate of those who come again
     assert (found.ready, found.cooling, found.lapse) == (pytest.approx(1 / 3), pytest.approx(0.6), pytest.approx(0.75))
     assert (found.value, found.new_days) == (90, 30)
-    assert Thresholds.from_manifest(manifest()) is None
+    assert SegmentThresholds.from_manifest(manifest()) is None
 
 
 class Predicting:

@@ -77,7 +77,7 @@ def events() -> Events:
 
 
 def test_a_profile_by_hand(bundle: Bundle, events: Events) -> None:
-    b, a, c = predict.describe(bundle, events, NOW)
+    b, a, c = predict.predict_profiles(bundle, events, NOW)
     assert [p["user_id"] for p in (b, a, c)] == ["b", "a", "c"]
     assert b["as_of"] == "2017-10-01T00:00:00.000Z"
     assert b["probability"] == pytest.approx(WITHIN[1])
@@ -99,21 +99,21 @@ def test_the_bundles_window_is_kept(bundle: Bundle) -> None:
     rows = [
         {"event_type": "purchase", "event_value": 1.0, "timestamp": NOW - days * DAY_MS, "item_id": "x"} for days in range(1, 6)
     ]
-    (profile,) = predict.describe(bundle, events_of(rows), NOW)
+    (profile,) = predict.predict_profiles(bundle, events_of(rows), NOW)
     assert profile["frequency"]["orders"] == 3
     assert profile["value"]["lifetime_monetary"] == 5.0
 
 
 def test_without_a_model_the_description_is_still_told(events: Events) -> None:
-    b, *_ = predict.describe(None, events, NOW)
+    b, *_ = predict.predict_profiles(None, events, NOW)
     assert b["frequency"]["orders"] == 2
     assert b["segment"] is None
     assert "probability" not in b
 
 
 def test_nobody_asked_nobody_told(bundle: Bundle) -> None:
-    assert predict.describe(bundle, empty_events(), NOW) == []
-    (stranger,) = predict.describe(bundle, empty_events(["s"]), NOW)
+    assert predict.predict_profiles(bundle, empty_events(), NOW) == []
+    (stranger,) = predict.predict_profiles(bundle, empty_events(["s"]), NOW)
     assert stranger["probability"] == pytest.approx(WITHIN[1])
     assert stranger["preferred_categories"] == []
 
@@ -128,7 +128,7 @@ def test_ready_features(bundle: Bundle) -> None:
         "preferred_category_share": [1, None],
         "user.age": ["41", "n/a"],
     }
-    known, unknown = predict.describe_features(bundle, columns, 2, NOW, ["b", None])
+    known, unknown = predict.predict_from_features(bundle, columns, 2, NOW, ["b", None])
     assert known["user_id"] == "b"
     assert known["segment"]["recency"] == 5
     assert known["preferred_categories"] == [{"category": "tea", "share": 1.0}]
@@ -140,7 +140,7 @@ def test_ready_features(bundle: Bundle) -> None:
 def test_a_bad_feature_is_named(bundle: Bundle) -> None:
     columns = {"orders": [1, "many"], "user.age": ["old", 3]}
     with pytest.raises(InvalidInput) as caught:
-        predict.describe_features(bundle, columns, 2, NOW)
+        predict.predict_from_features(bundle, columns, 2, NOW)
     assert {fault.pointer for fault in caught.value.faults} == {"/users/1/features/orders", "/users/0/features/user.age"}
 
 
@@ -152,7 +152,7 @@ def test_no_number_leaves_that_json_does_not_know(bundle: Bundle, events: Events
             return [n for part in value for n in numbers(part)]
         return [value] if isinstance(value, float) else []
 
-    for profile in predict.describe(bundle, events, NOW):
+    for profile in predict.predict_profiles(bundle, events, NOW):
         assert all(math.isfinite(number) for number in numbers(profile))
 
 

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from personalization.bundles.bundle import Bundle
 from personalization.core.encoder import Column, TableEncoder
-from personalization.tabular.shapley import Explanation, explain
+from personalization.tabular.shapley import ShapleyValues, shapley_values
 
 WEIGHTS = np.array([[1.5], [-0.7], [0.3]], np.float32)
 PAIR = 0.9  # of the first two columns' product: something that no single column is guilty of
@@ -75,8 +75,8 @@ def brute_force() -> NDArray[np.float64]:
     return contributions
 
 
-def told(bundle: Bundle, **options: Any) -> Explanation:
-    return explain(bundle, ROW, BACKGROUND, lambda outputs: outputs["probability"][:, 0], **options)
+def told(bundle: Bundle, **options: Any) -> ShapleyValues:
+    return shapley_values(bundle, ROW, BACKGROUND, lambda outputs: outputs["probability"][:, 0], **options)
 
 
 def test_contributions_sum_to_logit_minus_base(bundle: Bundle) -> None:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from personalization.bundles.bundle import Bundle
 from personalization.profiles.behaviour import SEGMENTS
-from personalization.profiles.predict import describe_features, predictions
-from personalization.profiles.rfm import NAMES, spread
+from personalization.profiles.predict import predict_from_features
+from personalization.profiles.rfm import NAMES, segment_spread
 from training.io.point_in_time import horizon_observed
 from training.tasks.profiles.labels import bought_within
 from training.tasks.profiles.samples import Sample
@@ -44,7 +44,7 @@ def behaviour_thresholds(bundle: Bundle, sample: Sample) -> dict[str, float] | N
     if not buyers.any():
         return None
     days = list(bundle.manifest["hazard_days"])
-    within = predictions(bundle, sample.columns, len(buyers))["probability_within"].astype(np.float64)
+    within = bundle.run(bundle.encoder.encode(sample.columns, len(buyers)).inputs)["probability_within"].astype(np.float64)
     probability = within[:, days.index(bundle.manifest["horizon"])]
     churn = 1 - within[buyers, days.index(bundle.manifest["churn_horizon"])]
     if np.ptp(probability) == 0:
@@ -75,7 +75,7 @@ def segment_outcomes(bundle: Bundle, sample: Sample) -> dict[str, Any]:
     manifest = bundle.manifest
     days = tuple(int(day) for day in manifest["hazard_days"])
     horizon = int(manifest["horizon"])
-    profiles = describe_features(bundle, sample.columns, len(sample), 0)
+    profiles = predict_from_features(bundle, sample.columns, len(sample), 0)
     bought, observed = bought_within(sample.labels, days, horizon)
     stayed, stay_observed = bought_within(sample.labels, days, int(manifest["churn_horizon"]))
     probability = np.array([profile["probability"] for profile in profiles])
@@ -105,7 +105,7 @@ def segment_outcomes(bundle: Bundle, sample: Sample) -> dict[str, Any]:
                     }
                 )
         separation = _variance_between(bought[observed].astype(np.float64), code[observed])
-        outcomes[kind] = {**spread(sizes), "separation": separation, "segments": segments}
+        outcomes[kind] = {**segment_spread(sizes), "separation": separation, "segments": segments}
     return outcomes
 
 

@@ -11,7 +11,6 @@ from personalization.ads.valuation import PredictedRates
 from personalization.bundles.bundle import Bundle
 from personalization.core.encoder import TableColumns
 from personalization.core.errors import BundleInvalid, RowFault
-from personalization.tabular.predict import ROWS_PER_RUN
 
 CLICK: Final = "click"
 CONVERSION: Final = "conversion"
@@ -34,11 +33,7 @@ def chances_of(bundle: Bundle, columns: TableColumns, rows: int) -> tuple[Predic
     """
     encoded = bundle.encoder.encode(columns, rows)
     if encoded.inputs:
-        parts = [
-            bundle.run({name: values[start : start + ROWS_PER_RUN] for name, values in encoded.inputs.items()})
-            for start in range(0, max(rows, 1), ROWS_PER_RUN)
-        ]
-        found = {name: np.concatenate([part[name] for part in parts]).astype(np.float64) for name in parts[0]}
+        found = {name: values.astype(np.float64) for name, values in bundle.run(encoded.inputs).items()}
     else:  # no column was worth anything: the base rates are all there is
         found = {name: np.full(rows, float(rate)) for name, rate in bundle.manifest["fallback"].items()}
     for name, values in found.items():

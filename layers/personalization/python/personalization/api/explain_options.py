@@ -11,7 +11,7 @@ from personalization.api.requests import ApiRequest, RequestBody
 from personalization.bundles.bundle import Bundle
 from personalization.core.errors import Fault, InvalidInput
 from personalization.core.schema import MAX_EXPLAINED_PER_CALL
-from personalization.tabular.explanation import Explainer
+from personalization.tabular.explain import Explainer
 
 
 class ExplainOptions(RequestBody):
@@ -47,7 +47,7 @@ class ExplainOptions(RequestBody):
             raise InvalidInput("explain is limited to a few entries in one request", [Fault(pointer, detail)])
         if bundle is None:
             return None, []
-        explainer = Explainer.of(bundle, budget_seconds=self.explain_budget_ms / 1e3 / max(count, 1))
+        explainer = Explainer.for_bundle(bundle, budget_seconds=self.explain_budget_ms / 1e3 / max(count, 1))
         if explainer is None:
             return None, ["explain: the model has no background rows to explain against; train it again"]
         return explainer, []

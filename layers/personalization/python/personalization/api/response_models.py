@@ -12,7 +12,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from personalization.api.models import INVALID, NONE, PUBLISHED, UNREACHABLE
-from personalization.tabular.explanation import TOP
+from personalization.tabular.explain import TOP
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]

@@ -36,7 +36,7 @@ def table_route(services: Services, job: str) -> Route:
         bundle, rows = served.required(), len(body.rows)
         explainer, warnings = body.explainer(bundle, rows, "/rows")
         columns = columns_of(body.rows)
-        scored = predict.score(bundle, columns, rows)
+        scored = predict.predict(bundle, columns, rows)
         if scored.bad_cells:
             faults = [Fault(pointer("rows", cell.row, cell.column), cell.reason) for cell in scored.bad_cells]
             raise InvalidInput("some cells do not match the type of their column", faults)
@@ -47,7 +47,7 @@ def table_route(services: Services, job: str) -> Route:
         if explainer:
             inputs = bundle.encoder.encode(columns, rows).inputs
             for result in results:
-                result["explanation"] = explainer.told(inputs, result["row"], columns)
+                result["explanation"] = explainer.explain(inputs, result["row"], columns)
         return ApiResponse({"results": results}, served, _column_warnings(bundle, set(columns)) + warnings)
 
     return Route("POST", f"/v1/tables/{name}", score_table)

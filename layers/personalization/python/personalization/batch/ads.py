@@ -29,7 +29,7 @@ from personalization.core.parallel import map_parallel
 from personalization.core.schema import AD_ID, ADS, IMPRESSIONS, TIMESTAMP, USER_ID
 from personalization.core.time import MISSING_TIME
 from personalization.data import Chunk, open_table
-from personalization.profiles.predict import window_of
+from personalization.profiles.predict import history_window
 
 CANDIDATES: Final = "candidates"
 ROWS_AT_ONCE: Final = 8_192
@@ -161,7 +161,7 @@ def _described(bundle: Bundle, task: ScoringTask, rows: _Rows, known: Mapping[st
         cells.words(rows.columns.get("channel", empty)),
     )
     events = _events(task, people.words).with_categories(bundle.category_of_item)
-    return describe_rows(shown, events, {}, ads, window_of(bundle), bundle.encoder.zone)
+    return describe_rows(shown, events, {}, ads, history_window(bundle), bundle.encoder.zone)
 
 
 def _ad_columns(rows: _Rows, known: Mapping[str, Mapping[str, Any]]) -> dict[str, Sequence[Any]]:

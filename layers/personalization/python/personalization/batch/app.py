@@ -25,7 +25,7 @@ from personalization.bundles import ModelStore
 from personalization.bundles.bundle import Bundle
 from personalization.catalog import CatalogReader, CatalogWriter
 from personalization.core.settings import Settings
-from personalization.profiles.predict import window_of
+from personalization.profiles.predict import history_window
 from personalization.state import StateStore, partition_key
 
 _WRITERS: Final = 16
@@ -66,7 +66,7 @@ def batch_handler(job: str) -> Callable[[dict[str, Any], Any], Mapping[str, Any]
         )
 
     def write_windows(bundle: Bundle, users: Partition) -> None:
-        state.write_windows(users.events, users.event_ids, users.order_ids, window_of(bundle).max_events)
+        state.write_windows(users.events, users.event_ids, users.order_ids, history_window(bundle).max_events)
 
     exposures = ExposureStore(CounterTable(dynamodb, settings.state_table), settings.state_ttl_days)
     runner = Runner(

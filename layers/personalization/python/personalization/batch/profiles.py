@@ -11,7 +11,7 @@ from personalization.profiles import predict
 def score(bundle: Bundle, task: ScoringTask) -> None:
     """One line for each user: the profile as of `task.as_of`, else as of the newest timestamp of the file."""
     for events in events_by_user(bundle, task):
-        profiles = predict.describe(bundle, events, task.row_counts.as_of or 0)
+        profiles = predict.predict_profiles(bundle, events, task.row_counts.as_of or 0)
         task.write(profiles)
         if task.segments:
             task.segments.add(profiles)

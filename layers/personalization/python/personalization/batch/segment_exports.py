@@ -12,8 +12,8 @@ import orjson
 
 from personalization.bundles.bundle import Bundle
 from personalization.core.schema import INTERACTIONS, USER_ID, job_of
-from personalization.profiles.behaviour import SEGMENTS, Segment, Thresholds
-from personalization.profiles.rfm import NAMES, spread
+from personalization.profiles.behaviour import SEGMENTS, BehaviourSegment, SegmentThresholds
+from personalization.profiles.rfm import NAMES, segment_spread
 
 SEGMENTS_JSON: Final = "segments.json"
 # What is averaged over a segment, by its name in a profile.
@@ -43,7 +43,7 @@ class _Sums:
 class SegmentExports(AbstractContextManager["SegmentExports"]):
     """``segment-<slug>.jsonl`` in a directory: the ids of a segment's users, one for each line; complete on exit."""
 
-    def __init__(self, directory: Path, thresholds: Thresholds) -> None:
+    def __init__(self, directory: Path, thresholds: SegmentThresholds) -> None:
         self._directory, self._thresholds = directory, thresholds
         self._by_name = {segment.name: segment for segment in SEGMENTS}
         self._sums = {segment.name: _Sums() for segment in SEGMENTS}
@@ -57,7 +57,7 @@ class SegmentExports(AbstractContextManager["SegmentExports"]):
         """The exports of a job; `None` for a bundle without segments."""
         if job_of(bundle.name) != "profiles" or bundle.kind != INTERACTIONS.kind:
             return None
-        thresholds = Thresholds.from_manifest(bundle.manifest)
+        thresholds = SegmentThresholds.from_manifest(bundle.manifest)
         return cls(directory, thresholds) if thresholds else None
 
     def add(self, profiles: Sequence[Mapping[str, Any]]) -> None:
@@ -89,7 +89,7 @@ class SegmentExports(AbstractContextManager["SegmentExports"]):
         """
         overall = {"users": self._all.users} | self._all.means()
         segments = [self._segment(segment, overall, prefix) for segment in SEGMENTS]
-        diversity = spread({name: sums.users for name, sums in self._sums.items()})
+        diversity = segment_spread({name: sums.users for name, sums in self._sums.items()})
         content = {**source, **overall, **diversity, "segments": segments, "rfm": self._by_rfm()}
         return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
@@ -99,14 +99,14 @@ class SegmentExports(AbstractContextManager["SegmentExports"]):
         if not any(sizes.values()):
             return None
         return {
-            **spread(sizes),
+            **segment_spread(sizes),
             "segments": [
                 {"name": name, "size": sums.users, "share": _mean(sums.users, self._all.users), **sums.means()}
                 for name, sums in self._rfm.items()
             ],
         }
 
-    def _segment(self, segment: Segment, overall: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    def _segment(self, segment: BehaviourSegment, overall: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         sums, thresholds = self._sums[segment.name], self._thresholds
         means = sums.means()
         return {
@@ -121,11 +121,13 @@ class SegmentExports(AbstractContextManager["SegmentExports"]):
         }
 
 
-def export_name(segment: Segment) -> str:
+def export_name(segment: BehaviourSegment) -> str:
     return f"segment-{segment.slug}.jsonl"
 
 
-def _evidence(segment: Segment, means: Mapping[str, Any], overall: Mapping[str, Any], thresholds: Thresholds) -> str:
+def _evidence(
+    segment: BehaviourSegment, means: Mapping[str, Any], overall: Mapping[str, Any], thresholds: SegmentThresholds
+) -> str:
     """One sentence: the reason for the action, with the means of this job."""
     facts = [
         f"{means['mean_probability']:.1%} are expected to buy within {thresholds.horizon} days "

@@ -10,13 +10,13 @@ import orjson
 from numpy.typing import NDArray
 
 from personalization.batch.task import ScoringTask
-from personalization.bundles.bundle import Bundle
+from personalization.bundles.bundle import ROWS_PER_RUN, Bundle
 from personalization.core.errors import BundleInvalid, InvalidInput, RowFault
 from personalization.core.schema import FLAT
 from personalization.data import Chunk, open_table
 from personalization.tabular import predict
 
-ROWS_PER_CHUNK: Final = 2 * predict.ROWS_PER_RUN
+ROWS_PER_CHUNK: Final = 2 * ROWS_PER_RUN
 
 
 def score(bundle: Bundle, task: ScoringTask) -> None:
@@ -42,7 +42,7 @@ def score(bundle: Bundle, task: ScoringTask) -> None:
 
 def _score_valid_rows(bundle: Bundle, task: ScoringTask, chunk: Chunk) -> None:
     counts = task.row_counts
-    scored = predict.score(bundle, chunk.columns, len(chunk))
+    scored = predict.predict(bundle, chunk.columns, len(chunk))
     first_fault: dict[int, RowFault] = {}
     for cell in scored.bad_cells:
         first_fault.setdefault(cell.row, cell)
@@ -61,7 +61,7 @@ def _score_every_row(bundle: Bundle, task: ScoringTask, chunk: Chunk) -> None:
     counts = task.row_counts
     rows = len(chunk) + len(chunk.rejects)
     columns = {name: spread(cells, positions(chunk), rows) for name, cells in chunk.columns.items()}
-    scored = predict.score(bundle, columns, rows)
+    scored = predict.predict(bundle, columns, rows)
     task.output.lines(probability_lines(counts.rows_in + np.arange(rows), scored.probability), rows)
     counts.bad_cells += len(scored.bad_cells) + len(chunk.rejects)
     counts.rows_in += rows

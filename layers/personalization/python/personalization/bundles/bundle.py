@@ -28,6 +28,7 @@ MODEL_ONNX: Final = "model.onnx"
 ITEM_CATEGORIES: Final = "item_categories.json"
 BACKGROUND: Final = "background.npz"  # encoded training rows, by input name: the reference of explanations
 FORMAT: Final = 1
+ROWS_PER_RUN: Final = 8_192  # of one `session.run`: its fixed cost is negligible, and memory stays small
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,19 @@ class Bundle:
         return tuple(output.name for output in self.session.get_outputs())
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Run the graph: inputs by name → outputs by name, rows on the first axis. The graph is not run for zero rows."""
+        """Run the graph: inputs by name → outputs by name, rows on the first axis, `ROWS_PER_RUN` at a time.
+
+        The graph is not run for zero rows.
+        """
         rows = len(next(iter(inputs.values()))) if inputs else 0
         if not rows:
             return {o.name: np.zeros((0, *_fixed(o.shape[1:])), np.float32) for o in self.session.get_outputs()}
-        values = self.session.run(self.output_names, dict(inputs))
-        return dict(zip(self.output_names, values, strict=True))
+        parts = [
+            self.session.run(self.output_names, {name: values[start : start + ROWS_PER_RUN] for name, values in inputs.items()})
+            for start in range(0, rows, ROWS_PER_RUN)
+        ]
+        outputs = parts[0] if len(parts) == 1 else [np.concatenate(values) for values in zip(*parts, strict=True)]
+        return dict(zip(self.output_names, outputs, strict=True))
 
     @cached_property
     def category_of_item(self) -> Mapping[str, str]:

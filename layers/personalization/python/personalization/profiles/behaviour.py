@@ -1,7 +1,7 @@
-"""Segments by predicted behaviour: what users will do, told by the model, and what a shop does about it.
+"""Segments of users by predicted behaviour, each with the action that it suggests.
 
-RFM says who somebody was; these say what comes next. A user is in the first segment whose rule fits. The numbers in the rules
-are quantiles of the training data (`Thresholds`), so that each segment holds a like share of most shops' users.
+RFM segments (`rfm`) describe the past; these follow from the model's predictions. A user is in the first segment whose rule
+matches. The numbers in the rules are quantiles of the training data, so that the shares of users are similar in most shops.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-# Without what training would have measured: twice the odds of the shop's rate to buy, so much less likely to come again.
 # S3 key of the newest summary of all segments; it holds no user id.
 CURRENT_SEGMENTS: Final = "segments/current.json"
 
+# For bundles without measured thresholds: twice the odds of the shop's purchase rate, and fractions of its rate of return.
 _READY_ODDS: Final = 2.0
 _LAPSE_TIMES: Final = 0.5
 _COOLING_TIMES: Final = 0.8
@@ -22,8 +22,8 @@ _NEW_DAYS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Thresholds:
-    """The numbers in the rules; rates of purchase are of the model's predictions.
+class SegmentThresholds:
+    """The numbers in the rules; probabilities and risks are predictions of the model.
 
     ready      probability to buy within the horizon; a fifth of the users had more
     cooling    churn risk; half of the buyers had more
@@ -43,8 +43,8 @@ class Thresholds:
     churn: int
 
     @classmethod
-    def from_manifest(cls, manifest: Mapping[str, Any]) -> Thresholds | None:
-        """Of a bundle; `None` where its model tells no two users apart, or where it says too little of its data."""
+    def from_manifest(cls, manifest: Mapping[str, Any]) -> SegmentThresholds | None:
+        """Thresholds of a bundle; `None` where all its predictions are equal, or where it has no statistics of buyers."""
         horizon, churn = int(manifest["horizon"]), int(manifest["churn_horizon"])
         if "behaviour" in manifest:
             stored = manifest["behaviour"]
@@ -70,10 +70,10 @@ class Thresholds:
 
 
 @dataclass(frozen=True, slots=True)
-class Traits:
-    """What the rules look at, of one user; NaN is not known.
+class SegmentTraits:
+    """The values of one user that the rules use; NaN where unknown.
 
-    probability, churn_risk   as the profile says them
+    probability, churn_risk   as in the profile
     orders, monetary          in the history window
     tenure_days               since the first event ever
     purchase_days             since the last purchase
@@ -88,12 +88,12 @@ class Traits:
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
-    """A segment and what to do with it.
+class BehaviourSegment:
+    """A segment and the action that it suggests.
 
-    rule     in words, with the names of thresholds to be filled in
+    rule     description, a format string over the fields of `SegmentThresholds`
     action   ``win back``, ``cross-sell``, ``reward``, ``leave alone``, ``welcome``, ``first order``
-    reason   why that, before the numbers
+    reason   reason for the action, without numbers
     """
 
     name: str
@@ -103,50 +103,50 @@ class Segment:
 
     @property
     def slug(self) -> str:
-        """As in a file's name."""
+        """The name in file names."""
         return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
 
-    def rule_with(self, thresholds: Thresholds) -> str:
-        return self.rule.format_map({name: _number(getattr(thresholds, name)) for name in Thresholds.__slots__})
+    def rule_with(self, thresholds: SegmentThresholds) -> str:
+        return self.rule.format_map({name: _number(getattr(thresholds, name)) for name in SegmentThresholds.__slots__})
 
 
-NEW: Final = Segment(
+NEW: Final = BehaviourSegment(
     "New", "has bought, and was first seen within the last {new_days} days", "welcome", "a second order makes a customer"
 )
-READY: Final = Segment(
+READY: Final = BehaviourSegment(
     "Ready to buy",
     "a probability of at least {ready} to buy within {horizon} days",
     "leave alone",
     "they are about to buy without a discount, which would only cost",
 )
-PROSPECTS: Final = Segment(
+PROSPECTS: Final = BehaviourSegment(
     "Prospects", "no order yet, and a probability to buy below {ready}", "first order", "they look but have not bought"
 )
-COOLING: Final = Segment(
+COOLING: Final = BehaviourSegment(
     "High value, cooling",
     "a net value of at least {value}, and a churn risk over {churn} days of at least {cooling}",
     "win back",
     "they spent more than four in five buyers, and are likelier than usual to stay away",
 )
-LAPSED: Final = Segment(
+LAPSED: Final = BehaviourSegment(
     "Lapsed",
     "no purchase for more than {churn} days, and a churn risk of at least {lapse}",
     "leave alone",
     "they have been away for long and are far likelier than usual to stay so, money is better spent on others",
 )
-LAPSING: Final = Segment(
+LAPSING: Final = BehaviourSegment(
     "About to lapse",
     "a purchase within the last {churn} days, and a churn risk of at least {lapse}",
     "win back",
     "they bought lately enough to be reached, and are far likelier than usual to stay away",
 )
-LOYAL: Final = Segment(
+LOYAL: Final = BehaviourSegment(
     "High value, steady",
     "a net value of at least {value}, and a churn risk below {cooling}",
     "reward",
     "they spend more than four in five buyers, and nothing says that they stop",
 )
-STEADY: Final = Segment(
+STEADY: Final = BehaviourSegment(
     "Steady",
     "all other buyers",
     "cross-sell",
@@ -155,8 +155,8 @@ STEADY: Final = Segment(
 SEGMENTS: Final = (NEW, READY, PROSPECTS, COOLING, LAPSED, LAPSING, LOYAL, STEADY)
 
 
-def behaviour(traits: Traits, thresholds: Thresholds) -> Segment:
-    """The first segment whose rule fits; what is not known fits no rule that asks for it."""
+def assign_segment(traits: SegmentTraits, thresholds: SegmentThresholds) -> BehaviourSegment:
+    """The first segment whose rule matches. A rule that uses an unknown value does not match."""
     bought = traits.orders > 0
     if bought and traits.tenure_days <= thresholds.new_days:
         return NEW

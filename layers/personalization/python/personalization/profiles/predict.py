@@ -1,6 +1,6 @@
-"""Who is this customer, and what will they do: features and a model's outputs, told as a profile.
+"""Profiles of users: descriptive features, a model's predictions and segments, as JSON objects of responses.
 
-Pure functions over a loaded bundle. Without a bundle the descriptive half is still answered.
+Pure functions over a loaded bundle. Without a bundle a profile has its descriptive part only.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ from personalization.core.errors import Fault, InvalidInput, RowFault
 from personalization.core.events import Events
 from personalization.core.time import format_timestamp
 from personalization.features import CategoryShares, HistoryWindow, Lifetime
-from personalization.profiles.behaviour import Thresholds, Traits, behaviour
-from personalization.profiles.rfm import Quintiles, segment
-from personalization.tabular.explanation import Explainer
-from personalization.tabular.predict import ROWS_PER_RUN
+from personalization.profiles.behaviour import SegmentThresholds, SegmentTraits, assign_segment
+from personalization.profiles.rfm import RfmQuintiles, rfm_segment
+from personalization.tabular.explain import Explainer
 
 TOP_CATEGORIES: Final = 3
 ATTRIBUTE_PREFIX: Final = "user."  # a column of the users table, among the features
@@ -36,13 +35,13 @@ _VALUE: Final = ("monetary", "average_order_value", "monetary_91d", "lifetime_mo
 _RECENCY: Final = ("recency_days", "recency_purchase_days", "tenure_days")
 
 
-def window_of(bundle: Bundle | None) -> HistoryWindow:
-    """The history window that the bundle was trained with; the default one without a bundle."""
+def history_window(bundle: Bundle | None) -> HistoryWindow:
+    """The history window of a bundle; the default one without a bundle."""
     stated = bundle.manifest.get("history_window") if bundle else None
     return HistoryWindow(stated["max_events"], stated["max_days"]) if stated else HistoryWindow()
 
 
-def describe(
+def predict_profiles(
     bundle: Bundle | None,
     events: Events,
     as_of_ms: int,
@@ -50,24 +49,25 @@ def describe(
     attributes: TableColumns | None = None,
     explainer: Explainer | None = None,
 ) -> list[dict[str, Any]]:
-    """One profile for each user of `events.users`, in that order, as things were known at `as_of_ms`.
+    """One profile for each user of `events.users`, in that order, by what was known at `as_of_ms`.
 
-    events       events of U users; later ones are not looked at
-    evicted      sums over older events that state no longer holds, (U,) each
-    attributes   columns of the users table, (U,) each, by their names there
-    explainer    where each profile is to say why its probability is what it is
+    events       of U users; later events are ignored
+    as_of_ms     milliseconds since 1970 UTC
+    evicted      sums over older events that are no longer in state, (U,) each
+    attributes   columns of the users table by their names there, (U,) each
+    explainer    adds an explanation of the probability to each profile
     """
     events = events.with_categories(bundle.category_of_item) if bundle else events
-    window = window_of(bundle)
+    window = history_window(bundle)
     zone = bundle.encoder.zone if bundle else UTC
     columns: dict[str, Any] = dict(features.compute(events, as_of_ms, window, zone, evicted))
     columns |= {ATTRIBUTE_PREFIX + name: content for name, content in (attributes or {}).items()}
     recent = features.truncate_to_window(features.events_known_at(events, as_of_ms), as_of_ms, window)
-    liked = _liked(features.category_shares(recent), events.categories)
-    return _profiles(bundle, columns, events.users, as_of_ms, liked, explainer=explainer)
+    preferred = _preferred(features.category_shares(recent), events.categories)
+    return _profiles(bundle, columns, events.users, as_of_ms, preferred, explainer=explainer)
 
 
-def describe_features(
+def predict_from_features(
     bundle: Bundle | None,
     columns: TableColumns,
     rows: int,
@@ -75,9 +75,12 @@ def describe_features(
     user_ids: Sequence[str | None] | None = None,
     explainer: Explainer | None = None,
 ) -> list[dict[str, Any]]:
-    """Profiles from ready features (`features.FEATURES` and the bundle's attributes), `rows` of each column.
+    """Profiles from features that the caller computed, one for each row.
 
-    Raises `InvalidInput` with a pointer ``/users/<row>/features/<column>`` for each cell that is not what its column holds.
+    columns    `features.FEATURES`, `features.TEXT_FEATURES` and the bundle's attributes by name, `rows` cells each
+    user_ids   of the rows, for the profiles
+
+    Raises `InvalidInput` with a pointer ``/users/<row>/features/<column>`` for each cell of another kind than its column.
     """
     ready: dict[str, Any] = dict(columns)
     faults: list[Fault] = []
@@ -88,26 +91,13 @@ def describe_features(
     encoded = bundle.encoder.encode(ready, rows) if bundle else None
     faults += [_fault(cell) for cell in encoded.bad_cells] if encoded else []
     if faults:
-        raise InvalidInput(f"{len(faults)} of the features are not what they should be", faults)
+        raise InvalidInput(f"{len(faults)} features do not match the type of their column", faults)
     shares = ready.get("preferred_category_share", np.full(rows, np.nan))
-    liked = [
+    preferred = [
         [{"category": word, "share": _number(share)}] if word else []
         for word, share in zip(ready.get("preferred_category", [None] * rows), shares, strict=True)
     ]
-    return _profiles(bundle, ready, user_ids or [None] * rows, as_of_ms, liked, encoded, explainer)
-
-
-def predictions(bundle: Bundle, columns: TableColumns, rows: int, encoded: Encoded | None = None) -> dict[str, NDArray[Any]]:
-    """The graph's outputs for feature columns, by name, each (rows, …).
-
-    encoded   the same columns as tensors, where they were encoded before
-    """
-    inputs = (encoded or bundle.encoder.encode(columns, rows)).inputs
-    parts = [
-        bundle.run({name: values[start : start + ROWS_PER_RUN] for name, values in inputs.items()})
-        for start in range(0, max(rows, 1), ROWS_PER_RUN)
-    ]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return _profiles(bundle, ready, user_ids or [None] * rows, as_of_ms, preferred, encoded, explainer)
 
 
 def _profiles(
@@ -115,7 +105,7 @@ def _profiles(
     columns: TableColumns,
     user_ids: Sequence[str | None],
     as_of_ms: int,
-    liked: Sequence[list[dict[str, Any]]],
+    preferred: Sequence[list[dict[str, Any]]],
     encoded: Encoded | None = None,
     explainer: Explainer | None = None,
 ) -> list[dict[str, Any]]:
@@ -124,50 +114,50 @@ def _profiles(
         return []
     as_of = format_timestamp(as_of_ms)
     encoded = encoded or (bundle.encoder.encode(columns, rows) if bundle else None)
-    forecast = _forecasts(bundle, predictions(bundle, columns, rows, encoded)) if bundle else [{}] * rows
+    forecast = _forecasts(bundle, bundle.run(encoded.inputs)) if bundle and encoded else [{}] * rows
     groups = {
         name: _group(columns, members, rows)
         for name, members in (
             ("activity", _ACTIVITY), ("frequency", _FREQUENCY), ("value", _VALUE), ("recency", _RECENCY)
         )
     }  # fmt: skip
-    quintiles = Quintiles.from_manifest(bundle.manifest) if bundle else None
+    quintiles = RfmQuintiles.from_manifest(bundle.manifest) if bundle else None
     rfm = [columns.get(name, np.full(rows, np.nan)) for name in ("recency_purchase_days", "orders", "monetary")]
-    thresholds = Thresholds.from_manifest(bundle.manifest) if bundle else None
+    thresholds = SegmentThresholds.from_manifest(bundle.manifest) if bundle else None
     profiles = []
     for row, user_id in enumerate(user_ids):
         profile: dict[str, Any] = {} if user_id is None else {"user_id": user_id}
         profile |= {"as_of": as_of} | forecast[row]
         profile |= {name: members[row] for name, members in groups.items()}
-        profile["preferred_categories"] = liked[row]
+        profile["preferred_categories"] = preferred[row]
         profile["segment"] = (
-            segment(float(rfm[0][row]), float(rfm[1][row]), float(rfm[2][row]), quintiles) if quintiles else None
+            rfm_segment(float(rfm[0][row]), float(rfm[1][row]), float(rfm[2][row]), quintiles) if quintiles else None
         )
         profile["behaviour"] = _behaviour(profile, columns, row, thresholds) if thresholds else None
         if explainer and encoded:
-            profile["explanation"] = explainer.told(encoded.inputs, row, columns)
+            profile["explanation"] = explainer.explain(encoded.inputs, row, columns)
         profiles.append(profile)
     return profiles
 
 
-def _behaviour(profile: Mapping[str, Any], columns: TableColumns, row: int, thresholds: Thresholds) -> dict[str, str]:
-    def known(name: str) -> float:
+def _behaviour(profile: Mapping[str, Any], columns: TableColumns, row: int, thresholds: SegmentThresholds) -> dict[str, str]:
+    def feature(name: str) -> float:
         return float(columns[name][row]) if name in columns else math.nan
 
-    traits = Traits(
+    traits = SegmentTraits(
         profile["probability"],
         profile["churn_risk"],
-        known("orders"),
-        known("monetary"),
-        known("tenure_days"),
-        known("recency_purchase_days"),
+        feature("orders"),
+        feature("monetary"),
+        feature("tenure_days"),
+        feature("recency_purchase_days"),
     )
-    found = behaviour(traits, thresholds)
-    return {"name": found.name, "action": found.action}
+    matched = assign_segment(traits, thresholds)
+    return {"name": matched.name, "action": matched.action}
 
 
 def _forecasts(bundle: Bundle, outputs: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:
-    """What the user will do, one dictionary a row."""
+    """Predicted purchases, churn and spend from the graph's outputs, one dictionary for each row."""
     manifest = bundle.manifest
     days = [int(day) for day in manifest["hazard_days"]]
     within = outputs["probability_within"].astype(float).round(7).tolist()
@@ -197,13 +187,13 @@ def _forecasts(bundle: Bundle, outputs: Mapping[str, NDArray[Any]]) -> list[dict
 
 
 def _group(columns: TableColumns, names: Sequence[str], rows: int) -> list[dict[str, float | None]]:
-    """One dictionary a row of the named features that there are."""
+    """One dictionary for each row, of the named features that `columns` has."""
     known = [name for name in names if name in columns]
     lists = [[_number(value) for value in columns[name]] for name in known]
     return [dict(zip(known, values, strict=True)) for values in zip(*lists, strict=True)] if known else [{}] * rows
 
 
-def _liked(shares: CategoryShares, categories: Sequence[str]) -> list[list[dict[str, Any]]]:
+def _preferred(shares: CategoryShares, categories: Sequence[str]) -> list[list[dict[str, Any]]]:
     bounds = shares.offsets.tolist()
     return [
         [
@@ -215,7 +205,7 @@ def _liked(shares: CategoryShares, categories: Sequence[str]) -> list[list[dict[
 
 
 def _number(value: float) -> float | None:
-    """As it leaves the house: no NaN, no infinity, no noise behind the sixth digit."""
+    """A number of a response: `None` for NaN and infinity, else rounded to six digits."""
     number = float(value)
     return round(number, 6) if math.isfinite(number) else None
 

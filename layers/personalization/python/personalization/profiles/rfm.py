@@ -32,22 +32,22 @@ NAMES: Final = (*(name for name, _, _ in RULES), PROSPECT)
 
 
 @dataclass(frozen=True, slots=True)
-class Quintiles:
-    """Four edges each, ascending: days since the last purchase, orders, and net value, of the buyers in training."""
+class RfmQuintiles:
+    """Four ascending edges each, of the buyers in training: days since the last purchase, orders, and net value."""
 
     recency: Sequence[float]
     frequency: Sequence[float]
     monetary: Sequence[float]
 
     @classmethod
-    def from_manifest(cls, manifest: Mapping[str, Any]) -> Quintiles | None:
-        """`None` where the bundle holds none."""
+    def from_manifest(cls, manifest: Mapping[str, Any]) -> RfmQuintiles | None:
+        """`None` where the bundle has none."""
         rfm = manifest.get("rfm")
         return cls(rfm["recency"], rfm["frequency"], rfm["monetary"]) if rfm else None
 
 
-def segment(recency_days: float, orders: float, monetary: float, quintiles: Quintiles) -> dict[str, Any]:
-    """Segment of one user: its name and the three scores, 5 the best.
+def rfm_segment(recency_days: float, orders: float, monetary: float, quintiles: RfmQuintiles) -> dict[str, Any]:
+    """Segment of one user: its name and three scores from 1 to 5, 5 is best.
 
     recency_days   days since the last purchase, NaN for one who never bought
     orders         orders in the history window
@@ -58,17 +58,17 @@ def segment(recency_days: float, orders: float, monetary: float, quintiles: Quin
     recency = 5 - bisect_left(quintiles.recency, recency_days)
     frequency = 1 + bisect_right(quintiles.frequency, orders)
     money = 1 + bisect_right(quintiles.monetary, monetary)
-    worth = math.floor((frequency + money) / 2 + 0.5)
-    name = next(name for name, (r0, r1), (w0, w1) in RULES if r0 <= recency <= r1 and w0 <= worth <= w1)
+    value_score = math.floor((frequency + money) / 2 + 0.5)
+    name = next(name for name, (r0, r1), (w0, w1) in RULES if r0 <= recency <= r1 and w0 <= value_score <= w1)
     return {"name": name, "recency": recency, "frequency": frequency, "monetary": money}
 
 
-def spread(sizes: Mapping[str, int]) -> dict[str, float | None]:
-    """How a way of sorting users spreads them; None without users.
+def segment_spread(sizes: Mapping[str, int]) -> dict[str, float | None]:
+    """Statistics of the sizes of segments; `None` without users.
 
-    sizes   users of each segment, those without any as well
+    sizes   number of users by segment
 
-    ``coverage``: share of the users in a segment other than `PROSPECT`, of whom more is known than that they looked.
+    ``coverage``: share of the users in a segment other than `PROSPECT`: users with a purchase.
     ``diversity``: the effective number of segments, the exponential of the entropy of their shares: 1 where all users are in
     one, the number of segments where all are of one size (Hill 1973).
     """

@@ -1,1 +1,1 @@
-"""Flat feature tables: a row in, a probability out, and why."""
+"""Flat feature tables: predictions and their explanations."""

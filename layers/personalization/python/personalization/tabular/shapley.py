@@ -1,4 +1,4 @@
-"""Why this probability: Shapley values of a row's columns on the logit, against rows that stand for everybody.
+"""Shapley values of a row's columns on the logit of a probability, against background rows that stand for all users.
 
 Method: permutation sampling (Castro, Gómez and Tejada, 2009; Štrumbelj and Kononenko, 2014) of the interventional Shapley
 value. Every order is walked from one background row to the explained row; orders come in pairs, one the reverse of the
@@ -25,7 +25,7 @@ Inputs = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
+class ShapleyValues:
     """Contributions to one row's logit.
 
     base             mean logit of the background rows
@@ -33,7 +33,7 @@ class Explanation:
     names            the encoder's columns, (m,)
     contributions    float64 (m,)
     standard_error   float64 (m,), of the sampling of orders and background rows
-    rows             rows that were run through the graph: what it cost
+    rows             number of rows that were run through the graph
     """
 
     base: float
@@ -44,7 +44,7 @@ class Explanation:
     rows: int
 
 
-def explain(
+def shapley_values(
     bundle: Bundle,
     row: Inputs,
     background: Inputs,
@@ -54,28 +54,28 @@ def explain(
     rounds: int = 1,
     budget_seconds: float | None = None,
     clock: Callable[[], float] = time.perf_counter,
-) -> Explanation:
-    """Explain one encoded row.
+) -> ShapleyValues:
+    """Estimate the contributions of the columns of one encoded row.
 
-    row              inputs of one row, (1, n) and (1, m), as the encoder gives them
-    background       inputs of B rows that stand for everybody
-    probability      which number of the graph's outputs is explained: outputs by name → (N,)
-    rounds           of B orders each; more of them, less noise
-    budget_seconds   no round is begun after this; the first always is
+    row              inputs of one row, (1, n) and (1, m), as the encoder returns them
+    background       inputs of B rows
+    probability      selects the explained number: outputs by name → (N,)
+    rounds           at most, of B orders each; the standard error falls with their square root
+    budget_seconds   no round starts after this time; the first always runs
     """
     rng = np.random.default_rng(seed)
     columns = len(bundle.encoder.columns)
-    players = _players(bundle.encoder)
+    table_columns = _table_columns(bundle.encoder)
     size = len(next(iter(background.values())))
     start = clock()
     walked: list[NDArray[np.float64]] = []
     for _ in range(rounds):
-        walked.append(_round(bundle, row, background, probability, players, _orders(rng, size, columns)))
+        walked.append(_round(bundle, row, background, probability, table_columns, _orders(rng, size, columns)))
         if budget_seconds is not None and clock() - start >= budget_seconds:
             break
     steps = np.concatenate(walked)  # (orders, columns + 2): contributions, then the logits at both ends
     parts, ends = steps[:, :columns], steps[:, columns:]
-    return Explanation(
+    return ShapleyValues(
         base=float(ends[:, 0].mean()),
         logit=float(ends[0, 1]),
         names=tuple(column.name for column in bundle.encoder.columns),
@@ -99,7 +99,7 @@ def _round(
     row: Inputs,
     background: Inputs,
     probability: Callable[[Mapping[str, NDArray[Any]]], NDArray[Any]],
-    players: Mapping[str, NDArray[np.int64]],
+    table_columns: Mapping[str, NDArray[np.int64]],
     places: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """Walk each order from its background row to the explained row; the change of logit at a step is the column's."""
@@ -108,7 +108,7 @@ def _round(
     taken = places[:, None, :] < np.arange(columns + 1)[None, :, None]
     inputs = {}
     for name, values in background.items():
-        mixed = np.where(taken[:, :, players[name]], row[name][:, None, :], values[:, None, :])
+        mixed = np.where(taken[:, :, table_columns[name]], row[name][:, None, :], values[:, None, :])
         inputs[name] = np.ascontiguousarray(mixed.reshape(size * (columns + 1), -1))
     p = np.clip(np.asarray(probability(bundle.run(inputs)), dtype=np.float64), _FLOOR, 1 - _FLOOR)
     logits = np.log(p / (1 - p)).reshape(size, columns + 1)
@@ -116,8 +116,8 @@ def _round(
     return np.concatenate([np.take_along_axis(changes, places, axis=1), logits[:, [0, -1]]], axis=1)
 
 
-def _players(encoder: TableEncoder) -> dict[str, NDArray[np.int64]]:
-    """By tensor: which column of the table each tensor column belongs to; the parts of a date move together."""
+def _table_columns(encoder: TableEncoder) -> dict[str, NDArray[np.int64]]:
+    """By tensor: index of the table's column of each tensor column; the parts of a date belong to one."""
     numeric: list[int] = []
     categorical: list[int] = []
     for position, column in enumerate(encoder.columns):

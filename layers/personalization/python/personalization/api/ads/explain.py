@@ -9,7 +9,7 @@ from personalization import features
 from personalization.ads.features import CONTEXT, USER_AD_CROSS_FEATURES
 from personalization.ads.predict import tasks_of
 from personalization.bundles.bundle import Bundle
-from personalization.tabular.explanation import Explainer
+from personalization.tabular.explain import Explainer
 
 BUDGET_SECONDS: Final = 0.25  # for one ad
 _READABLE: Final = {**features.FEATURES, **features.TEXT_FEATURES, **CONTEXT, **USER_AD_CROSS_FEATURES}
@@ -18,7 +18,7 @@ _READABLE: Final = {**features.FEATURES, **features.TEXT_FEATURES, **CONTEXT, **
 def explained(bundle: Bundle, columns: Mapping[str, Any], rows: Sequence[int]) -> dict[int, dict[str, Any]]:
     """Explanations of these of the described rows, by row; empty where the bundle has no background rows.
 
-    ``target`` is the task, ``click`` or ``conversion``; for the rest see `Explainer.told`.
+    ``target`` is the task, ``click`` or ``conversion``; for the rest see `Explainer.explain`.
     """
     background = bundle.background
     if not background:
@@ -30,4 +30,4 @@ def explained(bundle: Bundle, columns: Mapping[str, Any], rows: Sequence[int]) -
     )  # fmt: skip
     chosen = {name: [content[row] for row in rows] for name, content in columns.items()}
     encoded = bundle.encoder.encode(chosen, len(rows)).inputs
-    return {row: explainer.told(encoded, place, chosen) for place, row in enumerate(rows)}
+    return {row: explainer.explain(encoded, place, chosen) for place, row in enumerate(rows)}

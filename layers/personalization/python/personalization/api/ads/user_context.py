@@ -20,7 +20,7 @@ from personalization.core.events import Events, empty_events
 from personalization.core.schema import USER_ID
 from personalization.data.interactions import parse_events
 from personalization.features import CategoryShares, Lifetime
-from personalization.profiles.predict import ATTRIBUTE_PREFIX, window_of
+from personalization.profiles.predict import ATTRIBUTE_PREFIX, history_window
 from personalization.state import Kind, StateStore, partition_key
 
 
@@ -71,7 +71,7 @@ def _identity(viewer: AdUser) -> tuple[Kind, str | None]:
 
 def _views(bundle: Bundle, events: Events, now_ms: int, viewer: AdUser, evicted: Lifetime | None = None) -> RequestContext:
     attributes = {name: [value] for name, value in (viewer.attributes or {}).items()}
-    return request_context(events, np.array([now_ms]), window_of(bundle), bundle.encoder.zone, evicted, attributes)
+    return request_context(events, np.array([now_ms]), history_window(bundle), bundle.encoder.zone, evicted, attributes)
 
 
 def _ready(bundle: Bundle, viewer: AdUser, now_ms: int) -> RequestContext:

@@ -25,7 +25,7 @@ from personalization.features import Lifetime, lifetime
 from personalization.profiles import predict
 from personalization.profiles.predict import ATTRIBUTE_PREFIX
 from personalization.state import StateStore
-from personalization.tabular.explanation import Explainer
+from personalization.tabular.explain import Explainer
 
 READERS: Final = 8  # users whose state is read at the same time
 
@@ -101,7 +101,7 @@ def _from_features(
         for _, user in users
     ]
     try:
-        return predict.describe_features(bundle, columns_of(rows), len(rows), as_of_ms, explainer=explainer)
+        return predict.predict_from_features(bundle, columns_of(rows), len(rows), as_of_ms, explainer=explainer)
     except InvalidInput as error:
         raise InvalidInput(error.detail, [_in_body(fault, users) for fault in error.faults]) from None
 
@@ -120,7 +120,7 @@ def _from_state(
     states = dict(map_parallel(lambda user_id: (user_id, state.read(user_id)), ids, READERS))
     events = concatenate([states[user_id].events for user_id in ids])
     evicted = _stack([states[user_id].evicted for user_id in ids])
-    return predict.describe(bundle, events, as_of_ms, evicted, _attributes(users), explainer)
+    return predict.predict_profiles(bundle, events, as_of_ms, evicted, _attributes(users), explainer)
 
 
 def _from_events(
@@ -150,7 +150,7 @@ def _from_events(
     events = parsed.events
     user_codes = Vocabulary(user_ids).codes(events.users)[events.user] if len(events) else events.user
     events = replace(events, user=user_codes, users=user_ids)  # users without events too, in the order of the request
-    return predict.describe(bundle, events, as_of_ms, None, _attributes(users), explainer)
+    return predict.predict_profiles(bundle, events, as_of_ms, None, _attributes(users), explainer)
 
 
 def _stack(sums: Sequence[Lifetime | None]) -> Lifetime | None:

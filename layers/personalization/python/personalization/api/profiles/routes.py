@@ -18,7 +18,7 @@ from personalization.api.tables import table_route
 from personalization.core.errors import NotFound, ResultsUnavailable
 from personalization.core.time import format_timestamp
 from personalization.profiles.behaviour import CURRENT_SEGMENTS
-from personalization.profiles.predict import describe
+from personalization.profiles.predict import predict_profiles
 
 NAME: Final = "profiles"
 
@@ -44,7 +44,7 @@ def routes(services: Services) -> list[Route]:
             raise NotFound("nothing is stored about this user; POST /v1/profiles takes events or features of any user")
         served = services.model(NAME, user_id)
         explainer, warnings = options.explainer(served.bundle, 1, "explain")
-        profile = describe(served.bundle, state.events, as_of_ms, state.evicted, explainer=explainer)[0]
+        profile = predict_profiles(served.bundle, state.events, as_of_ms, state.evicted, explainer=explainer)[0]
         return ApiResponse({"profiles": [profile | {"source": "state"}]}, served, warnings)
 
     def get_segments(_request: ApiRequest) -> ApiResponse:
