@@ -1,4 +1,4 @@
-"""The four functions' handlers over an AWS in this process, with a clock that stands still."""
+"""The four functions' handlers over AWS services in this process, with a fixed clock."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Reply:
 
 @dataclass
 class Shop:
-    """What a shop's server sees."""
+    """A deployed stack, as a shop's server calls it."""
 
     s3: S3Client
     dynamodb: DynamoDBClient
@@ -113,4 +113,4 @@ def job_of_path(path: str) -> str:
 
 
 def _no_constant(name: str) -> Any:
-    raise AssertionError(f"an answer held {name}")
+    raise AssertionError(f"a response held {name}")

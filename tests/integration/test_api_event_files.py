@@ -1,4 +1,4 @@
-"""Each REST event file through its function, and the answers against openapi.yaml."""
+"""Each REST event file through its function, and the responses against openapi.yaml."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FILES = sorted((ROOT / "events").glob("rest_*.json"))
 
 
 def check(event: dict[str, Any], status: int, body: dict[str, Any]) -> None:
-    """The answer is one that the description announces, in the shape that it announces."""
+    """`openapi.yaml` announces the response, and its schema holds."""
     operation = SPEC["paths"][event["resource"]][event["httpMethod"].lower()]
     announced = operation["responses"][str(status)]
     if "$ref" in announced:

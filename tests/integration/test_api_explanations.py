@@ -1,4 +1,4 @@
-"""`explain: true`: hand-made models whose logits are known in closed form, asked through the API."""
+"""`explain: true`: hand-made models whose logits are known in closed form, requested through the API."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def check_sum(explanation: dict[str, Any], probability: float) -> None:
     assert explanation["logit"] == pytest.approx(logit(probability), abs=1e-4)
 
 
-def test_a_profile_says_what_raised_its_probability(shop: Shop, profiles: None) -> None:
+def test_a_profile_explains_its_probability(shop: Shop, profiles: None) -> None:
     """P(buys within 14 days) = 2n / (1 + 2n), so its logit is log 2n: all of it is the number of events."""
     events = [row(event_value=20, item_id=f"i{n}") for n in range(16)]
     (profile,) = ask(shop, "/v1/profiles", {"user_id": "u-1", "events": events, "explain": True})["profiles"]
@@ -74,7 +74,7 @@ def test_a_profile_says_what_raised_its_probability(shop: Shop, profiles: None) 
     assert explanation["rows"] % (4 * 3) == 0  # whole rounds: four background rows, walked in three steps
 
 
-def test_each_user_has_an_own_explanation_however_told(shop: Shop, profiles: None) -> None:
+def test_each_user_of_any_source_has_an_explanation(shop: Shop, profiles: None) -> None:
     shop.call("events", "POST", "/v1/events", {"events": [row("stored", event_value=v) for v in (1, 2, 3)]})
     users = [{"features": {"events": 1, "monetary": 1}}, {"user_id": "stored"}, {"events": [row(None), row(None, item_id="b")]}]
     body = ask(shop, "/v1/profiles", {"users": users, "explain": True, "explain_budget_ms": 1})
@@ -108,11 +108,11 @@ def test_a_row_of_a_table_is_explained_by_its_weights(shop: Shop, table: None) -
         cells = [sent.get(name) for name in ROWS]
         assert result["probability"] == pytest.approx(expected_probability(*cells), abs=1e-6)  # type: ignore[arg-type]
         check_sum(result["explanation"], result["probability"])
-        found = {part["feature"]: part for part in result["explanation"]["contributions"]}
+        contributions = {part["feature"]: part for part in result["explanation"]["contributions"]}
         for name, expected in by_hand(sent).items():
-            assert found[name]["contribution"] == pytest.approx(expected, abs=1e-4), name
-            assert found[name]["direction"] == ("raises" if expected > 0 else "lowers")
-            assert found[name]["value"] == sent.get(name)
+            assert contributions[name]["contribution"] == pytest.approx(expected, abs=1e-4), name
+            assert contributions[name]["direction"] == ("raises" if expected > 0 else "lowers")
+            assert contributions[name]["value"] == sent.get(name)
         sizes = [abs(part["contribution"]) for part in result["explanation"]["contributions"]]
         assert sizes == sorted(sizes, reverse=True)
     assert body["results"][0]["explanation"]["target"] == "probability"
@@ -125,13 +125,13 @@ def by_hand(sent: dict[str, Any]) -> dict[str, float]:
     def word(cell: Any) -> float:
         return CHANNEL[cell if cell in CHANNEL else "?"]
 
-    found = {
+    contributions = {
         name: number(name, sent.get(name)) - sum(number(name, cell) for cell in ROWS[name]) / len(ROWS[name]) for name in WEIGHT
     }
-    return found | {"channel": word(sent.get("channel")) - sum(map(word, ROWS["channel"])) / len(ROWS["channel"])}
+    return contributions | {"channel": word(sent.get("channel")) - sum(map(word, ROWS["channel"])) / len(ROWS["channel"])}
 
 
-def test_a_model_without_background_answers_and_says_so(shop: Shop, tmp_path: Path) -> None:
+def test_a_model_without_background_rows_gives_a_warning(shop: Shop, tmp_path: Path) -> None:
     for write, name in ((profiles_bundle, "p"), (flat_bundle, "t")):
         write(tmp_path / name)
         shop.publish(tmp_path / name)
@@ -143,7 +143,7 @@ def test_a_model_without_background_answers_and_says_so(shop: Shop, tmp_path: Pa
         assert any(warning.startswith("explain: the model has no background rows") for warning in warnings)
 
 
-def test_nothing_is_explained_unasked_or_without_a_model(shop: Shop, tmp_path: Path) -> None:
+def test_no_explanation_without_explain_or_without_a_model(shop: Shop, tmp_path: Path) -> None:
     body = ask(shop, "/v1/profiles", {"events": [row()], "explain": True})
     assert body["degraded"] is True
     assert "explanation" not in body["profiles"][0]
@@ -156,8 +156,8 @@ def test_nothing_is_explained_unasked_or_without_a_model(shop: Shop, tmp_path: P
 def test_the_budget_is_divided_over_the_users(tmp_path: Path) -> None:
     profiles_bundle(tmp_path / "p", background=SEEN)
     bundle = load_bundle(tmp_path / "p")
-    asked = ProfilesRequest.model_validate({"user_id": "u", "explain": True, "explain_budget_ms": 500})
-    explainer, warnings = asked.explainer(bundle, 5, "/users")
+    request = ProfilesRequest.model_validate({"user_id": "u", "explain": True, "explain_budget_ms": 500})
+    explainer, warnings = request.explainer(bundle, 5, "/users")
     assert explainer is not None
     assert (explainer.budget_seconds, warnings) == (0.1, [])
 

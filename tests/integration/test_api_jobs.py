@@ -1,4 +1,4 @@
-"""Tables, recommendations and ads: the other routes that answer from a model."""
+"""Tables, recommendations and ads: the other routes with a model."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_columns_that_no_row_has_are_named(shop: Shop, tmp_path: Path) -> None:
     assert reply.body["warnings"] == ["columns of the model that no row has: click_count, view_duration"]
 
 
-def test_bad_cells_of_a_table_are_pointed_at(shop: Shop, tmp_path: Path) -> None:
+def test_bad_cells_of_a_table_have_pointers(shop: Shop, tmp_path: Path) -> None:
     flat_bundle(tmp_path / "b", "ads-table")
     shop.publish(tmp_path / "b")
     rows = [{"click_count": 1}, {"click_count": "many"}, {"view_duration": [1]}, {"click_count": 1e308}]
@@ -73,7 +73,7 @@ def test_a_table_without_a_model_is_503(shop: Shop, job: str) -> None:
     assert (reply.status, reply.body["code"], reply.headers["Retry-After"]) == (503, "model-unavailable", "1")
 
 
-def test_a_corrupt_model_is_none(shop: Shop, tmp_path: Path) -> None:
+def test_a_corrupt_model_is_503(shop: Shop, tmp_path: Path) -> None:
     version = flat_bundle(tmp_path / "b", "ads-table")
     shop.publish(tmp_path / "b")
     shop.s3.put_object(Bucket="test-models", Key=f"models/ads-table/{version}/model.onnx", Body=b"half a model")
@@ -106,13 +106,13 @@ def test_recommendations_without_state_are_those_of_a_new_user_and_degraded(shop
     assert "a user without a history" in body["degraded_reason"]
 
 
-def test_recommendations_without_a_model_are_none(shop: Shop) -> None:
+def test_recommendations_without_a_model_are_empty_and_degraded(shop: Shop) -> None:
     items, body = recommended(shop, {"history": ["a"]})
     assert (items, body["degraded"]) == ([], True)
 
 
 @pytest.mark.parametrize("body", [{"k": 0}, {"k": 201}, {"k": "many"}, {"history": [""]}, {"history": "a"}])
-def test_recommendations_that_cannot_be(shop: Shop, body: dict[str, Any]) -> None:
+def test_invalid_recommendation_requests_are_400(shop: Shop, body: dict[str, Any]) -> None:
     assert shop.call("recommendations", "POST", "/v1/recommendations", body).status == 400
 
 

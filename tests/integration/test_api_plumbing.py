@@ -26,10 +26,10 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 
 def failing(services: Services, error: Exception) -> Route:
-    def answer(call: ApiRequest) -> ApiResponse:
+    def response(call: ApiRequest) -> ApiResponse:
         raise error
 
-    return Route("GET", "/v1/broken/{user_id}", answer)
+    return Route("GET", "/v1/broken/{user_id}", response)
 
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", "/v1/profiles/a/b", "/v2/profiles"])
@@ -71,7 +71,7 @@ def test_bodies_that_are_refused(shop: Shop, body: Any, headers: dict[str, str],
     assert set(reply.body) == {"type", "title", "status", "detail", "code", "request_id", "errors"}
 
 
-def test_every_answer_says_what_it_is(shop: Shop, tmp_path: Path) -> None:
+def test_every_response_names_its_model_and_time(shop: Shop, tmp_path: Path) -> None:
     version = flat_bundle(tmp_path / "b", "ads-table")
     shop.publish(tmp_path / "b")
     reply = shop.call("ads", "POST", "/v1/tables/ads-table", {"rows": [{"click_count": 1}]})
@@ -93,23 +93,26 @@ def test_a_repeated_key_gives_the_same_ids(shop: Shop) -> None:
     assert len({one["request_id"], other["request_id"], none["request_id"]}) == 3
 
 
-def test_a_problem_has_the_key_s_id_too(shop: Shop) -> None:
+def test_a_problem_has_the_request_id_of_the_key_too(shop: Shop) -> None:
     good = shop.call("ads", "POST", "/v1/ads/score", {"candidates": [{"ad_id": "a"}]}, {"Idempotency-Key": "k"})
     bad = shop.call("ads", "POST", "/v1/ads/score", {}, {"Idempotency-Key": "k"})
     assert bad.body["request_id"] == good.body["request_id"]
 
 
 @pytest.mark.parametrize("error", [KeyError(PERSON), BundleInvalid("model.onnx does not load")])
-def test_an_unexpected_error_is_500_and_tells_nobody_what_it_held(
+def test_an_unexpected_error_is_500_and_its_text_is_neither_returned_nor_logged(
     shop: Shop, error: Exception, capsys: pytest.CaptureFixture[str]
 ) -> None:
     services = shop.services("profiles")
     handler = application(services, [failing(services, error)])
     capsys.readouterr()
-    answer = handler(proxy_event("GET", f"/v1/broken/{quote(PERSON)}"), None)
-    body = json.loads(answer["body"])
-    assert (answer["statusCode"], body["title"]) == (500, error.title if isinstance(error, BundleInvalid) else "Internal error")
-    assert "onnx" not in answer["body"]
+    response = handler(proxy_event("GET", f"/v1/broken/{quote(PERSON)}"), None)
+    body = json.loads(response["body"])
+    assert (response["statusCode"], body["title"]) == (
+        500,
+        error.title if isinstance(error, BundleInvalid) else "Internal error",
+    )
+    assert "onnx" not in response["body"]
     failed, seen, _ = lines(capsys)
     assert failed["level"] == "ERROR"
     assert failed["error"] == type(error).__name__
@@ -118,11 +121,11 @@ def test_an_unexpected_error_is_500_and_tells_nobody_what_it_held(
     assert PERSON not in json.dumps([failed, seen, body])
 
 
-def test_what_is_no_proxy_event_is_500(shop: Shop) -> None:
+def test_an_event_of_another_kind_is_500(shop: Shop) -> None:
     assert shop.invoke("ads", {"Records": []}).body["code"] == "internal"
 
 
-def test_one_line_and_one_set_of_metrics_without_personal_data(
+def test_one_log_line_and_one_set_of_metrics_without_personal_data(
     shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     version = profiles_bundle(tmp_path / "b")
@@ -135,23 +138,23 @@ def test_one_line_and_one_set_of_metrics_without_personal_data(
     shop.call("events", "DELETE", f"/v1/users/{quote(PERSON)}")
     shop.call("profiles", "GET", f"/v1/profiles/{quote(PERSON)}/nothing")
     shop.call("profiles", "POST", "/v1/profiles", {"user_id": PERSON, "events": [row(PERSON, timestamp="private")]})
-    told = lines(capsys)
-    assert "maria" not in json.dumps(told)
-    assert "private" not in json.dumps(told)
-    assert len(told) == 2 * 5
-    seen, metrics = told[0], told[1]
+    records = lines(capsys)
+    assert "maria" not in json.dumps(records)
+    assert "private" not in json.dumps(records)
+    assert len(records) == 2 * 5
+    seen, metrics = records[0], records[1]
     assert (seen["route"], seen["status"], seen["service"]) == ("GET /v1/profiles/{user_id}", 200, "profiles")
     assert (seen["request_id"], seen["model"]) == (reply.body["request_id"], f"profiles/{version}")
     assert seen["ms"] > 0
     assert (metrics["service"], metrics["Answers"], metrics["DegradedAnswers"]) == ("profiles", [1.0], [0.0])
     assert metrics["ModelAgeDays"] == [pytest.approx((NOW - CREATED_AT.timestamp()) / 86_400)]
-    assert [line["route"] for line in told[2::2]] == [
+    assert [line["route"] for line in records[2::2]] == [
         "GET /v1/users/{user_id}", "DELETE /v1/users/{user_id}", "unknown", "POST /v1/profiles"
     ]  # fmt: skip
-    assert [line["RefusedRequests"][0] for line in told[1::2]] == [0, 0, 0, 1, 1]
+    assert [line["RefusedRequests"][0] for line in records[1::2]] == [0, 0, 0, 1, 1]
 
 
-def test_a_degraded_answer_is_counted_and_says_why(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_degraded_response_is_counted_and_has_its_reason(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     reply = shop.call("ads", "POST", "/v1/ads/score", {"candidates": [{"ad_id": "a"}]})
     seen, metrics = lines(capsys)[-2:]
     assert reply.body["degraded"] is True
@@ -159,7 +162,7 @@ def test_a_degraded_answer_is_counted_and_says_why(shop: Shop, capsys: pytest.Ca
     assert (metrics["DegradedAnswers"], metrics["ModelRefreshFailures"]) == ([1.0], [1.0])
 
 
-def test_the_last_good_model_goes_on_answering_and_says_so(shop: Shop, tmp_path: Path) -> None:
+def test_the_last_good_model_keeps_serving_as_degraded(shop: Shop, tmp_path: Path) -> None:
     version = flat_bundle(tmp_path / "b", "ads-table")
     shop.publish(tmp_path / "b")
     rows = {"rows": [{"click_count": 1}]}

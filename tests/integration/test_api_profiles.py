@@ -1,4 +1,4 @@
-"""POST /v1/profiles and GET /v1/profiles/{user_id}, over a model whose answers follow from n events of value v by hand."""
+"""POST /v1/profiles and GET /v1/profiles/{user_id}, over a model whose predictions follow from n events of value v by hand."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def buys_within_14(events: int) -> float:
     return 2 * events / (1 + 2 * events)
 
 
-def answers(body: dict[str, Any]) -> list[tuple[Any, ...]]:
+def predicted(body: dict[str, Any]) -> list[tuple[Any, ...]]:
     return [(p.get("user_id"), p["source"], p["probability"], p["expected_spend"]) for p in body["profiles"]]
 
 
@@ -58,7 +58,7 @@ def test_one_user_by_events(shop: Shop, model: str) -> None:
 
 def test_one_user_by_features(shop: Shop, model: str) -> None:
     body = post(shop, {"features": {"events": 3, "monetary": "7.5", "shoe_size": 40}, "attributes": {"age": 31}})
-    assert answers(body) == [(None, "features", pytest.approx(buys_within_14(3)), 7.5)]
+    assert predicted(body) == [(None, "features", pytest.approx(buys_within_14(3)), 7.5)]
     assert "user_id" not in body["profiles"][0]
     assert body["warnings"] == [
         "ignored features that the model does not use: shoe_size",
@@ -66,7 +66,7 @@ def test_one_user_by_features(shop: Shop, model: str) -> None:
     ]
 
 
-def test_users_told_in_every_way_keep_their_order(shop: Shop, model: str) -> None:
+def test_users_of_all_sources_keep_their_order(shop: Shop, model: str) -> None:
     shop.call("events", "POST", "/v1/events", {"events": [row("stored", event_value=v) for v in (1, 2, 3)]})
     body = post(
         shop,
@@ -81,7 +81,7 @@ def test_users_told_in_every_way_keep_their_order(shop: Shop, model: str) -> Non
             ]
         },
     )
-    assert answers(body) == [
+    assert predicted(body) == [
         ("by-features", "features", pytest.approx(buys_within_14(1)), 1),
         ("stored", "state", pytest.approx(buys_within_14(3)), 6),
         (None, "events", pytest.approx(buys_within_14(1)), 5),
@@ -91,9 +91,9 @@ def test_users_told_in_every_way_keep_their_order(shop: Shop, model: str) -> Non
     ]
 
 
-def test_columns_may_have_the_names_of_others(shop: Shop, model: str) -> None:
+def test_columns_may_have_the_names_of_amazon_personalize(shop: Shop, model: str) -> None:
     theirs = {"USER_ID": 7, "ITEM_ID": "teapot", "EVENT_TYPE": "Purchase", "TIMESTAMP": int(NOW) - DAY, "EVENT_VALUE": "3.5"}
-    assert answers(post(shop, {"user_id": 7, "events": [theirs]})) == [("7", "events", pytest.approx(buys_within_14(1)), 3.5)]
+    assert predicted(post(shop, {"user_id": 7, "events": [theirs]})) == [("7", "events", pytest.approx(buys_within_14(1)), 3.5)]
 
 
 def test_a_time_without_offset_is_in_the_shops_zone(shop: Shop, model: str) -> None:
@@ -119,14 +119,14 @@ def test_state_counts_what_was_pushed_out_of_the_window(shop: Shop, model: str) 
 
 
 @pytest.mark.parametrize("user_id", ["u-1", "用户 1", "a/b", "100%", "x?y#z", "é" * 256])
-def test_get_finds_what_was_sent_whatever_the_id(shop: Shop, model: str, user_id: str) -> None:
+def test_get_finds_users_of_any_id(shop: Shop, model: str, user_id: str) -> None:
     shop.call("events", "POST", "/v1/events", {"events": [row(user_id)]})
     reply = shop.call("profiles", "GET", f"/v1/profiles/{quote(user_id, safe='')}")
     assert reply.status == 200
-    assert answers(reply.body) == [(user_id, "state", pytest.approx(buys_within_14(1)), pytest.approx(24.9))]
+    assert predicted(reply.body) == [(user_id, "state", pytest.approx(buys_within_14(1)), pytest.approx(24.9))]
 
 
-def test_get_looks_back(shop: Shop, model: str) -> None:
+def test_get_as_of_an_earlier_time(shop: Shop, model: str) -> None:
     rows = [row("u-1", timestamp=int(NOW - days * DAY) * 1000, item_id=f"i{days}") for days in (1, 5, 9)]
     shop.state.write_windows(events_of(rows))
 
@@ -140,7 +140,7 @@ def test_get_looks_back(shop: Shop, model: str) -> None:
     assert (refused.status, refused.body["errors"][0]["pointer"]) == (400, "as_of")
 
 
-def test_get_of_somebody_unknown_is_404(shop: Shop, model: str) -> None:
+def test_get_of_an_unknown_user_is_404(shop: Shop, model: str) -> None:
     reply = shop.call("profiles", "GET", "/v1/profiles/nobody")
     assert (reply.status, reply.body["code"]) == (404, "not-found")
 
@@ -149,13 +149,13 @@ def test_personalization_off_reads_nothing(shop: Shop, model: str) -> None:
     shop.call("events", "POST", "/v1/events", {"events": [row("u-1")]})
     shop.dynamodb.delete_table(TableName="test-state")
     body = post(shop, {"user_id": "u-1", "personalization": "off"})
-    assert answers(body) == [("u-1", "none", 0, 0)]
+    assert predicted(body) == [("u-1", "none", 0, 0)]
     assert body["degraded"] is False
 
 
-def test_without_state_events_in_the_body_are_still_answered(shop: Shop, model: str) -> None:
+def test_events_in_the_body_need_no_state(shop: Shop, model: str) -> None:
     shop.dynamodb.delete_table(TableName="test-state")
-    assert answers(post(shop, {"user_id": "u-1", "events": [row()]}))[0][1] == "events"
+    assert predicted(post(shop, {"user_id": "u-1", "events": [row()]}))[0][1] == "events"
     for reply in (
         shop.call("profiles", "POST", "/v1/profiles", {"user_id": "u-1"}),
         shop.call("profiles", "GET", "/v1/profiles/u-1"),
@@ -163,7 +163,7 @@ def test_without_state_events_in_the_body_are_still_answered(shop: Shop, model: 
         assert (reply.status, reply.body["code"], reply.headers["Retry-After"]) == (503, "state-unavailable", "1")
 
 
-def test_without_a_model_what_the_events_tell_is_still_answered(shop: Shop) -> None:
+def test_without_a_model_the_features_of_events_are_returned(shop: Shop) -> None:
     body = post(shop, {"user_id": "u-1", "events": [row(event_value=20)]})
     assert (body["degraded"], body["model"], body["variant"]) == (True, None, None)
     (profile,) = body["profiles"]
@@ -203,7 +203,7 @@ def test_a_user_stays_with_one_variant(shop: Shop, model: str, tmp_path: Path) -
         ({"users": [], "personalization": "maybe"}, ["/users", "/personalization"]),
     ],
 )
-def test_what_is_wrong_is_pointed_at(shop: Shop, model: str, body: dict[str, Any], pointers: list[str]) -> None:
+def test_each_fault_has_its_pointer(shop: Shop, model: str, body: dict[str, Any], pointers: list[str]) -> None:
     assert faults(shop, body) == pointers
 
 
@@ -211,4 +211,4 @@ def test_limits(shop: Shop, model: str) -> None:
     assert faults(shop, {"users": [{"user_id": f"u{n}"} for n in range(101)]}, 413) == ["/users"]
     many = [row(None, item_id=f"i{n}") for n in range(2_501)]
     assert faults(shop, {"users": [{"user_id": "a", "events": many}, {"user_id": "b", "events": many}]}, 413) == []
-    assert answers(post(shop, {"user_id": "a", "events": (many * 2)[:5000]}))[0][0] == "a"
+    assert predicted(post(shop, {"user_id": "a", "events": (many * 2)[:5000]}))[0][0] == "a"

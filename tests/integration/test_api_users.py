@@ -26,20 +26,20 @@ def test_a_repeated_call_stores_nothing_twice(shop: Shop) -> None:
     assert len(shop.call("events", "GET", "/v1/users/u-1").body["events"]) == 3
 
 
-def test_a_shopper_without_a_name_is_kept_under_the_session(shop: Shop) -> None:
+def test_an_anonymous_event_is_stored_under_its_session(shop: Shop) -> None:
     assert send(shop, row(None, session_id="s-1"), row("u-1", session_id="s-1")) == (2, 0)
     assert len(shop.state.read("s-1", "session").events) == 1
     assert len(shop.state.read("u-1").events) == 1
     assert not shop.state.read("s-1").exists
 
 
-def test_an_event_arrives_when_it_is_sent_unless_it_says_otherwise(shop: Shop) -> None:
+def test_an_event_is_received_when_it_is_sent_unless_it_has_received_at(shop: Shop) -> None:
     send(shop, row(item_id="a"), row(item_id="b", received_at=NOW - 5))
     stored = {event["item_id"]: event["received_at"] for event in shop.call("events", "GET", "/v1/users/u-1").body["events"]}
     assert stored == {"a": "2026-09-21T14:13:20.000Z", "b": "2026-09-21T14:13:15.000Z"}
 
 
-def test_one_bad_row_and_none_is_stored(shop: Shop) -> None:
+def test_nothing_is_stored_where_one_row_is_invalid(shop: Shop) -> None:
     reply = shop.call(
         "events",
         "POST",
@@ -102,7 +102,7 @@ def test_what_is_stored_is_shown_and_erased(shop: Shop, tmp_path: Path) -> None:
     assert send(shop, row(user_id)) == (1, 0)
 
 
-def test_models_are_told_from_their_pointers(shop: Shop, tmp_path: Path) -> None:
+def test_models_are_listed_by_their_pointers(shop: Shop, tmp_path: Path) -> None:
     first = flat_bundle(tmp_path / "one", "ads-table")
     shop.publish(tmp_path / "one")
     second = flat_bundle(tmp_path / "two", "ads-table", bias=0.5)
@@ -119,19 +119,19 @@ def test_models_are_told_from_their_pointers(shop: Shop, tmp_path: Path) -> None
     assert models["profiles"] == {"name": "profiles", "state": "invalid"}
 
 
-def test_health_is_asked_of_s3_only_once_in_a_while(shop: Shop) -> None:
-    asked: list[str] = []
-    shop.s3.meta.events.register("before-call.s3.GetObject", lambda **_: asked.append("get"))
+def test_health_reads_s3_once_per_ttl(shop: Shop) -> None:
+    reads: list[str] = []
+    shop.s3.meta.events.register("before-call.s3.GetObject", lambda **_: reads.append("get"))
     first = shop.call("events", "GET", "/v1/health").body
     assert (first["status"], first["degraded"], set(first["models"].values())) == ("ok", False, {"none"})
-    assert len(asked) == 6
+    assert len(reads) == 6
     for _ in range(5):
         shop.call("events", "GET", "/v1/health")
         shop.call("events", "GET", "/v1/models")
-    assert len(asked) == 6
+    assert len(reads) == 6
 
 
-def test_health_says_when_the_model_store_is_gone(shop: Shop) -> None:
+def test_health_is_degraded_without_the_model_store(shop: Shop) -> None:
     shop.s3.delete_bucket(Bucket="test-models")
     reply = shop.call("events", "GET", "/v1/health")
     assert (reply.status, reply.body["status"], reply.body["degraded"]) == (200, "degraded", True)
@@ -139,5 +139,5 @@ def test_health_says_when_the_model_store_is_gone(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/users/null", "/v1/users/%FF", "/v1/users/" + "x" * 257])
-def test_ids_that_are_none(shop: Shop, path: str) -> None:
+def test_invalid_ids_are_400(shop: Shop, path: str) -> None:
     assert shop.call("events", "DELETE", path).status == 400

@@ -46,16 +46,16 @@ def refused(body: Any, **event: Any) -> PersonalizationError:
     return caught.value
 
 
-def test_a_body_is_read_as_it_is() -> None:
-    asked = call('{"name": " 用户 ", "number": 1e3, "anything": {"a": [null, "NaN", "Infinity"]}}').parse_body(Example)
-    assert (asked.name, asked.number, asked.anything) == ("用户", 1000.0, {"a": [None, "NaN", "Infinity"]})
+def test_a_body_is_parsed_with_its_types() -> None:
+    body = call('{"name": " 用户 ", "number": 1e3, "anything": {"a": [null, "NaN", "Infinity"]}}').parse_body(Example)
+    assert (body.name, body.number, body.anything) == ("用户", 1000.0, {"a": [None, "NaN", "Infinity"]})
 
 
 def test_a_base64_body_is_the_same_body() -> None:
     assert call({"name": "é"}, base64=True).parse_body(Example).name == "é"
 
 
-def test_numbers_may_stand_for_ids() -> None:
+def test_a_number_is_accepted_as_an_id() -> None:
     assert call({"name": 12}).parse_body(Example).name == "12"
 
 
@@ -63,11 +63,11 @@ def test_numbers_may_stand_for_ids() -> None:
     "body",
     ["", "  ", "{", "[1]", "null", '{"number": NaN}', '{"anything": {"x": [Infinity]}}', '{"anything": {"x": -Infinity}}'],
 )
-def test_what_is_no_json_object_is_refused(body: str) -> None:
+def test_a_body_that_is_not_a_json_object_is_refused(body: str) -> None:
     assert isinstance(refused(body), InvalidInput)
 
 
-def test_a_fault_says_where_what_was_expected_and_what_was_received() -> None:
+def test_a_fault_has_a_pointer_and_what_was_expected_and_received() -> None:
     faults = refused({"number": "many", "few": [1, "x"]}).faults
     assert [fault.pointer for fault in faults] == ["/number", "/few/1"]
     assert faults[0].detail == "expected a valid number, received 'many'"
@@ -99,7 +99,7 @@ def test_a_time_may_be_text_or_a_number() -> None:
     ]
 
 
-def test_an_unknown_word_is_a_mistake() -> None:
+def test_an_unknown_field_is_refused() -> None:
     assert refused({"nmae": "x"}).faults[0].pointer == "/nmae"
 
 
@@ -108,7 +108,7 @@ def test_beyond_a_published_maximum_is_too_large() -> None:
     assert (error.status, error.faults[0].pointer) == (413, "/few")
 
 
-def test_too_many_and_something_wrong_is_invalid() -> None:
+def test_beyond_a_maximum_and_invalid_is_invalid() -> None:
     assert refused({"few": [1, 2, 3], "number": "x"}).status == 400
 
 
@@ -120,7 +120,7 @@ def test_the_body_has_a_maximum(base64: bool) -> None:
     assert isinstance(refused(largest + " ", base64=base64), TooLarge)
 
 
-def test_the_maximum_is_of_bytes_not_characters() -> None:
+def test_the_maximum_counts_bytes_not_characters() -> None:
     assert isinstance(refused('{"name": "' + "é" * (MAX_BODY_BYTES // 2) + '"}'), TooLarge)
 
 
@@ -134,12 +134,12 @@ def test_the_maximum_is_of_bytes_not_characters() -> None:
         {"Content-Encoding": "gzip"},
     ],
 )
-def test_other_content_is_415(headers: dict[str, str]) -> None:
+def test_other_content_types_are_415(headers: dict[str, str]) -> None:
     assert refused({"name": "x"}, headers=headers).status == 415
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=UTF-8", "application/vnd.shop+json"])
-def test_json_by_any_of_its_names_is_read(content_type: str) -> None:
+def test_any_json_content_type_is_accepted(content_type: str) -> None:
     event = proxy_event("POST", "/v1/x", {"name": "x"})
     event["headers"] = {"content-type": content_type}
     assert ApiRequest(APIGatewayProxyEvent(event), {}, "request", 0).parse_body(Example).name == "x"
@@ -154,7 +154,7 @@ def test_path_ids_are_decoded(encoded: str, decoded: str) -> None:
 
 
 @pytest.mark.parametrize("encoded", ["%FF", "null", "%20", "NaN", "x" * (MAX_ID_LENGTH + 1)])
-def test_path_ids_that_are_none_are_refused(encoded: str) -> None:
+def test_invalid_path_ids_are_refused(encoded: str) -> None:
     with pytest.raises(InvalidInput):
         call(path={"user_id": encoded}).path_id("user_id")
 
@@ -168,18 +168,18 @@ def test_path_ids_that_are_none_are_refused(encoded: str) -> None:
         ("1767225600000", 1_767_225_600_000),
     ],
 )
-def test_moments(value: str | float | None, expected: int) -> None:
+def test_timestamps(value: str | float | None, expected: int) -> None:
     assert timestamp_ms(value, 77) == expected
 
 
 @pytest.mark.parametrize("value", ["soon", -5, float("inf"), ""])
-def test_what_is_no_moment_is_refused(value: str | float) -> None:
+def test_an_invalid_timestamp_is_refused(value: str | float) -> None:
     with pytest.raises(InvalidInput) as caught:
         timestamp_ms(value, 77)
     assert caught.value.faults[0].pointer == "/as_of"
 
 
-def test_an_idempotency_key_settles_the_request_id() -> None:
+def test_the_request_id_follows_from_the_idempotency_key() -> None:
     keys = ("a", "a", "b")
     first, again, other = (request_id_of(proxied(headers={"idempotency-KEY": key}), lambda: "new") for key in keys)
     assert first == again != other
@@ -191,14 +191,14 @@ def test_pointers_are_escaped() -> None:
     assert pointer("rows", 3, "a/b~c") == "/rows/3/a~1b~0c"
 
 
-def test_a_problem_lists_only_so_many_faults() -> None:
+def test_a_problem_lists_a_limited_number_of_faults() -> None:
     error = InvalidInput("bad", [Fault(f"/{n}", "no") for n in range(MAX_FAULTS + 5)])
     content = problem(error, "r")
     assert len(content["errors"]) == MAX_FAULTS
     assert content["detail"] == "bad; the first 100 of 105 errors follow"
 
 
-def test_a_problem_of_ours_says_nothing_of_the_inside() -> None:
+def test_an_internal_error_shows_no_detail() -> None:
     content = problem(KeyError("user u-1"), "r")
     assert (content["status"], content["code"]) == (500, "internal")
     assert "u-1" not in str(content)
