@@ -36,7 +36,7 @@ class LoadedModels:
 
     def by_version(self) -> dict[str, Bundle]:
         bundles = [self.champion, *([self.challenger[0]] if self.challenger else [])]
-        return {bundle.version: bundle for bundle in bundles}
+        return {bundle.directory.name: bundle for bundle in bundles}
 
 
 class ModelStore(SnapshotReader[LoadedModels]):
@@ -84,33 +84,32 @@ class ModelStore(SnapshotReader[LoadedModels]):
         pointer = ModelPointer.from_json(body)
         loaded = previous.by_version() if previous else {}
         challenger = pointer.challenger
-        named = {release.version for release in (pointer.current, challenger) if release}
-        self._make_room(keep=named | loaded.keys())
-        champion = loaded.get(pointer.current.version) or self._load_bundle(pointer.current)
+        keep = {pointer.current.version, *([challenger.version] if challenger else []), *loaded}
+        champion = loaded.get(pointer.current.version) or self._load_bundle(pointer.current, keep)
         if challenger is None:
             return LoadedModels(champion)
         try:
-            bundle = loaded.get(challenger.version) or self._load_bundle(challenger)
+            bundle = loaded.get(challenger.version) or self._load_bundle(challenger, keep)
         except Exception as error:  # whatever is wrong with a challenger, the champion serves
             raise Incomplete(LoadedModels(champion), error) from error
         return LoadedModels(champion, (bundle, challenger.share))
 
-    def _load_bundle(self, release: Release) -> Bundle:
-        """Download where not cached, check, load. A cached copy that fails its check is downloaded again, once."""
+    def _load_bundle(self, release: Release, keep: set[str]) -> Bundle:
+        """Download where not cached, check, load. A cached copy that fails its check is downloaded again, once.
+
+        keep   versions whose files stay; others are removed before a download, because /tmp is small
+        """
         directory = self._cache_dir / release.version
         if directory.is_dir():
             try:
                 return load_bundle(directory, expected_sha256=release.sha256, threads=self._threads)
             except BundleInvalid:
                 shutil.rmtree(directory, ignore_errors=True)
+        for other in self._cache_dir.glob("*"):
+            if other.name not in keep:
+                shutil.rmtree(other, ignore_errors=True)
         download(self._s3, self._bucket, self.name, release.version, directory)
         return load_bundle(directory, expected_sha256=release.sha256, threads=self._threads)
-
-    def _make_room(self, keep: set[str]) -> None:
-        """Remove other cached versions: /tmp is small. Bundles read some files when they are first needed."""
-        for directory in self._cache_dir.glob("*"):
-            if directory.name not in keep:
-                shutil.rmtree(directory, ignore_errors=True)
 
 
 def download(s3: S3Client, bucket: str, name: str, version: str, directory: Path) -> None:
