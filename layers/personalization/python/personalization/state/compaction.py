@@ -43,7 +43,7 @@ _ROWS: Final = MAX_TRANSACTION - 1  # beside the window itself
 logger = logging.getLogger(__name__)
 
 
-def compact(
+def compact_window(
     user_id: str, window: UserWindow, delivered: EventBatch | None, rows: EventBatch | None, max_events: int | None
 ) -> UserWindow:
     """The window after a delivery.
@@ -100,13 +100,15 @@ class WindowWriter:
         for user_id, delivered in deliveries:
             item = items.get((partition_key("user", user_id), WINDOW))
             stored = parse_user(user_id, [item] if item else [], self.clock())
-            window = compact(user_id, stored.window, delivered, None, max_events)
+            window = compact_window(user_id, stored.window, delivered, None, max_events)
             # Where nothing is evicted, event items that were not read stay what they are: recent, or late.
             changed = self._put(user_id, "user", stored, window, max_events) if _same_sums(window, stored.window) else None
-            written += self.compact(user_id, "user", delivered, max_events) if changed is None else changed
+            written += self.compact_user(user_id, "user", delivered, max_events) if changed is None else changed
         return written
 
-    def compact(self, user_id: str, kind: Kind, delivered: EventBatch | None = None, max_events: int | None = None) -> bool:
+    def compact_user(
+        self, user_id: str, kind: Kind, delivered: EventBatch | None = None, max_events: int | None = None
+    ) -> bool:
         """Take all API events of a user, and the events of a file, into the window; returns whether anything was written.
 
         max_events   as the window was written before, where it is `None`
@@ -120,7 +122,7 @@ class WindowWriter:
             keep = max_events or stored.max_events
             sort_keys, rows = stored.sort_keys[:_ROWS], stored.merged_rows(user_id, _ROWS)
             last = len(sort_keys) == len(stored.sort_keys)
-            window = compact(user_id, stored.window, delivered if last else None, rows, keep if last else None)
+            window = compact_window(user_id, stored.window, delivered if last else None, rows, keep if last else None)
             try:
                 if sort_keys:
                     self._absorb(user_id, kind, stored, window, keep, sort_keys)

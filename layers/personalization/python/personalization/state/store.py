@@ -196,7 +196,7 @@ class StateStore:
 
     def _try_to_compact(self, user_id: str, kind: Kind) -> None:
         try:
-            self._windows.compact(user_id, kind)
+            self._windows.compact_user(user_id, kind)
         except StateUnavailable as error:  # the response does not depend on it; a later event tries again
             logger.warning("a user's events were not compacted: %s", error.detail)
 
