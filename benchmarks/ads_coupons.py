@@ -34,7 +34,7 @@ from sklearn.metrics import roc_auc_score  # noqa: E402
 
 from benchmarks import journey  # noqa: E402
 from benchmarks.report import publish  # noqa: E402
-from personalization.ads.features import Ads  # noqa: E402
+from personalization.ads.features import AdFeatures  # noqa: E402
 from personalization.core import cells  # noqa: E402
 from personalization.core.encoder import TableEncoder  # noqa: E402
 from personalization.features import HistoryWindow  # noqa: E402
@@ -85,7 +85,7 @@ def task() -> CouponTask:
         timezone=SHOP_TIMEZONE,
     )
     log = read_impressions(data.impressions, zone=zone)
-    ads = Ads.from_table(ad_columns(log.ads, read_ads(data)), len(log.ads), None, zone)
+    ads = AdFeatures.from_table(ad_columns(log.ads, read_ads(data)), len(log.ads), None, zone)
     ads = replace(ads, items=[products().get(str(ad), []) for ad in ads.ids])
     cut, end = cells.timestamps([CUT, END], zone)[0].tolist()
     starts, ends = ads.starts[log.ad], ads.ends[log.ad]

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.report import publish
-from personalization.ads import Traffic
-from personalization.ads.budgets import Account, Charge, Committed, MemoryBudgets, to_money, to_nanos
-from personalization.ads.pacing import pace
-from personalization.ads.terms import CPC
+from personalization.ads.budgets.accounts import Account, Charge, Committed, to_money, to_nanos
+from personalization.ads.candidates import CPC
+from personalization.ads.pacing import Traffic, pace
 from personalization.core.time import DAY_SECONDS
+from tests.memory_budgets import MemoryBudgets
 
 MIDNIGHT: Final = 1_790_035_200  # a Tuesday, 00:00 UTC
 
@@ -52,7 +52,7 @@ def click_overspend(
             chance = float(np.clip(0.1 * np.exp(0.5 * random.standard_normal() - 0.125), 0.001, 0.9))
             charge = Charge("a", account, CPC, to_nanos(1.0), to_nanos(chance))
             if paced:
-                spent = to_money(counters.standings([account])["c", ""].committed)
+                spent = to_money(counters.statuses([account])["c", ""].committed)
                 moment = int(now[0] * 1000)
                 part = pace(
                     spent, float(clicks), Traffic(), MIDNIGHT * 1000, (MIDNIGHT + DAY_SECONDS) * 1000, moment, "throttle"

@@ -2,10 +2,10 @@
 
     python -m benchmarks.ads_pacing [--requests 20000] [--days 3]
 
-Everything runs through the code that serves: `engine.answer` on counters that follow the rules of the table in DynamoDB.
-Traffic differs from its forecast by up to 30 % in every hour. Half of the campaigns have about half the money that they could
-win places for, the others enough. Clicks come after a minute in the mean. The hindsight optimum is the linear programme that
-knows all requests of the day beforehand.
+Everything runs through the code that serves, on counters that follow the rules of the table in DynamoDB. Traffic differs from
+its forecast by up to 30 % in every hour. Half of the campaigns have about half the money that they could win places for, the
+others enough. Clicks come after a minute in the mean. The hindsight optimum is the linear programme that knows all requests
+of the day beforehand.
 """
 
 from __future__ import annotations
@@ -23,12 +23,16 @@ from scipy import sparse
 from scipy.optimize import linprog
 
 from benchmarks.report import publish
-from personalization.ads import Candidates, Limits, PredictedRates, Slot, Traffic, value_of_paid
-from personalization.ads.budgets import Account, MemoryBudgets, to_money, to_nanos
-from personalization.ads.decision import AuctionRequest, AuctionResult, run_auction
-from personalization.ads.pacing import Control
-from personalization.ads.terms import CPC, CPM
+from personalization.ads.auction import AuctionRequest
+from personalization.ads.budgets.accounts import Account, Repeated, to_money, to_nanos
+from personalization.ads.candidates import CPC, CPM, Candidates
+from personalization.ads.eligibility import Limits
+from personalization.ads.pacing import Control, Traffic
+from personalization.ads.predict import PredictedRates
+from personalization.ads.valuation import Slot, value_paid
 from personalization.core.time import DAY_SECONDS
+from tests.advertising import decide
+from tests.memory_budgets import MemoryBudgets
 
 MIDNIGHT: Final = 1_790_035_200  # a Tuesday, 00:00 UTC
 CAMPAIGNS: Final = 10
@@ -118,23 +122,26 @@ def spend(day: Day, control: Control | None, random: np.random.Generator) -> Spe
         nonlocal hour
         while hour < last:
             until(MIDNIGHT + (hour + 1) * 3600)
-            standings = counters.standings(accounts)
-            committed[hour] = [to_money(standings[one.key].committed) for one in accounts]
+            statuses = counters.statuses(accounts)
+            committed[hour] = [to_money(statuses[one.key].committed) for one in accounts]
             hour += 1
 
     for n, second in enumerate(day.seconds):
         close(int(second // 3600))
         until(MIDNIGHT + second)
-        worth = value_of_paid(ads, PredictedRates.of(day.click[n], np.ones(CAMPAIGNS)))
+        valuation = value_paid(ads, PredictedRates(day.click[n], day.click[n]))
         limits = Limits(int(now[0] * 1000), excluded=[f"a{c}" for c in np.flatnonzero(~day.eligible[n])])
-        asked = AuctionRequest(f"d{n}", ads, worth, slots, limits, auction="first_price", control=control, traffic=FORECAST)
-        made = run_auction(asked, counters)
-        assert isinstance(made, AuctionResult)
-        for win in made.decision.wins:
+        request = AuctionRequest(
+            f"d{n}", ads, valuation, slots, limits, pricing="first_price", control=control, traffic=FORECAST
+        )
+        decided = decide(request, counters)
+        assert not isinstance(decided, Repeated)
+        result, charges, _ = decided
+        for win in result.wins:
             value += win.expected_value
             c = win.candidate
             if day.billing[c] == CPM:
-                settled[c] += to_money(made.charges[c].expected)
+                settled[c] += to_money(charges[c].expected)
             elif random.random() < day.click[n, c]:
                 heapq.heappush(clicks, (now[0] + random.exponential(60.0), f"d{n}", c))
     close(24)

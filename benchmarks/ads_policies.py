@@ -8,7 +8,7 @@ anyway, and a coupon only costs; those that have cooled down can be won back; th
 
 An experiment gives every household one arm at random. From one experiment two policies are learnt, and judged by others:
 - response: the arm with the highest expected profit of those who buy under it, whoever would have bought anyway
-- uplift: the arm with the highest expected profit over doing nothing (`value_of_own` with an effect)
+- uplift: the arm with the highest expected profit over doing nothing (`value_own` with an effect)
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks import journey
 from benchmarks.report import publish
 from personalization import features
-from personalization.ads import Candidates, PredictedRates, value_of_own
+from personalization.ads.candidates import Candidates
+from personalization.ads.predict import PredictedRates
+from personalization.ads.valuation import value_own
 from personalization.core import cells
 from personalization.features import HistoryWindow
 from training.evaluation.off_policy import LoggedActions, TargetPolicy, estimate
@@ -120,7 +122,7 @@ def choices(buys: Numbers, *, uplift: bool) -> NDArray[np.int64]:
     out = np.zeros(len(buys), dtype=np.int64)
     for n, chance in enumerate(buys):
         effect = chance[1:] - chance[0] if uplift else None
-        expected = value_of_own(candidates, PredictedRates.of(np.ones(2), chance[1:], effect)).expected(1.0)
+        expected = value_own(candidates, PredictedRates(np.ones(2), chance[1:], effect)).expected(1.0)
         best = int(expected.argmax())
         out[n] = best + 1 if expected[best] > 0 else 0
     return out

@@ -16,8 +16,9 @@ from typing import Any
 
 from benchmarks.report import publish
 from local.aws import EmbeddedAws
-from personalization.ads.budgets import Account, Budgets, Charge, Committed
-from personalization.ads.terms import CPM
+from personalization.ads.budgets.accounts import Account, Charge, Committed
+from personalization.ads.budgets.store import Budgets
+from personalization.ads.candidates import CPM
 
 
 def concurrent_writers(writers: int, decisions: int) -> dict[str, Any]:

@@ -260,7 +260,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         "(all of them, or those of `campaigns`). The user is described by `events` or ready `features`, else read from state. "
         "Paid ads are ranked by the expected value of an impression (bid or value times the model's rates), own ads by their "
         "effect (`basis: uplift`) or, for a model trained without withheld impressions, by the response. Where no ad states "
-        "money the rate itself ranks (`basis: chance`).\n\n"
+        "money the rate itself ranks (`basis: predicted_rate`).\n\n"
         "An ad of a campaign with a `budget` is charged at the decision when it is billed by impressions (`cpm`); a click or a "
         "conversion is reserved, and charged when an event of `POST /v1/events` returns the winner's `impression_id` as its "
         "`decision_id`. An impression counts for `frequency_cap` (of a known user or session, within seven days) at the "

@@ -1,4 +1,4 @@
-"""The catalogue of ads in S3, and what users had to do with ads in the state table."""
+"""The catalogue of ads in S3, and the exposure of users to ads in the state table."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import pytest
 from botocore.exceptions import ClientError
 
 from personalization.ads.ad_catalog import KEY, AdCatalogReader, write_ad_catalog
-from personalization.ads.budgets import Account, Budgets, Charge
-from personalization.ads.budgets.counters import CounterTable
-from personalization.ads.budgets.exposure_store import ExposureStore
-from personalization.ads.budgets.settlement import ad_outcomes, settle
+from personalization.ads.budgets.accounts import Account, Charge
+from personalization.ads.budgets.settlement import find_ad_outcomes, settle_outcomes
+from personalization.ads.budgets.store import Budgets
+from personalization.ads.exposure import ExposureStore
 from personalization.core.schema import EVENT_CODE
 from personalization.core.time import MISSING_TIME
 from personalization.state import StateStore
+from personalization.state.dynamodb import StateTable
 from tests.support import Clock
 
 if TYPE_CHECKING:
@@ -90,25 +91,29 @@ def test_other_failures_of_the_bucket_are_told(s3: S3Client) -> None:
         write_ad_catalog(s3, "no-such-bucket", [TEA], modified=1)
 
 
-def test_what_a_user_had_to_do_with_ads(dynamodb: DynamoDBClient) -> None:
-    exposures = ExposureStore(CounterTable(dynamodb, "test-state"))
-    exposures.seen("user#u", ["tea", "cup"], 1_000)
-    exposures.seen("user#u", ["tea"], 2_000)
-    exposures.happened("user#u", "tea", "clicked", 2_500)
-    exposures.happened("user#u", "pot", "converted", 2_600)  # of an ad that was shown before anybody counted
-    exposures.seen("user#v", ["cup"], 3_000)
-    exposures.seen("user#u", ["x" * 2_000], 3_000)  # no sort key is that long
+def test_a_users_exposure_is_counted_by_ad(dynamodb: DynamoDBClient) -> None:
+    exposures = ExposureStore(StateTable(dynamodb, "test-state"))
+    exposures.count_impressions("user#u", ["tea", "cup"], 1_000)
+    exposures.count_impressions("user#u", ["tea"], 2_000)
+    exposures.count_outcome("user#u", "tea", "clicked", 2_500)
+    exposures.count_outcome("user#u", "pot", "converted", 2_600)  # without a counted impression
+    exposures.count_impressions("user#v", ["cup"], 3_000)
+    exposures.count_impressions("user#u", ["x" * 2_000], 3_000)  # no sort key is that long
     found = exposures.read("user#u", ["tea", "new"])
-    assert (found.seen.tolist(), found.clicked.tolist(), found.converted.tolist()) == ([2, 0], [1, 0], [0, 0])
-    assert found.last_seen.tolist() == [2_000, MISSING_TIME]
-    assert (found.all_seen.tolist(), found.all_clicked.tolist()) == ([3, 3], [1, 1])
-    assert found.all_converted.tolist() == [1, 1]
+    assert (found.impressions.tolist(), found.clicks.tolist(), found.conversions.tolist()) == ([2, 0], [1, 0], [0, 0])
+    assert found.last_impression.tolist() == [2_000, MISSING_TIME]
+    assert (found.all_impressions.tolist(), found.all_clicks.tolist()) == ([3, 3], [1, 1])
+    assert found.all_conversions.tolist() == [1, 1]
     nobody = exposures.read("user#w", ["tea"])
-    assert (nobody.seen.tolist(), nobody.all_seen.tolist(), nobody.last_seen.tolist()) == ([0], [0], [MISSING_TIME])
+    assert (nobody.impressions.tolist(), nobody.all_impressions.tolist(), nobody.last_impression.tolist()) == (
+        [0],
+        [0],
+        [MISSING_TIME],
+    )
 
 
-def test_it_is_erased_with_the_user(dynamodb: DynamoDBClient) -> None:
-    ExposureStore(CounterTable(dynamodb, "test-state")).seen("user#u", ["tea"], 1_000)
+def test_exposure_is_erased_with_the_user(dynamodb: DynamoDBClient) -> None:
+    ExposureStore(StateTable(dynamodb, "test-state")).count_impressions("user#u", ["tea"], 1_000)
     state = StateStore(dynamodb, "test-state", clock=Clock())
     assert [item["key"] for item in state.export("u")["items"]] == []  # it expired long ago
     assert state.erase("u") == {"exposure": 1}
@@ -118,21 +123,21 @@ def test_it_is_erased_with_the_user(dynamodb: DynamoDBClient) -> None:
 def test_outcomes_among_events() -> None:
     view, cart, buy = (EVENT_CODE[word] for word in ("view_item", "add_to_cart", "purchase"))
     cells = ["d#tea", "d#tea", None, "d#tea", "d#tea", "d", "#tea", "d#", "e#a#b"]
-    found = ad_outcomes(cells, [view, view, view, buy, buy, buy, view, view, view])
-    assert [(one.event, one.decision_id, one.ad_id, one.billing, one.happened) for one in found] == [
+    found = find_ad_outcomes(cells, [view, view, view, buy, buy, buy, view, view, view])
+    assert [(one.event, one.decision_id, one.ad_id, one.billing, one.outcome) for one in found] == [
         (0, "d", "tea", "cpc", "clicked"), (3, "d", "tea", "cpa", "converted"), (8, "e", "a#b", "cpc", "clicked")
     ]  # fmt: skip
-    assert ad_outcomes(["d#tea"], [cart]) == []
+    assert find_ad_outcomes(["d#tea"], [cart]) == []
 
 
-def test_outcomes_are_settled_and_remembered_once(dynamodb: DynamoDBClient) -> None:
+def test_outcomes_are_settled_and_counted_once(dynamodb: DynamoDBClient) -> None:
     clock = Clock()
-    budgets, exposures = Budgets(dynamodb, "test-state", clock=clock), ExposureStore(CounterTable(dynamodb, "test-state"))
+    budgets, exposures = Budgets(dynamodb, "test-state", clock=clock), ExposureStore(StateTable(dynamodb, "test-state"))
     budgets.commit("d", [Charge("tea", Account("c", 100, 2_000_000_000), "cpc", 30, 3)])
-    told = ad_outcomes(["d#tea", "free#cup"], [EVENT_CODE["view_item"]] * 2)
+    outcomes = find_ad_outcomes(["d#tea", "free#cup"], [EVENT_CODE["view_item"]] * 2)
     partitions, now = ["user#u", "user#v"], int(clock.now * 1000)
-    first = settle(told, partitions, now, budgets, exposures)
+    first = settle_outcomes(outcomes, partitions, now, budgets, exposures)
     assert sorted((one.billed, one.unbilled_reason) for one in first) == [(0, "unknown"), (30, "")]
-    assert settle(told[:1], partitions, now, budgets, exposures)[0].repeated
-    assert exposures.read("user#u", ["tea"]).clicked.tolist() == [1]
-    assert exposures.read("user#v", ["cup"]).clicked.tolist() == [1]
+    assert settle_outcomes(outcomes[:1], partitions, now, budgets, exposures)[0].repeated
+    assert exposures.read("user#u", ["tea"]).clicks.tolist() == [1]
+    assert exposures.read("user#v", ["cup"]).clicks.tolist() == [1]

@@ -43,10 +43,10 @@ def test_ads_that_state_nothing_but_themselves(shop: Shop) -> None:
         {"ad_id": "b", "probability": pytest.approx(click(ad__size=3, hour=HOUR), abs=1e-6)},
         {"ad_id": "c", "probability": pytest.approx(click(hour=HOUR), abs=1e-6)},
     ]
-    assert (winner(reply)["ad_id"], winner(reply)["price"], reply.body["basis"]) == ("b", 0.0, "chance")
+    assert (winner(reply)["ad_id"], winner(reply)["price"], reply.body["basis"]) == ("b", 0.0, "predicted_rate")
     assert winner(reply)["expected_value"] == pytest.approx(click(ad__size=3, hour=HOUR), abs=1e-6)
     assert reply.body["decision_id"] == reply.body["request_id"]
-    assert reply.body["warnings"] == ["no ad states a bid or a value: they are ranked by their chance, and cost nothing"]
+    assert reply.body["warnings"] == ["no ad states a bid or a value: ads are ranked by their predicted rate, and cost nothing"]
 
 
 @pytest.mark.usefixtures("model")
@@ -64,7 +64,7 @@ def test_a_budget_is_spent_by_decisions_and_not_by_previews_or_repeats(shop: Sho
     again = ask("k1")
     assert again.body["slots"] == first.body["slots"]
     assert again.body["request_id"] == first.body["request_id"]
-    assert again.body["warnings"] == ["this decision stands already: nothing was counted again"]
+    assert again.body["warnings"] == ["a decision with this id was made before: nothing was counted again"]
 
 
 @pytest.mark.usefixtures("model")
@@ -160,7 +160,7 @@ def test_where_nothing_can_be_counted_what_counts_takes_no_part(shop: Shop) -> N
     shop.dynamodb.delete_table(TableName="test-state")
     reply = score(shop, user_id="u", candidates=[DEAR, CHEAP])
     assert (winner(reply)["ad_id"], reply.body["degraded"]) == ("cheap", True)
-    assert "somebody new" in reply.body["degraded_reason"]
+    assert "counts as new" in reply.body["degraded_reason"]
     assert (reply.body["losers"][0]["reason"], reply.body["losers"][0]["ad_id"]) == ("ineligible", "dear")
     told = score(shop, candidates=[CHEAP], events=[])
     assert (winner(told)["ad_id"], told.body["degraded"]) == ("cheap", False)  # nothing had to be read or counted

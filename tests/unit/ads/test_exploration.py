@@ -9,9 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from personalization.ads import Exploration, Pace, Slot, generator, seed_of
-from personalization.ads.exploration import action_probabilities, greedy_chances
-from tests.advertising import candidates_of, decided, worth_of
+from personalization.ads.exploration import (
+    Exploration,
+    action_probabilities,
+    greedy_probabilities,
+    random_generator,
+    seed_of,
+)
+from personalization.ads.pacing import Pace
+from personalization.ads.valuation import Slot
+from tests.advertising import auction_of, candidates_of, valuation_of
 
 
 @given(
@@ -19,14 +26,14 @@ from tests.advertising import candidates_of, decided, worth_of
     codes=st.lists(st.integers(0, 3), min_size=6, max_size=6),
     parts=st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=4, max_size=4),
 )
-def test_greedy_chances_are_sums_over_who_may_take_part(scores: list[int], codes: list[int], parts: list[float]) -> None:
+def test_greedy_probabilities_are_sums_over_who_may_take_part(scores: list[int], codes: list[int], parts: list[float]) -> None:
     expected = np.zeros(len(scores))
     for present in product([False, True], repeat=4):
-        weight = np.prod([part if here else 1 - part for part, here in zip(parts, present, strict=True)])
+        weight = np.prod([part if takes_part else 1 - part for part, takes_part in zip(parts, present, strict=True)])
         entered = [n for n in range(len(scores)) if present[codes[n]]]
         if entered:
             expected[max(entered, key=lambda n: (scores[n], -n))] += weight
-    found = greedy_chances(np.array(scores, float), np.array(codes[: len(scores)], np.int32), np.array(parts))
+    found = greedy_probabilities(np.array(scores, float), np.array(codes[: len(scores)], np.int32), np.array(parts))
     assert found == pytest.approx(expected)
 
 
@@ -47,19 +54,19 @@ def test_thompson_of_two_ads_against_the_integral_of_their_posteriors() -> None:
     """P(Beta(3, 7) > Beta(2, 8)) by a sum over a fine grid."""
     ads = candidates_of({"bid": 1.0}, {"bid": 1.0})
     policy = Exploration("thompson", draws=5_000, strength=10.0)
-    decision = decided(ads, worth_of(ads, [0.3, 0.2]), exploration=policy)
+    result = auction_of(ads, valuation_of(ads, [0.3, 0.2]), exploration=policy)
     x = (np.arange(20_000) + 0.5) / 20_000
     density = [x**2 * (1 - x) ** 6, x * (1 - x) ** 7]
     density = [one / one.sum() for one in density]
     better = float((density[0] * np.cumsum(density[1])).sum())
-    assert decision.chances[0][0] == pytest.approx(better, abs=4 * np.sqrt(0.25 / 5_000))
-    assert decision.draws == 5_000
+    assert result.probabilities[0][0] == pytest.approx(better, abs=4 * np.sqrt(0.25 / 5_000))
+    assert result.draws == 5_000
 
 
 def test_evidence_narrows_what_thompson_tries() -> None:
     policy = Exploration("thompson", draws=2_000)
     shy, sure = (candidates_of({"bid": 1.0}, {"bid": 1.0, "evidence": seen}) for seen in (0, 1_000_000))
-    tried = [decided(ads, worth_of(ads, [0.1, 0.08]), exploration=policy).chances[0][1] for ads in (shy, sure)]
+    tried = [auction_of(ads, valuation_of(ads, [0.1, 0.08]), exploration=policy).probabilities[0][1] for ads in (shy, sure)]
     assert tried[0] > tried[1] > 0
 
 
@@ -82,18 +89,18 @@ def test_what_is_logged_is_what_happens(policy: Exploration, throttled: bool) ->
         {"bid": 1.0, "campaign_id": "p"}, {"bid": 1.2, "campaign_id": "q"}, {"bid": 0.9, "campaign_id": "p"}, {"bid": 1.1}
     )
     paces = {"p": Pace(participation=0.6), "q": Pace(participation=0.5)} if throttled else {}
-    worth, slots, rounds = worth_of(ads, 0.2), [Slot("s"), Slot("t")], 4_000
+    valuation, slots, rounds = valuation_of(ads, 0.2), [Slot("s"), Slot("t")], 4_000
     happened, logged, variance = np.zeros((2, 4)), np.zeros((2, 4)), np.zeros((2, 4))
     inverse, spread = np.zeros(4), np.zeros(4)
     for n in range(rounds):
-        decision = decided(ads, worth, slots, f"d{n}", paces=paces, exploration=policy)
-        for slot, p in decision.chances.items():
+        result = auction_of(ads, valuation, slots, f"d{n}", paces=paces, exploration=policy)
+        for slot, p in result.probabilities.items():
             logged[slot] += p
             variance[slot] += p * (1 - p)
-        for win in decision.wins:
+        for win in result.wins:
             happened[win.slot, win.candidate] += 1
-        first = next((win for win in decision.wins if win.slot == 0), None)
-        p = decision.chances[0]
+        first = next((win for win in result.wins if win.slot == 0), None)
+        p = result.probabilities[0]
         inverse += p > 0  # what the mean of the weights is to be: 1 for each decision in which the ad had a chance
         spread += np.where(p > 0, 1 / np.maximum(p, 1e-12) - 1, 0)
         if first is not None:
@@ -106,4 +113,4 @@ def test_what_is_logged_is_what_happens(policy: Exploration, throttled: bool) ->
 
 def test_the_seed_is_the_ids() -> None:
     assert seed_of("d1") != seed_of("d2")
-    assert generator("d1").random() == np.random.Generator(np.random.PCG64(seed_of("d1"))).random()
+    assert random_generator("d1").random() == np.random.Generator(np.random.PCG64(seed_of("d1"))).random()

@@ -1,4 +1,4 @@
-"""What the model of ads sees: by hand, the same in a log and in one request, and nothing of the future."""
+"""Features of ads: by hand, the same in a log and in one request, and nothing of the future."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personalization.ads.exposure import Exposure, ExposureLog
-from personalization.ads.features import Ads, describe, request_context, split
+from personalization.ads.features import AdFeatures, feature_columns, request_context, split_list
 from personalization.core import csr
 from personalization.core.csr import CsrMatrix, dot
 from personalization.core.events import empty_events
@@ -66,17 +66,17 @@ def exposures(rows: list[tuple[int, int, int, int | None, int | None]]) -> Expos
     return ExposureLog(np.array(user), np.array(ad), np.array(moment), *late)
 
 
-def test_what_was_known_of_a_user_and_an_ad_before_a_moment() -> None:
+def test_counts_of_a_user_and_an_ad_before_a_moment() -> None:
     log = exposures([(0, 0, 10, 12, 50), (0, 0, 20, None, None), (0, 1, 25, 25, None), (1, 0, 5, None, None)])
     asked = [(0, 0, 10), (0, 0, 12), (0, 0, 13), (0, 0, 51), (0, 1, 26), (2, 0, 99), (1, 1, 99)]
     user, ad, moment = (np.array(part) for part in zip(*asked, strict=True))
     found = log.before(user, ad, moment)
-    assert found.seen.tolist() == [0, 1, 1, 2, 1, 0, 0]
-    assert found.clicked.tolist() == [0, 0, 1, 1, 1, 0, 0]
-    assert found.converted.tolist() == [0, 0, 0, 1, 0, 0, 0]
-    assert found.last_seen.tolist() == [MISSING_TIME, 10, 10, 20, 25, MISSING_TIME, MISSING_TIME]
-    assert found.all_seen.tolist() == [0, 1, 1, 3, 3, 0, 1]
-    assert found.all_clicked.tolist() == [0, 0, 1, 2, 2, 0, 0]
+    assert found.impressions.tolist() == [0, 1, 1, 2, 1, 0, 0]
+    assert found.clicks.tolist() == [0, 0, 1, 1, 1, 0, 0]
+    assert found.conversions.tolist() == [0, 0, 0, 1, 0, 0, 0]
+    assert found.last_impression.tolist() == [MISSING_TIME, 10, 10, 20, 25, MISSING_TIME, MISSING_TIME]
+    assert found.all_impressions.tolist() == [0, 1, 1, 3, 3, 0, 1]
+    assert found.all_clicks.tolist() == [0, 0, 1, 2, 2, 0, 0]
 
 
 @given(
@@ -90,9 +90,9 @@ def test_exposure_equals_counting(rows: Any, asked: Any) -> None:
     user, ad, moment = (np.array(part) for part in zip(*asked, strict=True))
     found = exposures(rows).before(user, ad, moment)
     for n, (u, a, t) in enumerate(asked):
-        assert found.seen[n] == sum(row[:2] == (u, a) and row[2] < t for row in rows)
-        assert found.clicked[n] == sum(row[:2] == (u, a) and row[3] is not None and row[3] < t for row in rows)
-        assert found.all_clicked[n] == sum(row[0] == u and row[3] is not None and row[3] < t for row in rows)
+        assert found.impressions[n] == sum(row[:2] == (u, a) and row[2] < t for row in rows)
+        assert found.clicks[n] == sum(row[:2] == (u, a) and row[3] is not None and row[3] < t for row in rows)
+        assert found.all_clicks[n] == sum(row[0] == u and row[3] is not None and row[3] < t for row in rows)
 
 
 def test_a_row_by_hand() -> None:
@@ -105,24 +105,24 @@ def test_a_row_by_hand() -> None:
             {"timestamp": NOON, "item_id": "x", "category": "tea", "event_type": "purchase"},
         ]
     )
-    ads = Ads.from_table(
+    ads = AdFeatures.from_table(
         {"ad_id": ["a", "b"], "category": ["tea|coffee", None], "item_id": ["x|z", None], "bid": [1, 2],
          "starts_at": [NOON / 1000 - 86_400, None], "ends_at": [NOON / 1000 + 2 * 86_400, None],
          "channel": ["mail", "web"], "genres": ["fun|sad", "sad"], "size": [3, 4]},
         2, {"genres": ["sad", "fun"]},
     )  # fmt: skip
-    seen = request_context(
+    context = request_context(
         events, np.array([NOON]), HistoryWindow(), ZoneInfo("America/New_York"), attributes={"age": np.array([41.0])}
     )
     exposure = replace(
         Exposure.none(2),
-        seen=np.array([2.0, 0.0]),
-        all_seen=np.array([4.0, 4.0]),
-        all_clicked=np.array([1.0, 1.0]),
-        last_seen=np.array([NOON - DAY_MS // 2, MISSING_TIME]),
+        impressions=np.array([2.0, 0.0]),
+        all_impressions=np.array([4.0, 4.0]),
+        all_clicks=np.array([1.0, 1.0]),
+        last_impression=np.array([NOON - DAY_MS // 2, MISSING_TIME]),
     )
     row = np.array([0, 0]), np.array([0, 1])
-    columns = describe(seen, ads, *row, exposure, ZoneInfo("America/New_York"), channel=[None, "app"])
+    columns = feature_columns(context, ads, *row, exposure, ZoneInfo("America/New_York"), channel=[None, "app"])
     found = {name: list(content) for name, content in columns.items()}
     assert found["pair.category_share"] == [pytest.approx(2 / 3), pytest.approx(np.nan, nan_ok=True)]
     assert found["pair.item_events"][0] == 3
@@ -139,17 +139,17 @@ def test_a_row_by_hand() -> None:
     assert not {"ad.bid", "ad.genres"} & found.keys()
 
 
-def test_a_user_without_a_history_is_described_too() -> None:
-    ads = Ads.from_table({"ad_id": ["a"], "category": ["tea"], "item_id": ["x"]}, 1)
-    seen = request_context(empty_events(["u"]), np.array([NOON]), HistoryWindow())
-    columns = describe(seen, ads, np.array([0]), np.array([0]), Exposure.none(1))
+def test_a_user_without_a_history_has_features_too() -> None:
+    ads = AdFeatures.from_table({"ad_id": ["a"], "category": ["tea"], "item_id": ["x"]}, 1)
+    context = request_context(empty_events(["u"]), np.array([NOON]), HistoryWindow())
+    columns = feature_columns(context, ads, np.array([0]), np.array([0]), Exposure.none(1))
     assert np.isnan(columns["pair.category_share"][0])
     assert columns["pair.item_events"][0] == 0
     assert set(FEATURES) <= columns.keys()
 
 
 def test_words_of_a_cell() -> None:
-    assert [split(cell) for cell in ("a| b|", 12, None, ["x", "y"], "")] == [["a", "b"], ["12"], [], ["x", "y"], []]
+    assert [split_list(cell) for cell in ("a| b|", 12, None, ["x", "y"], "")] == [["a", "b"], ["12"], [], ["x", "y"], []]
 
 
 event = st.fixed_dictionaries(
@@ -161,11 +161,13 @@ impression = st.tuples(st.integers(0, 2), st.integers(0, 1), st.integers(0, 30).
 
 
 @given(rows=st.lists(event, min_size=1, max_size=20), shown=st.lists(impression, min_size=1, max_size=8))
-def test_a_log_and_a_single_request_describe_the_same(rows: list[dict[str, Any]], shown: list[tuple[int, int, int]]) -> None:
+def test_a_log_and_a_single_request_have_the_same_features(
+    rows: list[dict[str, Any]], shown: list[tuple[int, int, int]]
+) -> None:
     rows = [{"user_id": user, "timestamp": NOON - 30 * DAY_MS, "item_id": "x"} for user in "uvw"] + rows
     events = events_of(rows)
     users = events.users
-    ads = Ads.from_table({"ad_id": ["a", "b"], "category": ["tea", "cups|tea"], "item_id": ["x|y", "z"]}, 2)
+    ads = AdFeatures.from_table({"ad_id": ["a", "b"], "category": ["tea", "cups|tea"], "item_id": ["x|y", "z"]}, 2)
     user, ad, moment = (np.array(part) for part in zip(*shown, strict=True))
     n = len(shown)
     nothing, never = np.full(n, None, dtype=object), np.full(n, MISSING_TIME)
@@ -180,11 +182,11 @@ def test_a_log_and_a_single_request_describe_the_same(rows: list[dict[str, Any]]
         alone = replace(mine, user=np.zeros(len(mine), np.int32), users=["one"])
         one = request_context(alone, moment[at : at + 1], window, ZoneInfo("UTC"))
         known = log.exposures.before(user[at : at + 1], ad[at : at + 1], moment[at : at + 1])
-        single = describe(one, ads, np.array([0]), ad[at : at + 1], known, ZoneInfo("UTC"))
+        single = feature_columns(one, ads, np.array([0]), ad[at : at + 1], known, ZoneInfo("UTC"))
         assert single.keys() == whole.keys()
         for name, content in single.items():
-            told, logged = content[0], whole[name][at]
-            if isinstance(told, float | np.floating):
-                assert np.float32(told) == logged or (np.isnan(told) and np.isnan(logged)), name
+            requested, logged = content[0], whole[name][at]
+            if isinstance(requested, float | np.floating):
+                assert np.float32(requested) == logged or (np.isnan(requested) and np.isnan(logged)), name
             else:
-                assert told == logged, name
+                assert requested == logged, name

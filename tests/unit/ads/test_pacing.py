@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from personalization.ads import Pace, Traffic, pace
+from personalization.ads.pacing import Pace, Traffic, pace
 
 HOUR = 3_600_000
 MONDAY = 4 * 24 * HOUR  # 1970-01-05

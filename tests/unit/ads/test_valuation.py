@@ -1,13 +1,16 @@
-"""What an ad is worth, by hand; who may not take part, and why; rows that are not what they should be."""
+"""Expected values by hand; who is blocked, and why; rows that are not valid."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from personalization.ads import Candidates, Limits, PositionModel, PredictedRates, Slot, ineligible, value_of_own, value_of_paid
+from personalization.ads.candidates import Candidates
+from personalization.ads.eligibility import Limits, find_blocked
+from personalization.ads.predict import PredictedRates
+from personalization.ads.valuation import PositionModel, Slot, value_own, value_paid
 from personalization.core.errors import InvalidInput
-from tests.advertising import NOON, candidates_of, worth_of
+from tests.advertising import NOON, candidates_of, valuation_of
 
 
 @pytest.mark.parametrize(
@@ -24,35 +27,35 @@ from tests.advertising import NOON, candidates_of, worth_of
         ({"bid": 4.0, "value": 30.0, "billing": "cpc"}, 0.2, 0.05),  # who bids pays his bid
     ],
 )
-def test_paid_worth_by_hand(row: dict[str, object], value: float, units: float) -> None:
-    worth = worth_of(candidates_of(row), click=0.1, conversion=0.2)
-    assert worth.expected(0.5)[0] == pytest.approx(value)
-    assert worth.units(0.5)[0] == pytest.approx(units)
+def test_paid_values_by_hand(row: dict[str, object], value: float, units: float) -> None:
+    valuation = valuation_of(candidates_of(row), click=0.1, conversion_given_click=0.2)
+    assert valuation.expected(0.5)[0] == pytest.approx(value)
+    assert valuation.billed_units(0.5)[0] == pytest.approx(units)
 
 
-def test_own_worth_by_hand() -> None:
+def test_own_values_by_hand() -> None:
     ads = candidates_of({"value": 30.0, "cost": 0.1, "discount": 5.0})
-    chances = PredictedRates.of(np.array([0.2]), np.array([0.5]), effect=np.array([0.04]))
+    rates = PredictedRates(np.array([0.2]), np.array([0.1]), effect=np.array([0.04]))
     # seen by half: .5 × (30 × .04 − 5 × .2 × .5) − .1
-    assert value_of_own(ads, chances).expected(0.5)[0] == pytest.approx(0.5 * (1.2 - 0.5) - 0.1)
+    assert value_own(ads, rates).expected(0.5)[0] == pytest.approx(0.5 * (1.2 - 0.5) - 0.1)
     # without a model of the effect the response stands for it: .5 × (30 − 5) × .1 − .1
-    assert worth_of(ads, 0.2, 0.5, own=True).expected(0.5)[0] == pytest.approx(0.5 * 2.5 - 0.1)
+    assert valuation_of(ads, 0.2, 0.5, own=True).expected(0.5)[0] == pytest.approx(0.5 * 2.5 - 0.1)
 
 
 def test_own_ads_without_any_value_are_ranked_by_conversions() -> None:
-    assert worth_of(candidates_of({}, {}), [0.2, 0.1], 0.5, own=True).expected(1.0).tolist() == pytest.approx([0.1, 0.05])
+    assert valuation_of(candidates_of({}, {}), [0.2, 0.1], 0.5, own=True).expected(1.0).tolist() == pytest.approx([0.1, 0.05])
 
 
-def test_a_drawn_probability_moves_the_value_by_what_it_decides() -> None:
+def test_a_sampled_rate_changes_the_value_by_what_it_decides() -> None:
     ads = candidates_of(
         {"bid": 4.0, "billing": "cpm"}, {"bid": 4.0}, {"bid": 4.0, "billing": "cpa"}, {"value": 30.0, "billing": "cpm"}
     )
-    worth = worth_of(ads, 0.1, 0.2)
-    drawn = worth.drawn(np.array([[0.3, 0.3, 0.3, 0.3]]), 0.5)[0]
-    assert drawn.tolist() == pytest.approx([0.004, 0.6, 0.6, 4.5])
+    valuation = valuation_of(ads, 0.1, 0.2)
+    sampled = valuation.expected(0.5, np.array([[0.3, 0.3, 0.3, 0.3]]))[0]
+    assert sampled.tolist() == pytest.approx([0.004, 0.6, 0.6, 4.5])
 
 
-def test_reasons_are_told_in_their_order() -> None:
+def test_a_candidate_is_blocked_by_the_first_reason_that_holds() -> None:
     ads = candidates_of(
         {},
         {"bid": 1, "ad_id": "bad"},
@@ -65,19 +68,19 @@ def test_reasons_are_told_in_their_order() -> None:
         {"bid": 1, "frequency_cap": 3, "ad_id": "again"},
         {"bid": 1, "campaign_id": "poor", "ends_at": NOON - 1, "frequency_cap": 0},
     )
-    limits = Limits(NOON, "web", excluded=["bad"], shown={"seen": 2, "again": 2}, spent=["poor"])
-    found = [None if one is None else one.reason for one in ineligible(ads, worth_of(ads), limits)]
-    assert found == [
+    limits = Limits(NOON, "web", excluded=["bad"], impressions={"seen": 2, "again": 2}, spent=["poor"])
+    reasons = [None if loss is None else loss.reason for loss in find_blocked(ads, valuation_of(ads), limits)]
+    assert reasons == [
         "ineligible", "ineligible", "ineligible", "ineligible", "out_of_flight", "out_of_flight", "frequency_cap",
         "budget_spent", None, "out_of_flight",
     ]  # fmt: skip
 
 
-def test_an_ad_without_a_channel_fits_any_and_a_question_without_one_too() -> None:
+def test_an_ad_without_a_channel_fits_any_request_and_a_request_without_one_any_ad() -> None:
     ads = candidates_of({"bid": 1}, {"bid": 1, "channel": "mail"})
-    worth = worth_of(ads)
-    assert [one is None for one in ineligible(ads, worth, Limits(NOON, "web"))] == [True, False]
-    assert [one is None for one in ineligible(ads, worth, Limits(NOON))] == [True, True]
+    valuation = valuation_of(ads)
+    assert [loss is None for loss in find_blocked(ads, valuation, Limits(NOON, "web"))] == [True, False]
+    assert [loss is None for loss in find_blocked(ads, valuation, Limits(NOON))] == [True, True]
 
 
 def test_faults_name_the_cell() -> None:
@@ -106,20 +109,15 @@ def test_a_campaign_has_the_smallest_budget_of_its_ads_and_the_span_of_all() -> 
     assert (open_.campaign_id, open_.money, open_.daily, open_.starts_at, open_.ends_at) == ("open", 1, True, None, None)
 
 
-def test_further_columns_are_kept_for_the_model() -> None:
-    ads = candidates_of({"bid": 1, "category": "tea"}, {"bid": 1, "colour": "red"})
-    assert ads.attributes == {"category": ["tea", None], "colour": [None, "red"]}
-
-
-def test_seen_by_placement_and_position() -> None:
+def test_p_seen_by_placement_and_position() -> None:
     model = PositionModel.from_manifest({"examination": {"": [0.9, 0.5], "mail": [0.8, 0.4, 0.2]}})
     places = [("mail", 1), ("mail", 3), ("mail", 9), ("home", 2), (None, 1), ("home", None)]
-    assert [model.seen(Slot("s", placement, position)) for placement, position in places] == [0.8, 0.2, 0.2, 0.5, 0.9, 1.0]
-    assert PositionModel().seen(Slot("s", "mail", 7)) == 1.0
-    assert not PositionModel.from_manifest({}).known
+    assert [model.p_seen(Slot("s", placement, position)) for placement, position in places] == [0.8, 0.2, 0.2, 0.5, 0.9, 1.0]
+    assert PositionModel().p_seen(Slot("s", "mail", 7)) == 1.0
+    assert not PositionModel.from_manifest({}).table
 
 
-def test_paid_worth_is_missing_where_nothing_is_stated() -> None:
+def test_an_ad_that_states_no_money_has_no_value() -> None:
     ads = candidates_of({}, {"bid": 1})
-    worth = value_of_paid(ads, PredictedRates.of(np.array([0.1, 0.1]), np.array([0.1, 0.1])))
-    assert np.isnan(worth.gain).tolist() == [True, False]
+    valuation = value_paid(ads, PredictedRates(np.array([0.1, 0.1]), np.array([0.01, 0.01])))
+    assert np.isnan(valuation.value_if_seen).tolist() == [True, False]

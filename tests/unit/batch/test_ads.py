@@ -150,7 +150,7 @@ def test_a_file_that_is_no_log(bundle: Bundle, tmp_path: Path, header: str) -> N
 
 
 def test_ads_are_stored_by_a_stack_alone(bundle: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="drop it there"):
+    with pytest.raises(InvalidInput, match="drop it into the stack"):
         scored(bundle, tmp_path, ADS)
 
 

@@ -13,8 +13,15 @@ from numpy.typing import NDArray
 
 from personalization import features
 from personalization.ads.exposure import ExposureLog
-from personalization.ads.features import AD_PREFIX, CONTEXT, USER_AD_CROSS_FEATURES, Ads
-from personalization.ads.impression_features import Columns, Shown, describe_rows
+from personalization.ads.features import (
+    AD_PREFIX,
+    CONTEXT_FEATURES,
+    USER_AD_CROSS_FEATURES,
+    AdFeatures,
+    Columns,
+    ImpressionRows,
+    impression_columns,
+)
 from personalization.core import cells
 from personalization.core.encoder import Column
 from personalization.core.events import Events
@@ -45,7 +52,7 @@ class ImpressionSources:
 
     events: Events
     attributes: Mapping[str, NDArray[Any]]
-    ads: Ads
+    ads: AdFeatures
     exposures: ExposureLog
     window: HistoryWindow
     zone: tzinfo
@@ -53,8 +60,9 @@ class ImpressionSources:
     def describe(self, log: Impressions) -> Columns:
         """Columns of the impressions of `log`, float32 or object, as the model's encoder takes them."""
         exposure = self.exposures.before(log.user, log.ad, log.timestamp)
-        shown = Shown(log.user, log.ad, log.timestamp, exposure, log.placement.tolist(), log.channel.tolist())
-        return describe_rows(shown, self.events, self.attributes, self.ads, self.window, self.zone)
+        placement, channel = log.placement.tolist(), log.channel.tolist()
+        impressions = ImpressionRows(log.user, log.ad, log.timestamp, exposure, placement, channel)
+        return impression_columns(impressions, self.events, self.attributes, self.ads, self.window, self.zone)
 
 
 def select_columns(
@@ -70,7 +78,7 @@ def select_columns(
     }
     texts = {name: columns[name] for name in features.TEXT_FEATURES if name in columns}
     decisions = select_features(numbers | texts)
-    categories = [name for name in (*_CATEGORIES, *(n for n in CONTEXT if n not in numbers)) if name in columns]
+    categories = [name for name in (*_CATEGORIES, *(n for n in CONTEXT_FEATURES if n not in numbers)) if name in columns]
     decisions += [_category(name, columns[name], salt) for name in categories]
     decided = {decision.name for decision in decisions}
     for prefix, code in ((AD_PREFIX, ad), (ATTRIBUTE_PREFIX, user)):

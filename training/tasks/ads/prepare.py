@@ -14,8 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.ads.features import LIST_SEPARATOR, NON_FEATURE_COLUMNS, Ads, split
-from personalization.ads.impression_features import Columns
+from personalization.ads.features import LIST_SEPARATOR, NON_FEATURE_COLUMNS, AdFeatures, Columns, split_list
 from personalization.core import cells
 from personalization.core.encoder import TableEncoder
 from personalization.core.errors import InvalidInput
@@ -134,7 +133,7 @@ def prepare_ads(data: AdData) -> PreparedAds:
     sources = ImpressionSources(
         events=users_events(data, log.users),
         attributes=read_attributes(data.users, log.users, mapping=data.mapping, zone=zone) if data.users else {},
-        ads=Ads.from_table(ad_columns(log.ads, table), len(log.ads), lists, zone),
+        ads=AdFeatures.from_table(ad_columns(log.ads, table), len(log.ads), lists, zone),
         exposures=log.exposures,
         window=data.window,
         zone=zone,
@@ -196,7 +195,7 @@ def list_columns(table: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]
         content = [row.get(name) for row in table.values()]
         listed = sum(LIST_SEPARATOR in (cells.word(cell) or "") for cell in content)
         if listed >= _LIST_SHARE * len(content):
-            counts = Counter(word for cell in content for word in split(cell))
+            counts = Counter(word for cell in content for word in split_list(cell))
             by_count = sorted(counts, key=lambda word: (-counts[word], word))
             lists[name] = by_count[:_MAX_LIST_WORDS]
     return lists

@@ -1,16 +1,15 @@
-"""The ads that compete for a place, in columns."""
+"""The ads that compete for a slot, in columns."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, tzinfo
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.ads.terms import BILLINGS, CPA, CPC, MAX_MONEY
 from personalization.core import cells
 from personalization.core.categorical import Vocabulary
 from personalization.core.encoder import TableColumns
@@ -18,31 +17,38 @@ from personalization.core.errors import Fault, InvalidInput
 from personalization.core.schema import MAX_ID_LENGTH
 from personalization.core.time import MISSING_TIME
 
-_MONEY: Final = ("bid", "value", "cost", "discount", "budget", "frequency_cap", "evidence")
+Billing = Literal["cpm", "cpc", "cpa"]
+CPM: Final = "cpm"  # the bid pays for 1,000 impressions
+CPC: Final = "cpc"  # for a click
+CPA: Final = "cpa"  # for a conversion
+BILLINGS: Final[tuple[Billing, ...]] = (CPM, CPC, CPA)
+
+MAX_MONEY: Final = 1e12  # of a bid, a value or a budget: sums stay finite, and fit into counters of nanos
+
+_NUMBERS: Final = ("bid", "value", "cost", "discount", "budget", "frequency_cap", "evidence")
 _TIMES: Final = ("starts_at", "ends_at")
-_WORDS: Final = ("ad_id", "campaign_id", "billing", "budget_period", "channel", "creative")
-_PERIODS: Final = (None, "day", "flight")
-_KNOWN: Final = frozenset({*_MONEY, *_TIMES, *_WORDS})
-_CODE_OF: Final[dict[str, int]] = {word: code for code, word in enumerate(BILLINGS)}
+_WORDS: Final = ("ad_id", "campaign_id", "billing", "budget_period", "channel")
+_BUDGET_PERIODS: Final = (None, "day", "flight")
+_BILLING_CODE: Final[dict[str, int]] = {word: code for code, word in enumerate(BILLINGS)}
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """N ads of C campaigns.
+    """N ads of C campaigns. Money is in units of the shop's currency; numbers are float64, NaN where missing.
 
-    ad_id           (N,) different words
+    ad_id           (N,) different ids
     campaign        (N,) int32 codes into `campaigns`
-    billing         (N,) int8 codes into `names.BILLINGS`: what the bid is paid for
-    bid             (N,) float64, NaN where missing: money for 1,000 impressions (cpm), a click (cpc), a conversion (cpa)
-    value           (N,) worth of a conversion
+    campaigns       (C,) ids
+    billing         (N,) int8 codes into `BILLINGS`: what the bid is paid for
+    bid             (N,) for 1,000 impressions (cpm), a click (cpc) or a conversion (cpa)
+    value           (N,) value of a conversion
     cost, discount  (N,) what an impression costs the shop, and what each conversion under this ad costs it (a coupon)
-    budget          (N,) money of the campaign; where its ads state different ones the smallest counts
-    daily           (N,) whether that is for each day, not for the flight (`budget_period`: day or flight)
+    budget          (N,) of the campaign; the smallest one that its ads state counts
+    daily           (N,) whether the budget is for each day, not for the flight (`budget_period`: day or flight)
     frequency_cap   (N,) impressions of the ad that one user may see within the frequency window
     evidence        (N,) impressions that the ad has had, for exploration
     starts_at, ends_at   (N,) milliseconds, `MISSING_TIME` where open; the end is not part of the flight
-    channel, creative    (N,) words, None where the ad has none
-    attributes      further columns, as the model may know them
+    channel         (N,) words, None where the ad fits any channel
     """
 
     ad_id: list[str]
@@ -60,8 +66,6 @@ class Candidates:
     starts_at: NDArray[np.int64]
     ends_at: NDArray[np.int64]
     channel: list[str | None]
-    creative: list[str | None]
-    attributes: TableColumns = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ad_id)
@@ -74,17 +78,17 @@ class Candidates:
 
     @classmethod
     def from_columns(cls, table: TableColumns, rows: int, zone: tzinfo = UTC) -> Candidates:
-        """Candidates from columns of the ads table, `rows` long each.
+        """Candidates from columns of the ads table, `rows` long each. Other columns are features, and ignored here.
 
         zone   of times without an offset
 
-        Without `billing` a bid is for a click, a value without a bid for a conversion. Raises `InvalidInput` with a pointer
-        ``/candidates/<row>/<column>`` for each cell that is not what its column holds, and for an ad that comes twice.
+        Without `billing` a bid is for a click, and a value without a bid for a conversion. Raises `InvalidInput` with a pointer
+        ``/candidates/<row>/<column>`` for each cell that is not valid, and for each repeated ad.
         """
         faults: list[Fault] = []
-        columns: dict[str, Any] = {name: np.full(rows, np.nan) for name in _MONEY}
+        columns: dict[str, Any] = {name: np.full(rows, np.nan) for name in _NUMBERS}
         columns |= {name: np.full(rows, MISSING_TIME) for name in _TIMES}
-        for name in (name for name in _MONEY if name in table):
+        for name in (name for name in _NUMBERS if name in table):
             content = table[name]
             columns[name], bad = cells.numbers(content)
             faults += [_fault(row, name, "a number", content[row]) for row in bad]
@@ -97,21 +101,22 @@ class Candidates:
         words: dict[str, list[str | None]] = {
             name: cells.words(table[name]) if name in table else [None] * rows for name in _WORDS
         }
-        faults += _identities(words["ad_id"], words["campaign_id"])
+        faults += _id_faults(words["ad_id"], words["campaign_id"])
         faults += [
             _fault(row, "budget_period", "day or flight", word)
             for row, word in enumerate(words["budget_period"])
-            if word not in _PERIODS
+            if word not in _BUDGET_PERIODS
         ]
-        billing = np.where(np.isnan(columns["bid"]), _CODE_OF[CPA], _CODE_OF[CPC]).astype(np.int8)
+        billing = np.where(np.isnan(columns["bid"]), _BILLING_CODE[CPA], _BILLING_CODE[CPC]).astype(np.int8)
         for row, word in enumerate(words["billing"]):
             if word is not None:
-                code = _CODE_OF.get(word.lower(), -1)
-                billing[row] = code
-                if code < 0:
-                    faults.append(_fault(row, "billing", f"one of {', '.join(BILLINGS)}", word))
+                billing[row] = _BILLING_CODE.get(word.lower(), -1)
+        faults += [
+            _fault(row, "billing", f"one of {', '.join(BILLINGS)}", words["billing"][row])
+            for row in np.flatnonzero(billing < 0).tolist()
+        ]
         if faults:
-            raise InvalidInput(f"{len(faults)} cells of the candidates are not what they should be", faults)
+            raise InvalidInput(f"{len(faults)} cells of the candidates are not valid", faults)
         campaigns = Vocabulary()
         return cls(
             ad_id=[str(word) for word in words["ad_id"]],
@@ -120,13 +125,15 @@ class Candidates:
             billing=billing,
             daily=np.array([word == "day" for word in words["budget_period"]], dtype=bool),
             channel=words["channel"],
-            creative=words["creative"],
-            attributes={name: content for name, content in table.items() if name not in _KNOWN},
             **columns,
         )
 
+    def campaign_of(self, row: int) -> str:
+        """Id of a candidate's campaign."""
+        return self.campaigns[int(self.campaign[row])]
+
     def budgets(self) -> list[CampaignBudget]:
-        """The campaigns that have a budget. One is in flight while any of its ads is."""
+        """The campaigns with a budget. A campaign is in flight while any of its ads is."""
         count = len(self.campaigns)
         money, daily = np.full(count, np.inf), np.zeros(count, dtype=bool)
         starts, ends = np.full(count, np.iinfo(np.int64).max), np.full(count, np.iinfo(np.int64).min)
@@ -150,7 +157,7 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class CampaignBudget:
-    """money       of the flight, or of each day where `daily`
+    """money                budget of the flight, or of each day where `daily`, in units of currency
     starts_at, ends_at   of the flight in milliseconds, `None` where open
     """
 
@@ -161,14 +168,14 @@ class CampaignBudget:
     ends_at: int | None
 
 
-def _identities(ad_ids: Sequence[str | None], campaigns: Sequence[str | None]) -> list[Fault]:
+def _id_faults(ad_ids: Sequence[str | None], campaigns: Sequence[str | None]) -> list[Fault]:
     faults: list[Fault] = []
     first: dict[str, int] = {}
     for row, (ad_id, campaign) in enumerate(zip(ad_ids, campaigns, strict=True)):
         if ad_id is None or len(ad_id) > MAX_ID_LENGTH:
             faults.append(_fault(row, "ad_id", f"the id of an ad, at most {MAX_ID_LENGTH} characters", ad_id))
         elif first.setdefault(ad_id, row) != row:
-            faults.append(Fault(f"/candidates/{row}/ad_id", f"the ad is candidate {first[ad_id]} already"))
+            faults.append(Fault(f"/candidates/{row}/ad_id", f"expected each ad once; candidate {first[ad_id]} has the same id"))
         if campaign is None or len(campaign) > MAX_ID_LENGTH:
             faults.append(_fault(row, "campaign_id", f"the id of a campaign, at most {MAX_ID_LENGTH} characters", campaign))
     return faults

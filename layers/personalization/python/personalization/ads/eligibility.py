@@ -1,64 +1,91 @@
-"""Who may take part: reasons that do not depend on how well an ad scores."""
+"""Eligibility: which candidates may take part in an auction, and the reasons why a candidate lost."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Final, Literal
 
 import numpy as np
 
 from personalization.ads.candidates import Candidates
-from personalization.ads.terms import BUDGET_SPENT, FREQUENCY_CAP, INELIGIBLE, OUT_OF_FLIGHT
 from personalization.ads.valuation import Valuation
 from personalization.core.time import MISSING_TIME, format_timestamp
+
+# A loser gets the first reason that holds, in this order. The last three are found by the auction.
+Reason = Literal[
+    "ineligible", "out_of_flight", "frequency_cap", "budget_spent", "below_floor", "paced", "outscored"
+]  # fmt: skip
+INELIGIBLE: Final = "ineligible"
+OUT_OF_FLIGHT: Final = "out_of_flight"
+FREQUENCY_CAP: Final = "frequency_cap"
+BUDGET_SPENT: Final = "budget_spent"
+BELOW_FLOOR: Final = "below_floor"
+PACED: Final = "paced"
+OUTSCORED: Final = "outscored"
 
 
 @dataclass(frozen=True, slots=True)
 class LossReason:
-    """Why a candidate cannot win: one of `names.REASONS`, and what was found."""
+    """Why a candidate did not win: the reason, and what was found."""
 
-    reason: str
+    reason: Reason
     detail: str
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is known at the moment of the decision.
+    """What restricts the candidates of a decision.
 
-    now_ms     milliseconds since 1970 UTC
-    channel    on which the ad will be shown, or `None`: any
-    excluded   ads and campaigns that the shop keeps out of this place
-    shown      impressions of each ad that this user had within the frequency window
-    spent      campaigns whose budget is used up
+    now_ms               milliseconds since 1970 UTC
+    channel              on which the ads will be shown, `None` for any
+    excluded             ids of ads and campaigns that the request excludes
+    impressions          by ad id, of this user within the frequency window
+    capped               ads whose cap another request of this user reached in the meantime
+    spent                campaigns without money
+    uncounted_campaigns  campaigns with a budget, while budgets cannot be counted
+    uncounted_ads        ads with a frequency cap, while impressions cannot be counted
     """
 
     now_ms: int
     channel: str | None = None
     excluded: Collection[str] = ()
-    shown: Mapping[str, int] = field(default_factory=dict)
+    impressions: Mapping[str, int] = field(default_factory=dict)
+    capped: Collection[str] = ()
     spent: Collection[str] = ()
+    uncounted_campaigns: Collection[str] = ()
+    uncounted_ads: Collection[str] = ()
 
 
-def ineligible(candidates: Candidates, worth: Valuation, limits: Limits) -> list[LossReason | None]:
-    """For each candidate the first thing that keeps it out, `None` for the eligible ones."""
-    out: list[LossReason | None] = [None] * len(candidates)
+def find_blocked(candidates: Candidates, valuation: Valuation, limits: Limits) -> list[LossReason | None]:
+    """For each candidate the first reason that blocks it, `None` for the eligible ones."""
+    blocked: list[LossReason | None] = [None] * len(candidates)
     excluded, spent = frozenset(limits.excluded), frozenset(limits.spent)
-    columns = (np.isfinite(worth.gain), candidates.campaign, candidates.starts_at, candidates.ends_at, candidates.frequency_cap)
+    columns = (
+        np.isfinite(valuation.value_if_seen), candidates.campaign, candidates.starts_at, candidates.ends_at,
+        candidates.frequency_cap,
+    )  # fmt: skip
     rows = zip(candidates.ad_id, candidates.channel, *(column.tolist() for column in columns), strict=True)
     for row, (ad_id, channel, valued, code, starts, ends, cap) in enumerate(rows):
-        campaign, seen = candidates.campaigns[code], limits.shown.get(ad_id, 0)
+        campaign, impressions = candidates.campaigns[code], limits.impressions.get(ad_id, 0)
         if not valued:
-            out[row] = LossReason(INELIGIBLE, worth.missing)
+            blocked[row] = LossReason(INELIGIBLE, valuation.unvalued)
         elif ad_id in excluded or campaign in excluded:
-            out[row] = LossReason(INELIGIBLE, "excluded by the request")
+            blocked[row] = LossReason(INELIGIBLE, "excluded by the request")
         elif limits.channel is not None and channel is not None and channel != limits.channel:
-            out[row] = LossReason(INELIGIBLE, f"made for the channel {channel!r:.40}")
+            blocked[row] = LossReason(INELIGIBLE, f"made for the channel {channel!r:.40}")
         elif starts != MISSING_TIME and limits.now_ms < starts:
-            out[row] = LossReason(OUT_OF_FLIGHT, f"starts at {format_timestamp(starts, 'seconds')}")
+            blocked[row] = LossReason(OUT_OF_FLIGHT, f"starts at {format_timestamp(starts, 'seconds')}")
         elif ends != MISSING_TIME and limits.now_ms >= ends:
-            out[row] = LossReason(OUT_OF_FLIGHT, f"ended at {format_timestamp(ends, 'seconds')}")
-        elif seen >= cap:  # never of a missing one
-            out[row] = LossReason(FREQUENCY_CAP, f"shown {seen} times, at most {cap:g} are allowed")
+            blocked[row] = LossReason(OUT_OF_FLIGHT, f"ended at {format_timestamp(ends, 'seconds')}")
+        elif impressions >= cap:  # False for a missing cap
+            blocked[row] = LossReason(FREQUENCY_CAP, f"shown {impressions} times, at most {cap:g} are allowed")
         elif campaign in spent:
-            out[row] = LossReason(BUDGET_SPENT, "the campaign's budget is used up")
-    return out
+            blocked[row] = LossReason(BUDGET_SPENT, "the campaign's budget is used up")
+        elif ad_id in limits.capped:
+            blocked[row] = LossReason(FREQUENCY_CAP, "another request has just used the last allowed impression")
+        elif campaign in limits.uncounted_campaigns:
+            blocked[row] = LossReason(INELIGIBLE, "its budget cannot be counted now")
+        elif ad_id in limits.uncounted_ads:
+            blocked[row] = LossReason(INELIGIBLE, "its impressions cannot be counted now")
+    return blocked

@@ -1,35 +1,36 @@
-"""Trying other ads than the best, with the probability of each choice known.
+"""Exploration: choosing other ads than the best, with a known probability of each choice.
 
-A decision draws a number of *worlds* once: in each, which campaigns take part (throttling) and, for Thompson sampling, how good
-every ad might be. For each slot one world is picked evenly and the policy acts in it. So the probability of a choice is the
-mean over the worlds of its probability there: exact, given the worlds, and they are repeatable from the seed. Where nothing
-is drawn there is one world. What no world ever chooses has the probability 0 and cannot be chosen either; an evaluation of a
-policy that would choose it needs `epsilon`.
+A decision draws *policy samples* once. A sample holds which campaigns take part (throttling) and, for Thompson sampling, a
+rate of each ad. For each slot one sample is picked evenly and the policy acts on it. The probability of a choice is therefore
+the mean over the samples of its probability there. It is exact given the samples, and the decision's seed repeats them.
+Without anything random there is one sample. A choice that no sample makes has the probability 0 and does not occur; to
+evaluate a policy that would make it, use `epsilon`.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.ads.terms import Mode
 from personalization.ads.valuation import Valuation
 
+Mode = Literal["none", "epsilon", "softmax", "thompson"]
 Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Exploration:
-    """A policy of choosing among scores.
+    """A policy over scores.
 
-    mode          none: the best; epsilon: the best, or any; softmax: by exp(score); thompson: the best by drawn probabilities
-    epsilon       probability with which any participant is chosen, evenly; added to softmax and thompson too
-    temperature   of softmax, in parts of the best score
-    draws         worlds of a decision, where anything is drawn
-    strength      impressions that the model's word counts for, beside those that the ad has had (thompson)
+    mode          none: the best; epsilon: the best, or any; softmax: by exp(score); thompson: the best by sampled rates
+    epsilon       probability of an even choice among the participants; also added to softmax and thompson
+    temperature   of softmax, relative to the best score
+    draws         samples of a decision, where anything is random
+    strength      impressions that a predicted rate counts for, beside those that the ad has had (thompson)
     """
 
     mode: Mode = "none"
@@ -40,99 +41,99 @@ class Exploration:
 
     @property
     def greedy(self) -> bool:
-        """Whether nothing is left to chance but who takes part."""
+        """Whether the best participant always wins."""
         return self.mode == "none" and self.epsilon == 0
 
 
 @dataclass(frozen=True)
 class PolicySamples:
-    """M worlds of N candidates.
+    """M samples for N candidates.
 
-    present       (M, N) who takes part
-    probability   (M, N) drawn deciding probabilities, or `None`: those of the model
-    draws         M where the probability of a choice is a mean over them, 0 where it has a closed form
+    present   (M, N) who takes part
+    rates     (M, N) sampled deciding rates, or `None`: the predicted ones
+    draws     M where probabilities are means over the samples, 0 where they have a closed form
     """
 
     present: NDArray[np.bool_]
-    probability: Numbers | None = None
+    rates: Numbers | None = None
     draws: int = 0
 
 
 def seed_of(decision_id: str) -> int:
-    """64 bits from the decision's id: the decision can be repeated from what was logged."""
+    """64 bits from the decision's id, so that a logged decision can be repeated."""
     return int.from_bytes(hashlib.blake2b(decision_id.encode(), digest_size=8).digest(), "big")
 
 
-def generator(decision_id: str) -> np.random.Generator:
+def random_generator(decision_id: str) -> np.random.Generator:
     """The decision's own source of randomness."""
     return np.random.Generator(np.random.PCG64(seed_of(decision_id)))
 
 
 def sample_policies(
-    worth: Valuation,
+    valuation: Valuation,
     campaign: NDArray[np.int32],
     participation: Numbers,
     slots: int,
     policy: Exploration,
     random: np.random.Generator,
 ) -> PolicySamples:
-    """The worlds of one decision.
+    """The samples of one decision.
 
     campaign        (N,) codes
     participation   (C,) probability that a campaign takes part
-    slots           that are to be filled
+    slots           number of slots to fill
 
-    The greedy policy's probabilities have a closed form (`greedy_chances`): it gets one world for each slot, no more.
+    The greedy policy's probabilities have a closed form (`greedy_probabilities`), so it gets one sample per slot.
     """
     throttled = bool((participation < 1).any())
-    drawn = policy.mode == "thompson"
-    worlds = 1 if not throttled and not drawn else slots if policy.greedy else policy.draws
-    present = np.ones((worlds, len(campaign)), dtype=bool)
+    thompson = policy.mode == "thompson"
+    count = 1 if not throttled and not thompson else slots if policy.greedy else policy.draws
+    present = np.ones((count, len(campaign)), dtype=bool)
     if throttled:
-        present = (random.random((worlds, len(participation))) < participation)[:, campaign]
-    probability = None
-    if drawn:
-        mean = np.clip(worth.probability, 1e-9, 1 - 1e-9)
-        weight = policy.strength + worth.evidence
-        probability = random.beta(mean * weight, (1 - mean) * weight, size=(worlds, len(campaign)))
-    return PolicySamples(present, probability, draws=0 if policy.greedy or worlds == 1 else worlds)
+        present = (random.random((count, len(participation))) < participation)[:, campaign]
+    rates = None
+    if thompson:
+        mean = np.clip(valuation.probability, 1e-9, 1 - 1e-9)
+        weight = policy.strength + valuation.evidence
+        rates = random.beta(mean * weight, (1 - mean) * weight, size=(count, len(campaign)))
+    return PolicySamples(present, rates, draws=0 if policy.greedy or count == 1 else count)
 
 
 def action_probabilities(scores: Numbers, present: NDArray[np.bool_], policy: Exploration) -> Numbers:
-    """(M, N) probability of each choice in each world; a row without participants is all 0.
+    """(M, N) probability of each choice in each sample; a row without participants is all 0.
 
-    scores    (M, N) or (1, N); equal ones go to the first
+    scores    (M, N) or (1, N); the first of equal ones is the best
     present   (M, N)
     """
     masked = np.where(present, scores, -np.inf)
     best = masked.argmax(axis=1)
-    some = present.any(axis=1)
-    base: Numbers
+    occupied = present.any(axis=1)
+    probabilities: Numbers
     if policy.mode == "softmax":
-        top = np.where(some, masked[np.arange(len(masked)), best], 1.0)[:, None]
+        top = np.where(occupied, masked[np.arange(len(masked)), best], 1.0)[:, None]
         weights = np.exp((masked - top) / (policy.temperature * np.maximum(np.abs(top), 1e-300)))
-        base = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-300)
+        probabilities = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-300)
     else:
-        base = np.zeros(masked.shape)
-        base[np.arange(len(masked)), best] = some
+        probabilities = np.zeros(masked.shape)
+        probabilities[np.arange(len(masked)), best] = occupied
     if policy.epsilon > 0:
-        evenly = present / np.maximum(present.sum(axis=1, keepdims=True), 1)
-        base = (1 - policy.epsilon) * base + policy.epsilon * evenly
-    return base
+        even = present / np.maximum(present.sum(axis=1, keepdims=True), 1)
+        probabilities = (1 - policy.epsilon) * probabilities + policy.epsilon * even
+    return probabilities
 
 
-def greedy_chances(scores: Numbers, campaign: NDArray[np.int32], participation: Numbers) -> Numbers:
-    """(N,) probability that each candidate is the best of those that take part, campaigns taking part independently.
+def greedy_probabilities(scores: Numbers, campaign: NDArray[np.int32], participation: Numbers) -> Numbers:
+    """(N,) probability that each candidate is the best participant, campaigns taking part independently.
 
-    >>> greedy_chances(np.array([3.0, 2.0, 1.0]), np.array([0, 0, 1], np.int32), np.array([0.25, 1.0])).tolist()
+    >>> greedy_probabilities(np.array([3.0, 2.0, 1.0]), np.array([0, 0, 1], np.int32), np.array([0.25, 1.0])).tolist()
     [0.25, 0.0, 0.75]
     """
-    out = np.zeros(len(scores))
-    left, seen = 1.0, set()
+    probabilities = np.zeros(len(scores))
+    left, visited = 1.0, set()
     for row in np.argsort(-scores, kind="stable"):
         code = int(campaign[row])
-        if code not in seen:  # a campaign's second best loses whenever it takes part
-            seen.add(code)
-            out[row] = left * participation[code]
+        if code not in visited:  # a campaign's second best loses whenever the campaign takes part
+            visited.add(code)
+            probabilities[row] = left * participation[code]
             left *= 1 - participation[code]
-    return out
+    return probabilities

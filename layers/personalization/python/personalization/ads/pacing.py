@@ -1,10 +1,10 @@
-"""Spending a budget along the forecast of traffic, so that it lasts until its end and not beyond.
+"""Pacing: spending a budget along the forecast of traffic, so that it lasts until the end of its span.
 
-The plan: by any moment of the flight a campaign spends its budget × the share of the flight's traffic forecast up to then. The
-control needs no memory but the money spent: how far the campaign is between its plan for now and its plan a little ahead. That
-distance is the sum of (spent − planned) so far, which is what a dual price of the budget would be after as many steps of
-descent (Balseiro, Lu and Mirrokni, ICML 2020); so the default shades the score by it: the campaign keeps the places that it
-wins by far and leaves those where others are worth nearly as much. The alternative holds it back at random, as often.
+The plan: by any moment a campaign has spent its budget × the share of the span's traffic that is forecast up to then. The
+control needs no state but the money spent: it compares it with the plan for now and the plan a little ahead. The difference
+is the sum of (spent − planned) so far, which is what a dual price of the budget would be after as many steps of descent
+(Balseiro, Lu and Mirrokni, ICML 2020). By default the score is shaded by it: the campaign keeps the slots that it wins by
+far, and leaves those where others are worth nearly as much. The alternative throttles it at random, equally often.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ import numpy as np
 from personalization.core.time import DAY_MS, HOUR_MS
 
 WEEK_HOURS: Final = 168
-# Monday 00:00; the first day of 1970 was a Thursday.
-_FIRST_MONDAY_MS: Final = 4 * DAY_MS
-# How far ahead of its plan a campaign may be: the plan of this share of the flight.
+# A campaign may be ahead of its plan by the plan of this share of its span.
 AHEAD: Final = 1 / 96  # a quarter of an hour of a day
+_FIRST_MONDAY_MS: Final = 4 * DAY_MS  # 00:00 UTC; the first day of 1970 was a Thursday
 
 Control = Literal["shade", "throttle"]
 
@@ -30,7 +29,7 @@ Control = Literal["shade", "throttle"]
 class Pace:
     """How a campaign takes part in a decision.
 
-    weight          its scores are multiplied by, 0 … 1; at 0 it takes no part
+    weight          factor of its scores, 0 … 1; at 0 it does not take part
     participation   probability with which it takes part in a slot
     """
 
@@ -41,7 +40,10 @@ class Pace:
 class Traffic:
     """A forecast of traffic that repeats every week.
 
-    weights   traffic of the 168 hours of a week from Monday 00:00 on, in any unit; even without any
+    weights     traffic of the 168 hours of a week from Monday 00:00 on, in any unit; even traffic without any
+    offset_ms   of the local time of `weights` from UTC
+
+    Raises `ValueError` for other than 168 finite numbers, negative ones, or only zeros.
     """
 
     def __init__(self, weights: Sequence[float] = (), offset_ms: int = 0) -> None:
@@ -49,7 +51,7 @@ class Traffic:
         if hours.shape != (WEEK_HOURS,) or not np.isfinite(hours).all() or (hours < 0).any() or hours.sum() <= 0:
             raise ValueError(f"expected {WEEK_HOURS} numbers that are not negative and not all 0, received {len(hours)}")
         shares = hours / hours.sum()
-        # Plain numbers: one is asked for at a time.
+        # Python floats: values are looked up one at a time.
         self._hours: list[float] = shares.tolist()
         self._before: list[float] = [0.0, *np.cumsum(shares).tolist()]
         self._offset_ms = offset_ms
@@ -74,14 +76,16 @@ def pace(
 ) -> Pace:
     """How a campaign takes part now.
 
-    spent   money settled and reserved so far
+    spent, budget        money in one unit; `spent` is settled and reserved money
+    starts_ms, ends_ms   span of the budget
 
-    Behind its plan it takes part fully, at its plan for `AHEAD` of the flight from now not at all, linearly in between.
+    A campaign behind its plan takes part fully, one that has spent its plan for `AHEAD` of the span from now not at all,
+    linearly in between.
     """
     ahead_ms = AHEAD * (ends_ms - starts_ms)
-    now, soon = (budget * traffic.share(starts_ms, ends_ms, now_ms + shift) for shift in (0, ahead_ms))
-    if spent < now:
+    planned, planned_ahead = (budget * traffic.share(starts_ms, ends_ms, now_ms + shift) for shift in (0, ahead_ms))
+    if spent < planned:
         return Pace()
-    part = (soon - spent) / (soon - now) if soon > now else 0.0
+    part = (planned_ahead - spent) / (planned_ahead - planned) if planned_ahead > planned else 0.0
     part = min(max(part, 0.0), 1.0)
     return Pace(weight=part) if control == "shade" else Pace(participation=part)

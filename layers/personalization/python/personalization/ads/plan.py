@@ -1,44 +1,36 @@
-"""When, where and with which creative: the expected value of one ad over a grid, and the best of it with its evidence."""
+"""Ad plans: expected values of one ad over a grid of hours, channels and creatives, and the best cells with their evidence."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from personalization.ads.candidates import Candidates
+from personalization.ads.features import AD_PREFIX, time_columns
+from personalization.ads.predict import predict_rates
+from personalization.ads.valuation import Objective, valuate
+from personalization.bundles.bundle import Bundle
 from personalization.core.time import format_timestamp
+
+ROWS_PER_CHUNK: Final = 8_192
+AXES: Final = ("hour", "channel", "creative")
 
 Numbers = NDArray[np.float64]
 
 
-class PlanQuery(NamedTuple):
-    """Rows of a plan: a user in a cell of the grid; (N,) indices each."""
-
-    user: NDArray[np.int64]
-    hour: NDArray[np.int64]
-    channel: NDArray[np.int64]
-    creative: NDArray[np.int64]
-
-
-# Rows → (N,) expected value of each, in money, and the chances behind it.
-Score = Callable[[PlanQuery], tuple[Numbers, Mapping[str, Numbers]]]
-
-ROWS_PER_CALL: Final = 8_192
-AXES: Final = ("hour", "channel", "creative")
-
-
 @dataclass(frozen=True)
-class Grid:
+class PlanGrid:
     """The cells of hours × channels × creatives, in that order; G cells.
 
-    moments     milliseconds since 1970 UTC, one for each hour that is asked about
-    channels    words; one `None` where the question is not about channels
+    moments     milliseconds since 1970 UTC, one for each hour
+    channels    words; one `None` where channels are not compared
     creatives   likewise
-    zone        the shop's time zone, in which hours are told
+    zone        the shop's time zone, in which hours are written
     """
 
     moments: Sequence[int]
@@ -53,8 +45,8 @@ class Grid:
     def __len__(self) -> int:
         return int(np.prod(self.shape))
 
-    def cell(self, index: int) -> dict[str, Any]:
-        """What a cell stands for, in words."""
+    def cell(self, index: int) -> dict[str, str]:
+        """Hour, channel and creative of a cell; without those that are not compared."""
         hour, channel, creative = (int(i) for i in np.unravel_index(index, self.shape))
         words = {"channel": self.channels[channel], "creative": self.creatives[creative]}
         return {"hour": format_timestamp(self.moments[hour], "minutes", self.zone)} | {
@@ -63,80 +55,93 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Values:
-    """What a model expects of U users in G cells.
+class PlanValues:
+    """Values of U users in G cells.
 
-    expected   (G, U) money
-    chances    by name (G,): means over the users
+    expected   (G, U) expected value of an impression, in units of currency
+    rates      by name (G,): means over the users
     """
 
     expected: Numbers
-    chances: Mapping[str, Numbers]
+    rates: Mapping[str, Numbers]
 
     @property
     def mean(self) -> Numbers:
-        """(G,) expected value of a cell, over the users."""
+        """(G,) mean over the users."""
         mean: Numbers = self.expected.mean(axis=1)
         return mean
 
 
-def evaluate(grid: Grid, users: int, score: Score) -> Values:
-    """Ask about every cell for every user."""
+def evaluate_grid(
+    bundle: Bundle, grid: PlanGrid, ad: Candidates, user_columns: Sequence[Mapping[str, Any]], objective: Objective
+) -> PlanValues:
+    """Value every cell for every user. A missing value counts as 0.
+
+    ad             one candidate
+    user_columns   one row of feature columns for each user and this ad; hour, weekday, channel and creative are replaced
+    """
     hour, channel, creative = np.unravel_index(np.arange(len(grid)), grid.shape)
+    time = time_columns(np.array(grid.moments, dtype=np.int64), grid.zone)
+    names = list(dict.fromkeys(name for columns in user_columns for name in columns))
+    table = {name: [columns[name][0] if name in columns else None for columns in user_columns] for name in names}
+    users = len(user_columns)
     expected = np.empty((len(grid), users))
-    means: dict[str, Numbers] = {}
-    step = max(1, ROWS_PER_CALL // max(users, 1))
+    rates: dict[str, Numbers] = {}
+    step = max(1, ROWS_PER_CHUNK // max(users, 1))
     for start in range(0, len(grid), step):
-        cells = np.arange(start, min(start + step, len(grid)))
-        cell = np.repeat(cells, users)
-        values, chances = score(PlanQuery(np.tile(np.arange(users), len(cells)), hour[cell], channel[cell], creative[cell]))
-        expected[cells] = values.reshape(len(cells), users)
-        for name, content in chances.items():
-            means.setdefault(name, np.empty(len(grid)))[cells] = content.reshape(len(cells), users).mean(axis=1)
-    return Values(expected, means)
+        chunk = np.arange(start, min(start + step, len(grid)))
+        cell = np.repeat(chunk, users)
+        columns: dict[str, Any] = {name: content * len(chunk) for name, content in table.items()}
+        columns |= {name: values[hour[cell]] for name, values in time.items()}
+        columns["channel"] = [grid.channels[n] for n in channel[cell].tolist()]
+        columns[AD_PREFIX + "creative"] = [grid.creatives[n] for n in creative[cell].tolist()]
+        predicted, _ = predict_rates(bundle, columns, len(cell))
+        expected[chunk] = np.nan_to_num(valuate(objective, ad, predicted).expected(1.0)).reshape(len(chunk), users)
+        for name, values in predicted.by_name().items():
+            rates.setdefault(name, np.empty(len(grid)))[chunk] = values.reshape(len(chunk), users).mean(axis=1)
+    return PlanValues(expected, rates)
 
 
 def best_cells(
-    grid: Grid, values: Values, k: int, support: Mapping[str, Mapping[str, int]] | None = None
+    grid: PlanGrid, values: PlanValues, k: int, support: Mapping[str, Mapping[str, int]] | None = None
 ) -> list[dict[str, Any]]:
-    """The `k` cells with the highest expected value, best first, each with what speaks for it.
+    """The `k` cells with the highest expected value, best first, each with its evidence. Equal cells keep the grid's order.
 
-    support   by axis (`AXES`) and word (of hours: 0 … 23), how many impressions the model has learnt it from
+    support   by axis (`AXES`) and word (of hours: 0 … 23) the number of training impressions
 
-    The evidence of a cell: its gain over the grid's mean; the gain of its hour, channel and creative alone (mean of that row of
-    the grid over the grid's mean); for several users the standard error of the expected value, and the share of them for
-    whom the cell is at least as good as the grid's mean. Equal cells keep the grid's order.
+    Evidence: the gain over the grid's mean; the gain of the cell's hour, channel and creative alone (mean of that row of the
+    grid over the grid's mean); for several users the standard error of the expected value, and the share of users for whom
+    the cell is at least as good as the grid's mean.
     """
     mean = values.mean
     overall = float(mean.mean())
     cube = mean.reshape(grid.shape)
-    effects = [cube.mean(axis=tuple(other for other in range(3) if other != axis)) - overall for axis in range(3)]
+    gains = [cube.mean(axis=tuple(other for other in range(3) if other != axis)) - overall for axis in range(3)]
     users = values.expected.shape[1]
-    usual = values.expected.mean(axis=0)
-    answers = []
-    for index in np.argsort(-mean, kind="stable")[:k]:
-        place = [int(i) for i in np.unravel_index(index, grid.shape)]
-        evidence: dict[str, Any] = {"gain": _money(mean[index] - overall)}
+    user_means = values.expected.mean(axis=0)
+    best = []
+    for index in np.argsort(-mean, kind="stable")[:k].tolist():
+        place = np.unravel_index(index, grid.shape)
+        evidence: dict[str, Any] = {"gain": _rounded(mean[index] - overall)}
         for axis, name in enumerate(AXES):
             if grid.shape[axis] > 1:
-                evidence[f"{name}_gain"] = _money(effects[axis][place[axis]])
+                evidence[f"{name}_gain"] = _rounded(gains[axis][place[axis]])
         if users > 1:
-            deviation = values.expected[index].std(ddof=1) / np.sqrt(users)
-            evidence["standard_error"] = _money(deviation)
-            evidence["share_of_users"] = round(float((values.expected[index] >= usual).mean()), 4)
-        cell = grid.cell(int(index))
-        learnt = _support(cell, support or {})
-        if learnt:
-            evidence["impressions"] = learnt
-        chances = {name: round(float(content[index]), 7) for name, content in values.chances.items()}
-        answers.append(cell | {"expected_value": _money(mean[index])} | chances | {"evidence": evidence})
-    return answers
+            evidence["standard_error"] = _rounded(values.expected[index].std(ddof=1) / np.sqrt(users))
+            evidence["share_of_users"] = round(float((values.expected[index] >= user_means).mean()), 4)
+        cell = grid.cell(index)
+        impressions = _support_of(cell, support or {})
+        if impressions:
+            evidence["impressions"] = impressions
+        rates = {name: round(float(rate[index]), 7) for name, rate in values.rates.items()}
+        best.append({**cell, "expected_value": _rounded(mean[index]), **rates, "evidence": evidence})
+    return best
 
 
-def _support(cell: Mapping[str, Any], support: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
-    words = {"hour": str(int(str(cell["hour"])[11:13])), "channel": cell.get("channel"), "creative": cell.get("creative")}
-    return {name: int(support[name].get(str(word), 0)) for name, word in words.items() if name in support and word is not None}
+def _support_of(cell: Mapping[str, str], support: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    words = {**cell, "hour": str(int(cell["hour"][11:13]))}
+    return {name: int(support[name].get(words[name], 0)) for name in AXES if name in support and name in words}
 
 
-def _money(value: Any) -> float:
+def _rounded(value: Any) -> float:
     return round(float(value), 6)

@@ -10,9 +10,9 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
-from personalization.ads.budgets import Settlement
-from personalization.ads.budgets.settlement import ad_outcomes, settle
-from personalization.api.ads.score import AdStores
+from personalization.ads.budgets.accounts import Settlement
+from personalization.ads.budgets.settlement import find_ad_outcomes, settle_outcomes
+from personalization.api.ads.stores import AdStores
 from personalization.api.app import Route
 from personalization.api.json_rows import Columns, InteractionCells, Row, canonical_columns, cell_pointer
 from personalization.api.requests import ApiRequest, RequestBody
@@ -77,9 +77,9 @@ def _settle(stores: AdStores, group: _OwnedEvents, now_ms: int) -> list[Settleme
     if stores.budgets is None or "decision_id" not in group.columns:
         return []
     events, impression_ids = group.parsed.events, words(group.columns["decision_id"])
-    outcomes = ad_outcomes([impression_ids[row] for row in group.parsed.kept.tolist()], events.event_type.tolist())
+    outcomes = find_ad_outcomes([impression_ids[row] for row in group.parsed.kept.tolist()], events.event_type.tolist())
     partitions = [partition_key(group.kind, events.users[user]) for user in events.user.tolist()]
-    return settle(outcomes, partitions, now_ms, stores.budgets, stores.exposures)
+    return settle_outcomes(outcomes, partitions, now_ms, stores.budgets, stores.exposures)
 
 
 def _by_owner(rows: list[Row], now_ms: int) -> Iterator[_OwnedEvents]:

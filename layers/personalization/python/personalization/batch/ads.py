@@ -1,22 +1,21 @@
-"""Files for ads: impressions, or candidates for them → what the model says of each row; a file of ads → the catalogue.
+"""Files of ads: predicted rates of each impression or candidate; a file of the ads table replaces the catalog of ads.
 
-A candidate is a user and an ad without a moment: it is asked for the moment at which the file was dropped.
+A candidate is a user and an ad without a timestamp. It is scored at the moment at which the file was dropped.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from personalization.ads.exposure import Exposure
-from personalization.ads.features import AD_PREFIX, Ads
-from personalization.ads.impression_features import Shown, describe_rows
-from personalization.ads.predict import chances_of, told
+from personalization.ads.features import AD_PREFIX, AdFeatures, ImpressionRows, impression_columns
+from personalization.ads.predict import predict_rates
 from personalization.batch.ad_catalog import store_ads
 from personalization.batch.tables import positions, spread
 from personalization.batch.task import ScoringTask
@@ -32,19 +31,24 @@ from personalization.data import Chunk, open_table
 from personalization.profiles.predict import history_window
 
 CANDIDATES: Final = "candidates"
-ROWS_AT_ONCE: Final = 8_192
+ROWS_PER_CHUNK: Final = 8_192
 _READERS: Final = 8
-_LINE: Final = orjson.OPT_APPEND_NEWLINE
+_NO_USER: Final = "\0"  # stands for a missing id
+
+AdRows = Mapping[str, Mapping[str, Any]]
 
 
 def score(bundle: Bundle, task: ScoringTask) -> None:
-    """By the columns of the file: one line for each impression or candidate, or one for each ad that the catalogue took."""
+    """One line for each impression or candidate, or one for each ad that was stored; the file's columns decide.
+
+    Raises `InvalidInput` for other files, and for candidates without a moment; `TooManyRejects`.
+    """
     reader = open_table(task.path, mapping=task.mapping, kind=task.kind)
-    pairs = {USER_ID, AD_ID} <= set(reader.columns)
-    if reader.kind == ADS.kind and (task.kind is not None or not pairs):
+    has_pairs = {USER_ID, AD_ID} <= set(reader.columns)
+    if reader.kind == ADS.kind and (task.kind is not None or not has_pairs):
         store_ads(bundle, task)
         return
-    if not pairs:
+    if not has_pairs:
         raise InvalidInput(
             f"expected impressions ({', '.join(IMPRESSIONS.required)}), candidates ({USER_ID}, {AD_ID}) or ads "
             f"({', '.join(ADS.required)}); received a file without {AD_ID if USER_ID in reader.columns else USER_ID}"
@@ -55,156 +59,156 @@ def score(bundle: Bundle, task: ScoringTask) -> None:
         task.row_counts.as_of = task.dropped_at if task.as_of is None else task.as_of
         if task.row_counts.as_of is None:
             raise InvalidInput(f"expected a column {TIMESTAMP}, or --as-of: the hour and the history depend on it")
-    catalogue = task.dependencies.read_ads()
-    known = {str(cells.word(ad.get(AD_ID))): ad for ad in catalogue.ads} if catalogue else {}
-    task.row_counts.catalogue = catalogue.version if catalogue else None
-    for chunk in reader.chunks(ROWS_AT_ONCE):
-        _rows(bundle, task, chunk, known)
+    catalog = task.dependencies.read_ads()
+    catalog_rows = {str(cells.word(ad.get(AD_ID))): ad for ad in catalog.ads} if catalog else {}
+    task.row_counts.catalogue = catalog.version if catalog else None
+    for chunk in reader.chunks(ROWS_PER_CHUNK):
+        _score_chunk(bundle, task, chunk, catalog_rows)
     task.row_counts.check(task.max_reject_share)
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """Cells of a chunk's rows, their numbers among all of its lines, and what is wrong with which."""
+    """N rows of a chunk.
+
+    columns      (N,) cells by column name
+    lines        (N,) their line numbers within the chunk
+    moments      (N,) milliseconds, `MISSING_TIME` where missing or not valid
+    faults       column and detail by row
+    """
 
     columns: dict[str, Sequence[Any]]
-    numbers: NDArray[np.int64]
+    lines: NDArray[np.int64]
     users: list[str | None]
     ads: list[str | None]
-    moments: NDArray[np.int64]  # `MISSING_TIME` where one is missing or bad
+    moments: NDArray[np.int64]
     faults: dict[int, tuple[str, str]]
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return len(self.lines)
 
 
-def _rows(bundle: Bundle, task: ScoringTask, chunk: Chunk, known: Mapping[str, Mapping[str, Any]]) -> None:
-    """``{"row": from 0, "user_id", "ad_id", "probability", "pctr", …}``; `probability` is the first chance that follows it.
+def _score_chunk(bundle: Bundle, task: ScoringTask, chunk: Chunk, catalog: AdRows) -> None:
+    """Write ``{"row": from 0, "user_id", "ad_id", "probability", "pctr", …}``; `probability` is the model's primary rate.
 
-    What the ads are is told by columns of the ads table that the file has beside its own, else by the catalogue. What users did
-    before is read from state, where there is one; what they had to do with ads before is known of candidates alone, for state
-    has it as of now, or from a log that says when.
+    Columns of the ads come from the file, else from the catalog. Users' events are read from state. Counts of their earlier
+    impressions are read from state for candidates only, because state has them as of now, or from a log with moments.
     """
-    row_counts, keep = task.row_counts, task.on_bad_row == "missing"
-    rows = _understood(chunk, bundle, row_counts.as_of, everything=keep)
-    chances, bad_cells = chances_of(bundle, _described(bundle, task, rows, known), len(rows))
+    counts, keep_all = task.row_counts, task.on_bad_row == "missing"
+    rows = _parse_rows(chunk, bundle, counts.as_of, keep_all=keep_all)
+    rates, bad_cells = predict_rates(bundle, _columns(bundle, task, rows, catalog), len(rows))
     faults = {cell.row: (cell.column.removeprefix(AD_PREFIX), cell.reason) for cell in reversed(bad_cells)} | rows.faults
-    good = np.ones(len(rows), dtype=bool)
-    if not keep:
-        good[list(faults)] = False
-    answers = {name: np.round(values, 7).tolist() for name, values in told(chances).items()}
-    first = next(iter(answers.values()))
+    used = np.ones(len(rows), dtype=bool)
+    if not keep_all:
+        used[list(faults)] = False
+    named = {name: np.round(values, 7).tolist() for name, values in rates.by_name().items()}
+    named = {"probability": next(iter(named.values()))} | named
     lines = [
-        orjson.dumps(
-            {
-                "row": row_counts.rows_in + int(rows.numbers[n]),
-                "user_id": rows.users[n],
-                "ad_id": rows.ads[n],
-                "probability": first[n],
-            }
-            | {name: values[n] for name, values in answers.items()},
-            option=_LINE,
-        )
-        for n in np.flatnonzero(good).tolist()
+        {"row": counts.rows_in + int(rows.lines[n]), "user_id": rows.users[n], "ad_id": rows.ads[n]}
+        | {name: values[n] for name, values in named.items()}
+        for n in np.flatnonzero(used).tolist()
     ]
-    task.output.lines(b"".join(lines), len(lines))
-    if keep:
-        row_counts.bad_cells += len(bad_cells) + len(rows.faults)
+    task.write(lines)
+    if keep_all:
+        counts.bad_cells += len(bad_cells) + len(rows.faults)
     else:
         task.reject(chunk.rejects + [chunk.reject(n, *fault) for n, fault in faults.items()])
-    row_counts.rows_in += len(chunk) + len(chunk.rejects)
-    row_counts.rows_used += len(lines)
+    counts.rows_in += len(chunk) + len(chunk.rejects)
+    counts.rows_used += len(lines)
 
 
-def _understood(chunk: Chunk, bundle: Bundle, as_of: int | None, *, everything: bool) -> _Rows:
-    """The chunk's rows, asked for `as_of` where the file has no moments.
+def _parse_rows(chunk: Chunk, bundle: Bundle, as_of: int | None, *, keep_all: bool) -> _Rows:
+    """The rows of a chunk.
 
-    everything   rejected lines stand among them as rows without cells
+    as_of      moment of all rows where the file has no timestamps
+    keep_all   lines that cannot be parsed become rows without cells
     """
-    numbers = positions(chunk)
+    lines = positions(chunk)
     columns: dict[str, Sequence[Any]] = dict(chunk.columns)
-    if everything:
+    if keep_all:
         count = len(chunk) + len(chunk.rejects)
-        columns = {name: spread(content, numbers, count) for name, content in columns.items()}
-        numbers = np.arange(count)
+        columns = {name: spread(content, lines, count) for name, content in columns.items()}
+        lines = np.arange(count)
     if TIMESTAMP in columns:
         moments, _ = cells.timestamps(columns[TIMESTAMP], bundle.encoder.zone)
     else:
-        moments = np.full(len(numbers), as_of, dtype=np.int64)
+        moments = np.full(len(lines), as_of, dtype=np.int64)
     users, ads = cells.words(columns[USER_ID]), cells.words(columns[AD_ID])
     faults: dict[int, tuple[str, str]] = {}
-    for n in range(len(numbers)):
+    for n in range(len(lines)):
         if users[n] is None:
             faults[n] = (USER_ID, "expected an id")
         elif ads[n] is None:
             faults[n] = (AD_ID, "expected an id")
         elif moments[n] == MISSING_TIME:
             faults[n] = (TIMESTAMP, "expected a date or time")
-    return _Rows(columns, numbers, users, ads, moments, faults)
+    return _Rows(columns, lines, users, ads, moments, faults)
 
 
-def _described(bundle: Bundle, task: ScoringTask, rows: _Rows, known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    people = Vocabulary()
-    user = np.array([people.code(word or "\0") for word in rows.users], dtype=np.int64)
-    stated = rows.moments[rows.moments != MISSING_TIME]
-    newest = task.as_of if task.as_of is not None else int(stated.max(initial=0))
+def _columns(bundle: Bundle, task: ScoringTask, rows: _Rows, catalog: AdRows) -> dict[str, Any]:
+    """Feature columns of the rows. A row without a moment is scored at the newest one of the chunk."""
+    users = Vocabulary()
+    user = np.array([users.code(word or _NO_USER) for word in rows.users], dtype=np.int64)
+    newest = task.as_of
+    if newest is None:
+        newest = int(rows.moments[rows.moments != MISSING_TIME].max(initial=0))
     moment = np.where(rows.moments == MISSING_TIME, newest, rows.moments)
-    # Each row says what its ad is: two rows of one ad may differ, and a file seldom holds an ad so often that it matters.
-    ads = Ads.from_table(_ad_columns(rows, known), len(rows), bundle.manifest.get("lists"), bundle.encoder.zone)
-    empty = [None] * len(rows)
-    shown = Shown(
+    # Each row is an ad of its own: two rows of one ad may differ, and a file seldom repeats an ad often.
+    ads = AdFeatures.from_table(_ad_columns(rows, catalog), len(rows), bundle.manifest.get("lists"), bundle.encoder.zone)
+    impressions = ImpressionRows(
         user,
         np.arange(len(rows)),
         moment,
         _exposure(task, rows, moment),
-        cells.words(rows.columns.get("placement", empty)),
-        cells.words(rows.columns.get("channel", empty)),
+        *(cells.words(rows.columns.get(name, [None] * len(rows))) for name in ("placement", "channel")),
     )
-    events = _events(task, people.words).with_categories(bundle.category_of_item)
-    return describe_rows(shown, events, {}, ads, history_window(bundle), bundle.encoder.zone)
+    events = _events(task, users.words).with_categories(bundle.category_of_item)
+    return impression_columns(impressions, events, {}, ads, history_window(bundle), bundle.encoder.zone)
 
 
-def _ad_columns(rows: _Rows, known: Mapping[str, Mapping[str, Any]]) -> dict[str, Sequence[Any]]:
-    """What the file says of the ads, and where it says nothing, the catalogue. A log's `channel` is its own, not the ad's."""
+def _ad_columns(rows: _Rows, catalog: AdRows) -> dict[str, Sequence[Any]]:
+    """Columns of the ads: cells of the file, else of the catalog. The channel of an impression is not the ad's."""
     columns: dict[str, Sequence[Any]] = {
         name: content for name, content in rows.columns.items() if name == AD_ID or name not in IMPRESSIONS.columns
     }
-    found = [known.get(ad or "", {}) for ad in rows.ads]
-    for name in dict.fromkeys(name for ad in known.values() for name in ad):
-        if name not in columns:
-            columns[name] = [ad.get(name) for ad in found]
-        elif name != AD_ID:
-            columns[name] = [
-                ad.get(name) if cells.is_missing(cell) else cell for ad, cell in zip(found, columns[name], strict=True)
-            ]
+    catalog_rows = [catalog.get(ad or "", {}) for ad in rows.ads]
+    for name in dict.fromkeys(name for ad in catalog.values() for name in ad if name != AD_ID):
+        content = columns.get(name, [None] * len(rows))
+        columns[name] = [
+            ad.get(name) if cells.is_missing(cell) else cell for ad, cell in zip(catalog_rows, content, strict=True)
+        ]
     return columns
 
 
 def _exposure(task: ScoringTask, rows: _Rows, moment: NDArray[np.int64]) -> Exposure:
+    """Counts of the users' earlier impressions, by row."""
+    read = task.dependencies.read_exposures
     if task.dependencies.exposures_before is not None:
         return task.dependencies.exposures_before(rows.users, rows.ads, moment)
-    exposure, read = Exposure.none(len(rows)), task.dependencies.read_exposures
+    exposure = Exposure.none(len(rows))
     if read is None or TIMESTAMP in rows.columns:
         return exposure
-    of_user: dict[str, list[int]] = {}
+    rows_of_user: dict[str, list[int]] = defaultdict(list)
     for n, (user, ad) in enumerate(zip(rows.users, rows.ads, strict=True)):
         if user is not None and ad is not None:
-            of_user.setdefault(user, []).append(n)
-    parts = map_parallel(lambda one: (one[1], read(one[0], [str(rows.ads[n]) for n in one[1]])), of_user.items(), _READERS)
-    columns = {name: content.copy() for name, content in vars(exposure).items()}
-    for places, known in parts:
+            rows_of_user[user].append(n)
+    columns = {field.name: getattr(exposure, field.name).copy() for field in fields(exposure)}
+    of_users = map_parallel(
+        lambda item: (item[1], read(item[0], [str(rows.ads[n]) for n in item[1]])), rows_of_user.items(), _READERS
+    )
+    for places, counts in of_users:
         for name, content in columns.items():
-            content[places] = getattr(known, name)
+            content[places] = getattr(counts, name)
     return Exposure(**columns)
 
 
 def _events(task: ScoringTask, users: list[str]) -> Events:
-    """What state knows of these users."""
+    """The users' events in state, in the order of `users`."""
     read = task.dependencies.read_events
     if read is None:
         return empty_events(users)
-    found = dict(map_parallel(lambda user: (user, read(user)), [user for user in users if user != "\0"], _READERS))
-    parts = [found[user] if user in found else empty_events([user]) for user in users]
+    stored = dict(map_parallel(lambda user: (user, read(user)), [user for user in users if user != _NO_USER], _READERS))
+    parts = [stored[user] if user in stored else empty_events([user]) for user in users]
     joined = concatenate(parts) if parts else empty_events(users)
     code = Vocabulary(users).codes(joined.users)
     return replace(joined, user=code[joined.user] if len(joined) else joined.user, users=users)

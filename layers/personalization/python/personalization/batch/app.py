@@ -14,8 +14,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from botocore.config import Config
 
 from personalization.ads.ad_catalog import AdCatalogReader, write_ad_catalog
-from personalization.ads.budgets.counters import CounterTable
-from personalization.ads.budgets.exposure_store import ExposureStore
+from personalization.ads.exposure import ExposureStore
 from personalization.batch.handler import BatchHandler
 from personalization.batch.partitions import Partition
 from personalization.batch.runner import Runner
@@ -27,6 +26,7 @@ from personalization.catalog import CatalogReader, CatalogWriter
 from personalization.core.settings import Settings
 from personalization.profiles.predict import history_window
 from personalization.state import StateStore, partition_key
+from personalization.state.dynamodb import StateTable
 
 _WRITERS: Final = 16
 
@@ -68,7 +68,7 @@ def batch_handler(job: str) -> Callable[[dict[str, Any], Any], Mapping[str, Any]
     def write_windows(bundle: Bundle, users: Partition) -> None:
         state.write_windows(users.events, users.event_ids, users.order_ids, history_window(bundle).max_events)
 
-    exposures = ExposureStore(CounterTable(dynamodb, settings.state_table), settings.state_ttl_days)
+    exposures = ExposureStore(StateTable(dynamodb, settings.state_table), settings.state_ttl_days)
     runner = Runner(
         s3,
         settings.data_bucket,

@@ -16,9 +16,10 @@ from training.runtime import prepare
 
 prepare(0)
 
-from personalization.ads.slots import PositionModel, Slot  # noqa: E402
+from personalization.ads.valuation import PositionModel, Slot  # noqa: E402
 from personalization.api.ads.schemas import ScoreRequest  # noqa: E402
-from personalization.api.ads.score import AdStores, score  # noqa: E402
+from personalization.api.ads.score import score  # noqa: E402
+from personalization.api.ads.stores import AdStores  # noqa: E402
 from personalization.bundles.bundle import Bundle, load_bundle  # noqa: E402
 from personalization.core.errors import InvalidInput  # noqa: E402
 from training.cli import main  # noqa: E402
@@ -251,8 +252,8 @@ def test_the_command_makes_a_bundle_with_examination_probabilities(tmp_path: Pat
     bundle = load_bundle(out)
     assert (bundle.name, bundle.kind, bundle.manifest["tasks"]) == ("ads", "impressions", ["click", "conversion"])
     positions = PositionModel.from_manifest(bundle.manifest)
-    assert positions.seen(Slot("s", "home", 1)) == 1.0
-    assert positions.seen(Slot("s", "home", 2)) == pytest.approx(0.5, abs=0.15)
+    assert positions.p_seen(Slot("s", "home", 1)) == 1.0
+    assert positions.p_seen(Slot("s", "home", 2)) == pytest.approx(0.5, abs=0.15)
     assert bundle.manifest["attribution_window_days"] == 7.0
     assert sum(bundle.manifest["traffic"]) == metrics["data"]["rows"]["train"]
     names = [column.name for column in bundle.encoder.columns]

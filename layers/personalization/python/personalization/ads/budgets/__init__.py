@@ -1,31 +1,8 @@
-"""Money and attention that may be used up: campaign budgets and how often a user saw an ad."""
+"""Money and attention that may be used up: campaign budgets, frequency caps, and the settlement of clicks and conversions.
 
-from personalization.ads.budgets.accounts import (
-    Account,
-    BudgetStatus,
-    CappedUser,
-    Charge,
-    Committed,
-    Refused,
-    Repeated,
-    Settlement,
-    to_money,
-    to_nanos,
-)
-from personalization.ads.budgets.memory import MemoryBudgets
-from personalization.ads.budgets.store import Budgets
-
-__all__ = [
-    "Account",
-    "BudgetStatus",
-    "Budgets",
-    "CappedUser",
-    "Charge",
-    "Committed",
-    "MemoryBudgets",
-    "Refused",
-    "Repeated",
-    "Settlement",
-    "to_money",
-    "to_nanos",
-]
+accounts          what is counted, and the rules that hold wherever it is counted
+store             commits a decision: its charges, its impressions and its record
+shards            a campaign's money in DynamoDB
+frequency_caps    how often a user saw an ad
+settlement        how a click or a conversion is billed
+"""

@@ -1,59 +1,62 @@
-"""What is counted, and the rules that hold wherever it is counted.
+"""Accounts of campaigns, what an impression charges them, and the results of counting it.
 
-Money is whole billionths of the shop's currency (`nanos`): an impression of a CPM campaign is a thousandth of a price that is
-itself in millionths, and integers add up exactly.
+Money is stored in whole nanos: 1e-9 of a unit of the shop's currency. Integers add up exactly, also for CPM, where an
+impression costs a thousandth of a price that is a multiple of 1e-6.
 
-* CPM is charged at the decision.
-* CPC and CPA reserve the expected charge at the decision, P(click or conversion) × price, and nothing is begun that would bring
-  settled + reserved above the budget. The click or conversion gives the reservation back and is charged its price.
-* What was reserved for a click that does not come is free again after a while. A click that comes later than that is not
-  billed, nor is one that would bring what is settled above the budget.
-* So settled ≤ budget holds after every single step, whatever comes in between.
+* CPM: the price is charged when the ad wins.
+* CPC and CPA: the expected charge, P(click or conversion) × price, is reserved when the ad wins, if settled + reserved stays
+  within
+  the budget. A click or conversion releases its reservation and charges its price (see `settlement`).
+* A reservation expires after the billing window (`WINDOW_MS`). A click after that is not billed, nor is one whose price would
+  bring the settled money above the budget.
+* Therefore settled ≤ budget after every single write.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from personalization.ads.terms import CPA, CPC, CPM, Billing
+from personalization.ads.candidates import CPA, CPC, CPM, Billing
 from personalization.core.time import DAY_MS, MINUTE_MS
 
-NANO: Final = 1_000_000_000
+NANOS: Final = 1_000_000_000  # of one unit of currency
 
-# How long a click or conversion is waited for; the bundle's attribution window may say otherwise for conversions.
+# How long a reservation is kept for its click or conversion. A bundle's attribution window replaces the one of conversions.
 WINDOW_MS: Final[Mapping[Billing, int]] = {CPC: 30 * MINUTE_MS, CPA: 7 * DAY_MS}
-# Reservations of a window are kept in this many heaps, by the time at which they are free again.
+# Expiry times of reservations are rounded up to this many steps a window, so that few sums are stored.
 EXPIRY_BUCKETS: Final = 6
-# A campaign that was found without money is not tried again for as long: reservations may have become free by then.
+# A campaign that had no money left is not tried again for this long; reservations may have expired by then.
 SPENT_FOR_MS: Final = MINUTE_MS
 
 UnbilledReason = Literal["", "late", "no_money", "unknown", "other_billing"]
 
 
 def to_nanos(money: float) -> int:
-    return round(money * NANO)
+    return round(money * NANOS)
 
 
 def to_money(nanos: int) -> float:
-    return nanos / NANO
+    return nanos / NANOS
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A campaign's budget.
+    """A campaign's budget for one period.
 
-    campaign_id
-    budget        nanos that it may spend in the period
-    period        word that tells one period's counters from the next one's (a day); empty for the whole flight
-    expires_at    unix seconds after which nobody asks for it any more
+    campaign_id   id in the ads table
+    budget        nanos that may be spent in the period
+    expires_at    unix seconds after which the counters may be deleted
+    period        separates the counters of one day from those of the next; empty for the whole flight
+    span          first and last millisecond between which the budget is paced; `None` without an end
     """
 
     campaign_id: str
     budget: int
     expires_at: int
     period: str = ""
+    span: tuple[int, int] | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -64,8 +67,9 @@ class Account:
 class Charge:
     """What one winner of a decision costs its campaign.
 
-    price      nanos of a billed unit: of a thousand impressions, of a click, of a conversion
-    expected   nanos to reserve now (cpc, cpa) or to charge now (cpm)
+    price       nanos per billed unit: 1,000 impressions (cpm), a click (cpc), a conversion (cpa)
+    expected    nanos to charge now (cpm) or to reserve now (cpc, cpa)
+    window_ms   how long the reservation is kept; 0 takes `WINDOW_MS`
     """
 
     ad_id: str
@@ -79,8 +83,8 @@ class Charge:
     def reserves(self) -> bool:
         return self.billing != CPM
 
-    def free_at(self, now_ms: int) -> int:
-        """Milliseconds at which a reservation made now is free again, in steps of a heap."""
+    def expires_at_ms(self, now_ms: int) -> int:
+        """Milliseconds at which a reservation made now expires, rounded up to an expiry bucket."""
         window = self.window_ms or WINDOW_MS.get(self.billing, 0)
         step = max(window // EXPIRY_BUCKETS, 1)
         return -(-(now_ms + window) // step) * step
@@ -88,10 +92,10 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class CappedUser:
-    """Who sees the ads, for frequency caps.
+    """The user whose impressions are counted for frequency caps.
 
-    partition   key of the user's or session's state
-    caps        impressions within the frequency window that each capped ad may have
+    partition   partition key of the user's or session's state
+    caps        impressions allowed within the frequency window, by ad id; ads without a cap are absent
     """
 
     partition: str
@@ -100,8 +104,8 @@ class CappedUser:
 
 @dataclass(frozen=True, slots=True)
 class BudgetStatus:
-    """committed   nanos leased to the campaign's counters: what is settled and reserved, and a little that is not yet
-    spent       found without money a short while ago
+    """committed   nanos leased to the campaign's shards: settled, reserved, and a small unused rest
+    spent       a charge was refused for lack of money within the last `SPENT_FOR_MS`
     """
 
     committed: int = 0
@@ -110,15 +114,15 @@ class BudgetStatus:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """The decision stands; its charges are counted."""
+    """The decision and its charges are stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Nothing is counted: decide again without these.
+    """Nothing was stored: the decision must be made again without these.
 
     spent    keys of accounts without enough money
-    capped   ads that the viewer has seen as often as allowed
+    capped   ids of ads whose frequency cap is reached
     """
 
     spent: tuple[tuple[str, str], ...] = ()
@@ -127,16 +131,19 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """A decision with this id stands already; nothing is counted again. `answer` is what was stored with it."""
+    """A decision with this id was stored earlier; nothing was counted again.
 
-    answer: bytes
+    response   the response that was stored with it; empty where there was none
+    """
+
+    response: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """billed    nanos charged for a click or conversion; 0 where it is not billed
+    """billed            nanos charged for a click or conversion; 0 where it is not billed
     unbilled_reason   why it is not billed
-    repeated  whether this was told before
+    repeated          the same click or conversion was settled earlier
     """
 
     billed: int
@@ -144,4 +151,4 @@ class Settlement:
     repeated: bool = False
 
 
-Outcome = Committed | Refused | Repeated
+CommitOutcome = Committed | Refused | Repeated

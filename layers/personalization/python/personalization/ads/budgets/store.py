@@ -1,54 +1,55 @@
-"""Budgets and frequency caps in the state table: what an ad decision uses up, counted once.
+"""Commits of ad decisions: each is stored once, with its charges and impressions, or not at all.
 
-A decision is committed in this order: its money, slice by slice; the viewer's frequency caps; its record
+A decision is committed in this order: its charges, shard by shard; the impressions of ads with a frequency cap; its record
 
-    pk               sk         holds
-    decision#<id>    decision   each charge with its slice, for the click or conversion to come; no user id
+    pk               sk         attributes
+    decision#<id>    decision   charges: each with its shard, for the click or conversion to come;
+                                answer: the compressed response; no user id
 
-What is refused on the way is undone, and the caller decides again without it. The record's existence makes the call
-idempotent: who finds one there gives back what he took. A process that dies on the way, or a write that is repeated because
-its answer was lost, leaves money that nobody spends: a budget may end a little short of its last cent, but is never exceeded.
+What was taken before a refusal is given back, and the caller decides again without the refused ads. The record makes the call
+idempotent: a commit that finds one gives back what it took. A process that stops on the way, or a write that the client repeats
+because its response was lost, leaves money unspent. A budget may end a little below its last cent; it is never exceeded.
 """
 
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
+
+import orjson
 
 from personalization.ads.budgets.accounts import (
     Account,
     BudgetStatus,
     CappedUser,
     Charge,
+    CommitOutcome,
     Committed,
-    Outcome,
     Refused,
     Repeated,
-    Settlement,
 )
-from personalization.ads.budgets.counters import CounterTable, Item, Update, attribute, number
 from personalization.ads.budgets.frequency_caps import FrequencyCaps
 from personalization.ads.budgets.shards import BudgetShards
-from personalization.ads.terms import Billing
 from personalization.core.time import DAY_MS
+from personalization.state.dynamodb import Item, Put, StateTable, attribute
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-_RECORD: Final = "decision"
+_NO_RESPONSE: Final[Mapping[str, Any]] = {}
 
 
 class Budgets:
-    """Every method raises `StateUnavailable` where the table does not answer in time.
+    """Budgets and frequency caps in the state table. Every method raises `StateUnavailable` where it does not answer in time.
 
     client           with short timeouts and bounded retries
     clock            unix seconds
-    frequency_days   days, the current one included, over which impressions count for frequency caps
-    slices           of a campaign's money
-    believed_ms      how long a campaign's standing is believed without asking again
+    frequency_days   length of the frequency window, the current day included
+    shards           of a campaign's money
+    cache_ttl_ms     how long a budget's status is used without reading it again
     """
 
     def __init__(
@@ -58,160 +59,132 @@ class Budgets:
         *,
         clock: Callable[[], float] = time.time,
         frequency_days: int = 7,
-        slices: int = 8,
-        believed_ms: int = 2_000,
+        shards: int = 8,
+        cache_ttl_ms: int = 2_000,
     ) -> None:
-        self._table, self._clock, self._believed = CounterTable(client, table), clock, believed_ms
-        self._slices = BudgetShards(self._table, slices)
-        self._frequency = FrequencyCaps(self._table, frequency_days)
-        self._standings: dict[tuple[tuple[str, str], int], tuple[int, BudgetStatus]] = {}
+        self.table = StateTable(client, table)
+        self.shards = BudgetShards(self.table, shards)
+        self._frequency = FrequencyCaps(self.table, frequency_days)
+        self._clock, self._cache_ttl_ms = clock, cache_ttl_ms
+        self._status_cache: dict[tuple[tuple[str, str], int], tuple[int, BudgetStatus]] = {}
 
-    def standings(self, accounts: Iterable[Account]) -> dict[tuple[str, str], BudgetStatus]:
-        """How the accounts stand, by account key. A hint: only `commit` knows."""
-        now, out = self._now(), {}
-        unknown = []
-        for account in {account.key: account for account in accounts}.values():
-            asked, standing = self._standings.get((account.key, account.budget), (None, BudgetStatus()))
-            if asked is not None and now < asked + self._believed:
-                out[account.key] = standing
-            else:
-                unknown.append(account)
-        items = self._table.get([self._slices.budget_key(account) for account in unknown], consistent=False)
-        for account in unknown:
-            standing = self._slices.standing(account, items.get(self._slices.budget_key(account), {}), now)
-            out[account.key] = standing
-            self._standings[account.key, account.budget] = (now, standing)
-        return out
-
-    def shown(self, partition: str) -> dict[str, int]:
-        """Impressions of each ad within the frequency window, for a user's or session's partition key."""
-        return self._frequency.shown(partition, self._now())
-
-    def commit(
-        self, decision_id: str, charges: Sequence[Charge], viewer: CappedUser | None = None, shown: Sequence[str] = (),
-        answer: bytes = b"",
-    ) -> Outcome:  # fmt: skip
-        """Count a decision: `charges` on their accounts, the ads `shown` on the viewer. All of it or nothing.
-
-        answer   is given back when the same decision is committed again
-        """
-        now, slice_id = self._now(), self._slices.of(decision_id)
-        taken: list[tuple[Charge, int]] = []
-        spent = []
-        for account, kind, nanos in _sums(charges):
-            if self._slices.take(account, slice_id, kind, nanos, now):
-                taken.append((kind, nanos))
-            else:
-                spent.append(account.key)
-                self._standings.pop((account.key, account.budget), None)
-        capped: tuple[str, ...] | None = None
-        if not spent and viewer is not None and shown:
-            capped = self._frequency.count(decision_id, viewer, shown, now)
-        if not spent and capped is None:
-            nonce = uuid4().hex
-            done = self._table.put_new(_record(decision_id, nonce, charges, slice_id, now, answer))
-            # A retry of the put by the client meets the record that it wrote itself.
-            if done.held or done.item.get("nonce", {}).get("S") == nonce:
-                return Committed()
-        for kind, nanos in taken:
-            self._slices.give_back(kind.account, slice_id, kind, nanos, now)
-        if spent or capped is not None:
-            stands = self.recorded(decision_id)  # a repeat finds no money where the first time took the last
-            return stands or Refused(tuple(dict.fromkeys(spent)), capped or ())
-        return Repeated(done.item.get("answer", {}).get("B", b""))
-
-    def recorded(self, decision_id: str) -> Repeated | None:
-        """The answer of a decision that stands already."""
-        item = self._table.get([_record_key(decision_id)]).get(_record_key(decision_id))
-        return None if item is None else Repeated(item.get("answer", {}).get("B", b""))
-
-    def settle(self, decision_id: str, ad_id: str, billing: Billing) -> Settlement:
-        """A click (cpc) or conversion (cpa) on a decision's ad: charge it, once."""
-        now = self._now()
-        pk, sk = _record_key(decision_id)
-        names = {"#c": "charges", "#ad": ad_id}
-        marked = self._table.update(
-            Update(
-                pk,
-                sk,
-                "SET #c.#ad.told_at = :now",
-                "#c.#ad.billing = :billing AND attribute_not_exists(#c.#ad.told_at)",
-                {":now": now, ":billing": billing},
-                names,
-            )
-        )
-        charge: Item = marked.item.get("charges", {}).get("M", {}).get(ad_id, {}).get("M", {})
-        if not charge:
-            return Settlement(0, "unknown")
-        if charge["billing"]["S"] != billing:
-            return Settlement(0, "other_billing")
-        if not marked.held:
-            unbilled_reason: Any = charge.get("because", {"S": ""})["S"]
-            return Settlement(number(charge, "billed"), unbilled_reason, repeated=True)
-        settlement = self._settled(charge, now)
-        values: dict[str, int | str | bytes | frozenset[str]] = {":n": settlement.billed, ":why": settlement.unbilled_reason}
-        self._table.update(Update(pk, sk, "SET #c.#ad.billed = :n, #c.#ad.because = :why", "", values, names))
-        return settlement
-
-    def _now(self) -> int:
+    def now_ms(self) -> int:
         return int(self._clock() * 1000)
 
-    def _settled(self, charge: Item, now: int) -> Settlement:
-        free_at, price = number(charge, "free_at"), number(charge, "price")
-        if now >= free_at:
-            return Settlement(0, "late")
-        account = Account(
-            charge["campaign"]["S"], number(charge, "budget"), number(charge, "expires_at"), charge["period"]["S"]
-        )
-        held = self._slices.settle(account, number(charge, "slice"), price, number(charge, "reserved"), free_at, now)
-        if held is None:
-            return Settlement(0, "late")
-        return Settlement(price) if held else Settlement(0, "no_money")
+    def statuses(self, accounts: Iterable[Account]) -> dict[tuple[str, str], BudgetStatus]:
+        """Status of each account, by account key. It may be `cache_ttl_ms` old; only `commit` is exact."""
+        now, statuses, expired = self.now_ms(), {}, []
+        for account in {account.key: account for account in accounts}.values():
+            read_at, status = self._status_cache.get((account.key, account.budget), (None, BudgetStatus()))
+            if read_at is not None and now < read_at + self._cache_ttl_ms:
+                statuses[account.key] = status
+            else:
+                expired.append(account)
+        items = self.table.get([self.shards.budget_key(account) for account in expired], consistent=False)
+        for account in expired:
+            status = self.shards.status(account, items.get(self.shards.budget_key(account), {}), now)
+            statuses[account.key] = status
+            self._status_cache[account.key, account.budget] = (now, status)
+        return statuses
+
+    def impressions(self, partition: str) -> dict[str, int]:
+        """Impressions of each ad within the frequency window, for a user's or session's partition key."""
+        return self._frequency.impressions(partition, self.now_ms())
+
+    def commit(
+        self,
+        decision_id: str,
+        charges: Sequence[Charge],
+        user: CappedUser | None = None,
+        ads: Sequence[str] = (),
+        response: Mapping[str, Any] = _NO_RESPONSE,
+    ) -> CommitOutcome:
+        """Store a decision: `charges` to their accounts, one impression of each of `ads` to the user. All of it or nothing.
+
+        response   returned when a decision with this id is committed again
+        """
+        now, shard = self.now_ms(), self.shards.shard_of(decision_id)
+        taken: list[tuple[Charge, int]] = []
+        spent: list[tuple[str, str]] = []
+        for charge, nanos in _summed(charges):
+            if self.shards.take(charge.account, shard, charge, nanos, now):
+                taken.append((charge, nanos))
+            else:
+                spent.append(charge.account.key)
+                self._status_cache.pop((charge.account.key, charge.account.budget), None)
+        capped: tuple[str, ...] = ()
+        if not spent and user is not None and ads:
+            capped = self._frequency.count(decision_id, user, ads, now)
+        earlier: Item | None = None
+        if not spent and not capped:
+            nonce = uuid4().hex
+            done = self.table.put(Put(_record(decision_id, nonce, charges, shard, now, response), "attribute_not_exists(pk)"))
+            # A put that the client repeated finds the record that it wrote itself.
+            if done.held or done.item.get("nonce", {}).get("S") == nonce:
+                return Committed()
+            earlier = done.item
+        for charge, nanos in taken:
+            self.shards.give_back(charge.account, shard, charge, nanos, now)
+        if earlier is not None:
+            return _repeated(earlier)
+        # A repeated decision finds no money where the first call took the last.
+        return self.recorded(decision_id) or Refused(tuple(dict.fromkeys(spent)), capped)
+
+    def recorded(self, decision_id: str) -> Repeated | None:
+        """The decision with this id, `None` where none was stored."""
+        key = record_key(decision_id)
+        item = self.table.get([key]).get(key)
+        return None if item is None else _repeated(item)
 
 
-def _sums(charges: Sequence[Charge]) -> list[tuple[Account, Charge, int]]:
-    """One amount for each account and time at which it is free again; one charge stands for those that share it."""
-    sums: dict[tuple[tuple[str, str], Billing, int], int] = defaultdict(int)
-    first: dict[tuple[tuple[str, str], Billing, int], Charge] = {}
+def record_key(decision_id: str) -> tuple[str, str]:
+    """Key of a decision's record."""
+    return f"decision#{decision_id}", "decision"
+
+
+def _summed(charges: Sequence[Charge]) -> list[tuple[Charge, int]]:
+    """One charge and the sum in nanos for each account, billing and window."""
+    sums: dict[tuple[object, ...], tuple[Charge, int]] = {}
     for charge in charges:
         key = (charge.account.key, charge.billing, charge.window_ms)
-        sums[key] += charge.expected
-        first.setdefault(key, charge)
-    return [(first[key].account, first[key], nanos) for key, nanos in sums.items()]
-
-
-def _record_key(decision_id: str) -> tuple[str, str]:
-    return f"decision#{decision_id}", _RECORD
+        first, nanos = sums.get(key, (charge, 0))
+        sums[key] = (first, nanos + charge.expected)
+    return list(sums.values())
 
 
 def _record(
-    decision_id: str, nonce: str, charges: Sequence[Charge], slice_id: int, now_ms: int, answer: bytes
-) -> dict[str, Any]:
-    pk, sk = _record_key(decision_id)
-    kept = {charge.ad_id: {"M": _kept(charge, slice_id, now_ms)} for charge in charges}
-    latest = max((charge.free_at(now_ms) for charge in charges), default=now_ms)
+    decision_id: str, nonce: str, charges: Sequence[Charge], shard: int, now_ms: int, response: Mapping[str, Any]
+) -> Item:
+    """The item of a decision. The response is compressed: an item holds 400 KB at most and is billed by size."""
+    pk, sk = record_key(decision_id)
+    latest = max((charge.expires_at_ms(now_ms) for charge in charges), default=now_ms)
     item: Item = {
         "pk": {"S": pk},
         "sk": {"S": sk},
         "nonce": {"S": nonce},
-        "charges": {"M": kept},
+        "charges": {"M": {charge.ad_id: {"M": _charge_item(charge, shard, now_ms)} for charge in charges}},
         "expires_at": {"N": str((latest + DAY_MS) // 1000)},
     }
-    if answer:
-        item["answer"] = {"B": answer}
+    if response:
+        item["answer"] = {"B": zlib.compress(orjson.dumps(response), 1)}
     return item
 
 
-def _kept(charge: Charge, slice_id: int, now_ms: int) -> Item:
-    words = {"campaign": charge.account.campaign_id, "period": charge.account.period, "billing": charge.billing}
-    numbers = {
+def _charge_item(charge: Charge, shard: int, now_ms: int) -> Item:
+    values: dict[str, int | str] = {
+        "campaign": charge.account.campaign_id,
+        "period": charge.account.period,
+        "billing": charge.billing,
         "budget": charge.account.budget,
         "expires_at": charge.account.expires_at,
         "price": charge.price,
         "reserved": charge.expected,
-        "free_at": charge.free_at(now_ms),
-        "slice": slice_id,
+        "free_at": charge.expires_at_ms(now_ms),
+        "slice": shard,
     }
-    return {name: attribute(value) for name, value in words.items()} | {
-        name: attribute(value) for name, value in numbers.items()
-    }
+    return {name: attribute(value) for name, value in values.items()}
+
+
+def _repeated(item: Item) -> Repeated:
+    packed = item.get("answer", {}).get("B")
+    return Repeated(orjson.loads(zlib.decompress(packed)) if packed else {})

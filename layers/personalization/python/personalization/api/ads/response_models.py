@@ -7,7 +7,10 @@ from uuid import UUID
 
 from pydantic import Field
 
-from personalization.ads.terms import REASONS, Billing, Mode, Objective
+from personalization.ads.candidates import Billing
+from personalization.ads.eligibility import Reason
+from personalization.ads.exploration import Mode
+from personalization.ads.valuation import Objective
 from personalization.api.response_models import (
     Count,
     Probability,
@@ -17,7 +20,7 @@ from personalization.api.response_models import (
     omittable,
 )
 
-Basis = Literal["money", "chance", "uplift", "response"]
+Basis = Literal["money", "predicted_rate", "uplift", "response"]
 Effect = Annotated[float, Field(ge=-1, le=1)]
 
 
@@ -54,7 +57,7 @@ class SlotResult(ResponseModel):
 
 class Loser(AdRates):
     ad_id: str
-    reason: Annotated[str, Field(json_schema_extra={"enum": list(REASONS)})]
+    reason: Reason
     detail: str
     expected_value: float = omittable()
 

@@ -1,117 +1,133 @@
-"""How a decision is told: slots with their winners, and losers with their reasons."""
+"""The response of an ad decision: slots with their winners, losers with their reasons, and the explanations of winners."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from math import isfinite
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-from personalization.ads import PredictedRates, Win, seed_of, unpriced
-from personalization.ads.budgets import to_money
-from personalization.ads.budgets.settlement import SEPARATOR
-from personalization.ads.decision import AuctionRequest, AuctionResult
-from personalization.ads.eligibility import LossReason
-from personalization.ads.predict import UNTREATED, tasks_of, told
-from personalization.ads.terms import BILLINGS
-from personalization.api.ads.explain import explained
+from personalization import features
+from personalization.ads.auction import AuctionRequest, AuctionResult, Win
+from personalization.ads.budgets.accounts import Charge, to_money
+from personalization.ads.budgets.settlement import impression_id
+from personalization.ads.candidates import BILLINGS
+from personalization.ads.exploration import seed_of
+from personalization.ads.features import CONTEXT_FEATURES, USER_AD_CROSS_FEATURES
+from personalization.ads.predict import PredictedRates, predicts_effect, tasks_of
+from personalization.ads.valuation import Objective, is_unpriced
 from personalization.api.ads.schemas import ScoreRequest
 from personalization.bundles.bundle import Bundle
+from personalization.tabular.explain import Explainer
+
+EXPLANATION_SECONDS: Final = 0.25  # for one ad
+_READABLE_NAMES: Final = {
+    **features.FEATURES, **features.TEXT_FEATURES, **CONTEXT_FEATURES, **USER_AD_CROSS_FEATURES
+}  # fmt: skip
+
+Rates = Mapping[str, Sequence[float]]
 
 
-@dataclass(frozen=True)
-class Telling:
-    """How a decision is told."""
+def to_response(
+    request: ScoreRequest,
+    bundle: Bundle,
+    auction: AuctionRequest,
+    predicted: PredictedRates,
+    columns: Mapping[str, Any],
+    result: AuctionResult,
+    charges: Mapping[int, Charge],
+) -> dict[str, Any]:
+    """The content of a response.
 
-    request: ScoreRequest
-    bundle: Bundle
-    question: AuctionRequest
-    chances: PredictedRates
-    columns: Mapping[str, Any]
+    columns   feature columns of the N candidates
+    charges   by candidate, of winners whose campaign has a budget
+    """
+    ad_ids, policy = auction.candidates.ad_id, auction.exploration
+    rates = {name: np.round(values, 7).tolist() for name, values in predicted.by_name().items()}
+    wins = {win.slot: win for win in result.wins}
+    explanations = _explain(bundle, columns, [win.candidate for win in result.wins]) if request.explain else {}
+    slots = []
+    for index, slot in enumerate(auction.slots):
+        content: dict[str, Any] = {"slot_id": slot.slot_id, "winner": None}
+        if index in wins:
+            candidate = wins[index].candidate
+            content["winner"] = _winner(auction, wins[index], rates, charges.get(candidate))
+            if candidate in explanations:
+                content["winner"]["explanation"] = explanations[candidate]
+        if request.explain:
+            probabilities = result.probabilities.get(index, np.zeros(0))
+            content["propensities"] = {
+                ad_ids[row]: round(float(probabilities[row]), 9) for row in np.flatnonzero(probabilities)
+            }
+        slots.append(content)
+    primary = next(iter(rates.values()))
+    return {
+        "decision_id": auction.decision_id,
+        "objective": request.objective,
+        "basis": ranking_basis(request.objective, bundle, unpriced=is_unpriced(auction.candidates)),
+        "exploration": {
+            "mode": policy.mode,
+            "epsilon": policy.epsilon,
+            "draws": result.draws,
+            "seed": f"{seed_of(auction.decision_id):016x}",
+        },
+        "positions": "known" if auction.positions.table else "unknown",
+        "slots": slots,
+        "losers": _losers(auction, result, rates),
+        "scores": [{"ad_id": ad_id, "probability": rate} for ad_id, rate in zip(ad_ids, primary, strict=True)],
+    }
 
-    def content(self, made: AuctionResult) -> dict[str, Any]:
-        question, decision = self.question, made.decision
-        policy = question.exploration
-        winners = {win.slot: win for win in decision.wins}
-        explanations: dict[int, dict[str, Any]] = {}
-        if self.request.explain:
-            explanations = explained(self.bundle, self.columns, [win.candidate for win in decision.wins])
-        slots = []
-        for index, slot in enumerate(question.slots):
-            told_: dict[str, Any] = {"slot_id": slot.slot_id, "winner": None}
-            if index in winners:
-                told_["winner"] = self._winner(winners[index], made)
-                if winners[index].candidate in explanations:
-                    told_["winner"]["explanation"] = explanations[winners[index].candidate]
-            if self.request.explain:
-                chances = decision.chances.get(index, np.zeros(0))
-                told_["propensities"] = {
-                    question.candidates.ad_id[row]: round(float(chances[row]), 9) for row in np.flatnonzero(chances)
-                }
-            slots.append(told_)
-        return {
-            "decision_id": question.decision_id,
-            "objective": self.request.objective,
-            "basis": self._basis(),
-            "exploration": {
-                "mode": policy.mode,
-                "epsilon": policy.epsilon,
-                "draws": decision.draws,
-                "seed": f"{seed_of(question.decision_id):016x}",
-            },
-            "positions": "known" if question.positions.known else "unknown",
-            "slots": slots,
-            "losers": self._losers(decision.losses),
-            "scores": self._scores(),
-        }
 
-    def _basis(self) -> str:
-        """By what ads are ranked."""
-        if self.request.objective == "own":
-            return "uplift" if UNTREATED in tasks_of(self.bundle) else "response"
-        return "chance" if unpriced(self.question.candidates) else "money"
+def ranking_basis(objective: Objective, bundle: Bundle, *, unpriced: bool = False) -> str:
+    """What ads are ranked by: money, predicted_rate, uplift or response."""
+    if objective == "own":
+        return "uplift" if predicts_effect(bundle) else "response"
+    return "predicted_rate" if unpriced else "money"
 
-    def _scores(self) -> list[dict[str, Any]]:
-        """All candidates in their order, each with the first chance that the model knows."""
-        first = next(iter(self._told.values()))
-        return [{"ad_id": ad_id, "probability": p} for ad_id, p in zip(self.question.candidates.ad_id, first, strict=True)]
 
-    def _winner(self, win: Win, made: AuctionResult) -> dict[str, Any]:
-        candidates, row = self.question.candidates, win.candidate
-        paid = self.question.worth.paid
-        charge = made.charges.get(row)
-        return {
-            "ad_id": candidates.ad_id[row],
-            "campaign_id": candidates.campaigns[candidates.campaign[row]],
-            "impression_id": f"{self.question.decision_id}{SEPARATOR}{candidates.ad_id[row]}",
-            **self._chances(row),
-            "seen": round(win.seen, 6),
-            "expected_value": round(win.expected_value, 9),
-            "price": win.price,
-            "billing": BILLINGS[int(candidates.billing[row])] if paid else None,
-            **({"reserved": round(to_money(charge.expected), 9)} if charge else {}),
-            "propensity": round(win.propensity, 9),
-            "explored": win.explored,
-        }
+def _winner(auction: AuctionRequest, win: Win, rates: Rates, charge: Charge | None) -> dict[str, Any]:
+    candidates, row = auction.candidates, win.candidate
+    return {
+        "ad_id": candidates.ad_id[row],
+        "campaign_id": candidates.campaign_of(row),
+        "impression_id": impression_id(auction.decision_id, candidates.ad_id[row]),
+        **_rates_of(rates, row),
+        "seen": round(win.p_seen, 6),
+        "expected_value": round(win.expected_value, 9),
+        "price": win.price,
+        "billing": BILLINGS[int(candidates.billing[row])] if auction.valuation.paid else None,
+        **({"reserved": round(to_money(charge.expected), 9)} if charge else {}),
+        "propensity": round(win.propensity, 9),
+        "explored": win.explored,
+    }
 
-    def _losers(self, losses: Mapping[int, LossReason]) -> list[dict[str, Any]]:
-        ids = self.question.candidates.ad_id
-        values = np.round(self.question.worth.expected(1.0), 9).tolist()
-        out = []
-        for row in sorted(losses):
-            one: dict[str, Any] = {"ad_id": ids[row], "reason": losses[row].reason, "detail": losses[row].detail}
-            one |= self._chances(row)
-            if isfinite(values[row]):
-                one["expected_value"] = values[row]
-            out.append(one)
-        return out
 
-    def _chances(self, row: int) -> dict[str, float]:
-        return {name: values[row] for name, values in self._told.items() if isfinite(values[row])}
+def _losers(auction: AuctionRequest, result: AuctionResult, rates: Rates) -> list[dict[str, Any]]:
+    expected = np.round(auction.valuation.expected(1.0), 9).tolist()
+    losers = []
+    for row, loss in sorted(result.losses.items()):
+        loser: dict[str, Any] = {"ad_id": auction.candidates.ad_id[row], "reason": loss.reason, "detail": loss.detail}
+        loser |= _rates_of(rates, row)
+        if isfinite(expected[row]):
+            loser["expected_value"] = expected[row]
+        losers.append(loser)
+    return losers
 
-    @cached_property
-    def _told(self) -> dict[str, list[float]]:
-        return {name: np.round(values, 7).tolist() for name, values in told(self.chances).items()}
+
+def _rates_of(rates: Rates, row: int) -> dict[str, float]:
+    return {name: values[row] for name, values in rates.items() if isfinite(values[row])}
+
+
+def _explain(bundle: Bundle, columns: Mapping[str, Any], rows: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """By row, what each column adds to the logit of the bundle's first task; empty where the bundle has no background rows."""
+    if not bundle.background:
+        return {}
+    task = tasks_of(bundle)[0]
+    explainer = Explainer(
+        bundle, bundle.background, task, lambda outputs: outputs[task], lambda name: _READABLE_NAMES.get(name, name),
+        budget_seconds=EXPLANATION_SECONDS,
+    )  # fmt: skip
+    chosen = {name: [content[row] for row in rows] for name, content in columns.items()}
+    encoded = bundle.encoder.encode(chosen, len(rows)).inputs
+    return {row: explainer.explain(encoded, place, chosen) for place, row in enumerate(rows)}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from personalization.api.ads import plan as plans
-from personalization.api.ads import score as scores
+from personalization.api.ads.plan import plan
 from personalization.api.ads.schemas import PlanRequest, ScoreRequest
-from personalization.api.ads.score import AdStores, ScoredAds
+from personalization.api.ads.score import ScoredAds, score, without_model
+from personalization.api.ads.stores import AdStores
 from personalization.api.app import Route
 from personalization.api.requests import ApiRequest, timestamp_ms
 from personalization.api.responses import ApiResponse
@@ -16,27 +16,32 @@ NAME = "ads"
 
 
 def routes(services: Services) -> list[Route]:
-    house = AdStores.of(services)
+    """The routes of the ads function."""
+    stores = AdStores.of(services)
 
-    def score(call: ApiRequest) -> ApiResponse:
-        request = call.parse_body(ScoreRequest)
-        moment = timestamp_ms(request.as_of, call.now_ms)
-        served = services.model(NAME, request.user_id)
+    def score_ads(request: ApiRequest) -> ApiResponse:
+        body = request.parse_body(ScoreRequest)
+        as_of = timestamp_ms(body.as_of, request.now_ms)
+        served = services.model(NAME, body.user_id)
         if served.bundle is None:
-            return ApiResponse(scores.without_model(request, call.request_id), served)
-        repeatable = call.has_idempotency_key
-        scored = scores.score(request, served.bundle, call.request_id, moment, house, repeatable=repeatable)
+            return ApiResponse(without_model(body, request.request_id), served)
+        repeatable = request.has_idempotency_key
+        scored = score(body, served.bundle, request.request_id, as_of, stores, repeatable=repeatable)
         services.monitor.log_decision(scored.content)
-        return _answered(scored, served)
+        return _response(scored, served)
 
-    def plan(call: ApiRequest) -> ApiResponse:
-        request = call.parse_body(PlanRequest)
-        # Segments are answered by the champion: a share of one would compare users that two models speak of.
-        served = services.model(NAME, request.user_id)
-        return _answered(plans.plan(request, served.required(), call.now_ms, house), served)
+    def plan_ad(request: ApiRequest) -> ApiResponse:
+        body = request.parse_body(PlanRequest)
+        # A segment has no user id, so the champion answers: users of two models could not be compared.
+        served = services.model(NAME, body.user_id)
+        return _response(plan(body, served.required(), request.now_ms, stores), served)
 
-    return [Route("POST", "/v1/ads/score", score), Route("POST", "/v1/ads/plan", plan), table_route(services, NAME)]
+    return [
+        Route("POST", "/v1/ads/score", score_ads),
+        Route("POST", "/v1/ads/plan", plan_ad),
+        table_route(services, NAME),
+    ]
 
 
-def _answered(scored: ScoredAds, served: ServedModel) -> ApiResponse:
+def _response(scored: ScoredAds, served: ServedModel) -> ApiResponse:
     return ApiResponse(scored.content, served, scored.warnings, (scored.degraded_reason,))

@@ -1,4 +1,4 @@
-"""What callers may ask about ads: the bodies of ``POST /v1/ads/score`` and ``POST /v1/ads/plan``."""
+"""The bodies of ``POST /v1/ads/score`` and ``POST /v1/ads/plan``."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from personalization.ads.exploration import Exploration
-from personalization.ads.slots import Slot
-from personalization.ads.terms import MAX_DRAWS, MAX_MONEY, MAX_SLOTS, Auction, Mode, Objective
+from personalization.ads.auction import Pricing
+from personalization.ads.candidates import MAX_MONEY
+from personalization.ads.exploration import Exploration, Mode
+from personalization.ads.valuation import Objective, Slot
 from personalization.api.requests import Id, RequestBody, Timestamp
 from personalization.core.schema import (
     MAX_CANDIDATES_PER_CALL,
@@ -17,7 +18,9 @@ from personalization.core.schema import (
     MAX_USERS_PER_CALL,
 )
 
-EPSILON: Final = 0.05  # of a policy that says epsilon and nothing more
+DEFAULT_EPSILON: Final = 0.05  # of the mode epsilon without a stated one
+MAX_SLOTS: Final = 20
+MAX_DRAWS: Final = 5_000
 MAX_PLAN_HOURS: Final = 24 * 14
 MAX_PLAN_WORDS: Final = 20
 MAX_PLAN_BEST: Final = 50
@@ -26,7 +29,7 @@ Row = dict[str, Any]
 
 
 class SlotBody(RequestBody):
-    """A place for one ad. `floor` is expected value per 1,000 impressions; without a position it counts as seen."""
+    """A place for one ad. `floor` is an expected value per 1,000 impressions. Without a position the slot counts as seen."""
 
     slot_id: Id
     placement: Id | None = None
@@ -38,7 +41,7 @@ class SlotBody(RequestBody):
 
 
 class ExplorationBody(RequestBody):
-    """How other ads than the best are tried. `epsilon` alone means one in twenty; it is added to softmax and thompson too."""
+    """The policy by which other ads than the best are chosen. `epsilon` is also added to softmax and thompson."""
 
     mode: Mode = "none"
     epsilon: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -47,13 +50,13 @@ class ExplorationBody(RequestBody):
     strength: Annotated[float, Field(gt=0, le=1e9)] = 100.0
 
     def policy(self) -> Exploration:
-        usual = EPSILON if self.mode == "epsilon" else 0.0
-        epsilon = usual if self.epsilon is None else self.epsilon
+        default = DEFAULT_EPSILON if self.mode == "epsilon" else 0.0
+        epsilon = default if self.epsilon is None else self.epsilon
         return Exploration(self.mode, epsilon, self.temperature, self.draws, self.strength)
 
 
 class AdUser(RequestBody):
-    """For whom: told by events or by ready features; by neither, state is read."""
+    """The user, with events or computed features; with neither, state is read."""
 
     user_id: Id | None = None
     session_id: Id | None = None
@@ -72,14 +75,15 @@ class AdUser(RequestBody):
 class ScoreRequest(AdUser):
     """Ads for the slots of a page or a mail.
 
-    candidates    rows of the ads table; without them the ads that were dropped last, or those of `campaigns`
-    slots         one slot where none is given
-    channel       ads that are made for another one stay out
-    exclude       ads and campaigns that stay out
-    objective     paid: by what is paid for; own: the shop's own ads, by what they change
-    pacing        how campaigns keep to their spending plan: shade their scores, throttle them at random, or not at all
-    preview       decide as if: no budget is charged, no impression counted
-    explain       also why: contributions to the winners' chances, and the chances of all candidates
+    candidates    rows of the ads table; without them all ads of the catalog compete, or those of `campaigns`
+    slots         one slot by default
+    channel       ads made for another channel take no part
+    exclude       ids of ads and campaigns that take no part
+    objective     paid: ads are ranked by revenue; own: the shop's own ads, by profit
+    auction       what a winner pays
+    pacing        campaigns ahead of their spending plan: shade their scores, throttle them at random, or off
+    preview       decide without charging budgets or counting impressions
+    explain       add explanations of the winners' rates, and the propensities of all candidates
     """
 
     candidates: Annotated[list[Row], Field(min_length=1, max_length=MAX_CANDIDATES_PER_CALL)] | None = None
@@ -89,7 +93,7 @@ class ScoreRequest(AdUser):
     exclude: list[Id] = Field(default_factory=list, max_length=MAX_FILTER_IDS)
     as_of: Timestamp | None = None
     objective: Objective = "paid"
-    auction: Auction = "second_price"
+    auction: Pricing = "second_price"
     exploration: ExplorationBody = ExplorationBody()
     pacing: Literal["shade", "throttle", "off"] = "shade"
     preview: bool = False
@@ -99,21 +103,22 @@ class ScoreRequest(AdUser):
     def _sources_and_slots(self) -> Self:
         if self.candidates is not None and self.campaigns is not None:
             raise ValueError("expected candidates or campaigns, received both")
-        names = [slot.slot_id for slot in self.slots]
-        if len(set(names)) < len(names):
-            raise ValueError("expected each slot_id once")
+        slot_ids = [slot.slot_id for slot in self.slots]
+        if len(set(slot_ids)) < len(slot_ids):
+            raise ValueError("expected each slot_id once, received one repeatedly")
         return self
 
 
 class PlanRequest(AdUser):
-    """When, where and with which creative an ad is best sent.
+    """When, where and with which creative to send an ad.
 
-    users       several users stand for a segment: the plan is the same for all of them
-    ad          a row of the ads table, or the id of an ad of the catalogue
-    starts_at   first hour; the next full hour where it is not given
-    hours       how many hours from there on, `step` hours apart
-    channels, creatives   that are compared; those of the ad where none are given
-    k           how many of the best are answered
+    users       user ids of a segment; the plan is the same for all of them
+    ad          a row of the ads table
+    ad_id       id of an ad in the catalog
+    starts_at   first hour; by default the next full hour
+    hours       length of the plan, in steps of `step` hours
+    channels, creatives   to compare; by default the ad's own
+    k           number of cells in the response
     """
 
     users: Annotated[list[Id], Field(min_length=1, max_length=MAX_USERS_PER_CALL)] | None = None
@@ -128,9 +133,9 @@ class PlanRequest(AdUser):
     k: Annotated[int, Field(ge=1, le=MAX_PLAN_BEST)] = 5
 
     @model_validator(mode="after")
-    def _one_ad_and_one_viewer(self) -> Self:
+    def _one_ad_and_one_user(self) -> Self:
         if (self.ad is None) == (self.ad_id is None):
-            raise ValueError("expected ad or ad_id, one of them")
+            raise ValueError(f"expected either ad or ad_id, received {'none' if self.ad is None else 'both'}")
         if self.users is not None and self.model_fields_set & {"user_id", "session_id", "events", "features", "attributes"}:
             raise ValueError("expected users, or one user's fields; received both")
         return self

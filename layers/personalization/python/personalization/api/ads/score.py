@@ -1,62 +1,41 @@
-"""From a request to a decision and back: which ad in which slot, at what price, and why not the others."""
+"""Ad decisions: from a request to a stored decision and its response."""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import orjson
 
-from personalization.ads import Candidates, Limits, PositionModel, Traffic, unpriced, valuate
-from personalization.ads.ad_catalog import AdCatalogReader
-from personalization.ads.budgets import Budgets, Repeated
-from personalization.ads.budgets.counters import CounterTable
-from personalization.ads.budgets.exposure_store import ExposureStore
-from personalization.ads.decision import AuctionRequest, run_auction
-from personalization.ads.decision import AuctionResult as Decided
-from personalization.ads.features import Ads, describe
-from personalization.ads.predict import UNTREATED, chances_of, tasks_of
-from personalization.api.ads.responses import Telling
+from personalization.ads.auction import AuctionRequest, run_auction
+from personalization.ads.budgets.accounts import Committed, Repeated
+from personalization.ads.budgets.store import Budgets
+from personalization.ads.candidates import Candidates
+from personalization.ads.delivery import charges_of, commit, load_delivery
+from personalization.ads.eligibility import Limits, find_blocked
+from personalization.ads.features import AdFeatures, feature_columns
+from personalization.ads.pacing import Traffic
+from personalization.ads.predict import PredictedRates, predict_rates, predicts_effect
+from personalization.ads.valuation import PositionModel, is_unpriced, valuate
+from personalization.api.ads.responses import to_response
 from personalization.api.ads.schemas import ScoreRequest
-from personalization.api.ads.user_context import UserContext, load_user_context
-from personalization.api.json_rows import canonical_columns, cell_pointer
-from personalization.api.services import Services
+from personalization.api.ads.stores import AdStores
+from personalization.api.ads.user_context import load_user_context
+from personalization.api.json_rows import Columns, canonical_columns, cell_pointer
 from personalization.bundles.bundle import Bundle
 from personalization.core import cells
-from personalization.core.errors import Conflict, Fault, InvalidInput, RowFault, StateUnavailable, TooLarge
+from personalization.core.errors import Conflict, Fault, InvalidInput, StateUnavailable, TooLarge
 from personalization.core.schema import MAX_CANDIDATES_PER_CALL
-from personalization.state import StateStore
 
-_REPEATED: Final = "this decision stands already: nothing was counted again"
+Rows = Sequence[Mapping[str, Any]]
 
-
-@dataclass(frozen=True)
-class AdStores:
-    """What decisions stand on besides the model. Each may be missing: then it is as if nothing were stored there."""
-
-    users: StateStore | None = None
-    budgets: Budgets | None = None
-    exposures: ExposureStore | None = None
-    catalogue: AdCatalogReader | None = None
-
-    @classmethod
-    def of(cls, services: Services) -> AdStores:
-        """What a function's dependencies hold; nobody is asked yet."""
-        settings, clock = services.settings, services.clock
-        catalogue = AdCatalogReader(services.s3, settings.data_bucket, clock=clock)
-        if services.dynamodb is None:
-            return cls(services.state, catalogue=catalogue)
-        table = CounterTable(services.dynamodb, settings.state_table)
-        budgets = Budgets(services.dynamodb, settings.state_table, clock=clock)
-        return cls(services.state, budgets, ExposureStore(table, settings.state_ttl_days), catalogue)
+_REPEATED: Final = "a decision with this id was made before: nothing was counted again"
 
 
 @dataclass(frozen=True)
 class ScoredAds:
-    """An answer's own part of the body, why it is less than it should be, and what the caller may want to know."""
+    """The part of a response that the ad routes write themselves."""
 
     content: dict[str, Any]
     degraded_reason: str = ""
@@ -64,156 +43,165 @@ class ScoredAds:
 
 
 def score(
-    request: ScoreRequest, bundle: Bundle, decision_id: str, now_ms: int, house: AdStores, *, repeatable: bool = False
+    request: ScoreRequest, bundle: Bundle, decision_id: str, now_ms: int, stores: AdStores, *, repeatable: bool = False
 ) -> ScoredAds:
-    """Decide, count, tell. Raises `InvalidInput` with pointers.
+    """Decide which ad wins which slot, and count it.
 
-    repeatable   the caller chose the id, and may have sent it before: then that decision stands, whatever has changed since
+    decision_id   key of the decision's record and seed of its randomness
+    repeatable    the caller chose the id and may repeat the call: a decision that is stored under it is returned unchanged
+
+    Raises `InvalidInput` with pointers into the request, `TooLarge` where the catalog has too many ads, and `Conflict` for a
+    repeated decision that was stored without a response.
     """
-    stands = _recorded(decision_id, house) if repeatable and not request.preview else None
-    if stands is not None:
-        return ScoredAds(_repeated(stands), warnings=(_REPEATED,))
-    sent, failure = _ads_of(request, house)
-    candidates, ads = _understood(sent, bundle)
-    known = load_user_context(request, bundle, candidates.ad_id, now_ms, house.users, house.exposures)
-    columns = _described(bundle, known, ads, len(candidates), request)
-    chances, bad = chances_of(bundle, columns, len(candidates))
-    worth = valuate(request.objective, candidates, chances)
-    question = AuctionRequest(
+    if repeatable and not request.preview and (recorded := _recorded(decision_id, stores.budgets)):
+        return ScoredAds(_stored_response(recorded), warnings=(_REPEATED,))
+    rows, degraded = _ad_rows(request, stores)
+    candidates, ads = _parse_ads(rows, bundle)
+    user = load_user_context(request, bundle, candidates.ad_id, now_ms, stores)
+    columns = feature_columns(
+        user.context, ads, np.zeros(len(rows), np.int64), np.arange(len(rows)), user.exposure, bundle.encoder.zone,
+        [_placement(request)] * len(rows), [request.channel] * len(rows),
+    )  # fmt: skip
+    rates, bad_cells = predict_rates(bundle, columns, len(rows))
+    auction = AuctionRequest(
         decision_id,
         candidates,
-        worth,
+        valuate(request.objective, candidates, rates),
         [slot.slot() for slot in request.slots],
         Limits(now_ms, request.channel, request.exclude),
         positions=PositionModel.from_manifest(bundle.manifest),
         exploration=request.exploration.policy(),
-        auction=request.auction,
+        pricing=request.auction,
         control=None if request.pacing == "off" else request.pacing,
         traffic=Traffic(bundle.manifest.get("traffic") or ()),
-        partition=known.partition,
+        partition=user.partition,
         conversion_days=float(bundle.manifest.get("attribution_window_days", 7.0)),
         zone=bundle.encoder.zone,
         preview=request.preview,
     )
-    telling = Telling(request, bundle, question, chances, columns)
-    degraded_reason = [part for part in (failure, known.degraded_reason) if part]
-    contents: dict[int, dict[str, Any]] = {}  # by what was decided; a decision that is refused is made anew
-
-    def record(one: Decided) -> bytes:
-        contents[id(one.decision)] = telling.content(one)
-        return _packed(contents[id(one.decision)])
-
+    degraded += [user.degraded_reason] if user.degraded_reason else []
     try:
-        made = run_auction(question, house.budgets, record)
+        content, shown = _decide(request, bundle, auction, rates, columns, stores.budgets)
     except StateUnavailable as error:
-        degraded_reason.append(f"nothing that is counted takes part: {error.detail}")
-        made = run_auction(question, None)
-    if isinstance(made, Repeated):
-        return ScoredAds(_repeated(made), "; ".join(degraded_reason), (_REPEATED,))
-    _count(request, made, question, house, now_ms)
-    content = contents.get(id(made.decision)) or telling.content(made)
-    return ScoredAds(content, "; ".join(degraded_reason), tuple(_warnings(sent, bad, telling)))
+        degraded.append(f"ads with a budget or a frequency cap take no part: {error.detail}")
+        content, shown = _decide(request, bundle, auction, rates, columns, None)
+    if shown is None:
+        return ScoredAds(content, "; ".join(degraded), (_REPEATED,))
+    if not request.preview:
+        _count_exposures(stores, user.partition, shown, now_ms)
+    return ScoredAds(content, "; ".join(degraded), tuple(_warnings(request, bundle, auction, len(bad_cells))))
 
 
 def without_model(request: ScoreRequest, decision_id: str) -> dict[str, Any]:
-    """The content of an answer that nothing can be said in."""
+    """The content of a response while there is no model: every slot stays empty."""
     slots = [{"slot_id": slot.slot_id, "winner": None} for slot in request.slots]
     return {"decision_id": decision_id, "objective": request.objective, "slots": slots, "losers": [], "scores": []}
 
 
-def _ads_of(request: ScoreRequest, house: AdStores) -> tuple[Sequence[Mapping[str, Any]], str]:
-    """Rows of the ads that compete, and why they are not what they should be."""
+def _decide(
+    request: ScoreRequest,
+    bundle: Bundle,
+    auction: AuctionRequest,
+    rates: PredictedRates,
+    columns: Mapping[str, Any],
+    budgets: Budgets | None,
+) -> tuple[dict[str, Any], list[str] | None]:
+    """Run the auction until its result is committed: the response, and the ads shown (`None` for a repeated decision)."""
+    delivery = load_delivery(auction, budgets)
+    while True:
+        blocked = find_blocked(auction.candidates, auction.valuation, delivery.limits)
+        result = run_auction(auction, blocked, delivery.paces)
+        charges = charges_of(auction, delivery, result)
+        content = to_response(request, bundle, auction, rates, columns, result, charges)
+        outcome = commit(auction, delivery, result, charges, budgets, content)
+        if isinstance(outcome, Repeated):
+            return _stored_response(outcome), None
+        if isinstance(outcome, Committed):
+            return content, [auction.candidates.ad_id[win.candidate] for win in result.wins]
+        delivery = delivery.after(outcome)
+
+
+def _ad_rows(request: ScoreRequest, stores: AdStores) -> tuple[Rows, list[str]]:
+    """Rows of the ads that compete, and why they may be outdated."""
     if request.candidates is not None:
-        return request.candidates, ""
-    catalogue = house.catalogue.get() if house.catalogue else None
-    failure = house.catalogue.failure if house.catalogue else ""
-    if catalogue is None:
-        raise InvalidInput("expected candidates: no file of ads was dropped yet", [Fault("/candidates", "missing")])
-    wanted = None if request.campaigns is None else set(request.campaigns)
-    found = [ad for ad in catalogue.ads if wanted is None or cells.word(ad.get("campaign_id")) in wanted]
-    if len(found) > MAX_CANDIDATES_PER_CALL:
-        raise TooLarge(f"expected at most {MAX_CANDIDATES_PER_CALL} ads, the catalogue has {len(found)}: name campaigns")
-    return found, f"the ad catalog could not be refreshed: {failure}" if failure else ""
+        return request.candidates, []
+    catalog = stores.catalog.get() if stores.catalog else None
+    failure = stores.catalog.failure if stores.catalog else ""
+    if catalog is None:
+        raise InvalidInput("expected candidates, because no file of ads has been dropped", [Fault("/candidates", "missing")])
+    campaigns = None if request.campaigns is None else set(request.campaigns)
+    rows = [ad for ad in catalog.ads if campaigns is None or cells.word(ad.get("campaign_id")) in campaigns]
+    if len(rows) > MAX_CANDIDATES_PER_CALL:
+        raise TooLarge(f"expected at most {MAX_CANDIDATES_PER_CALL} ads, received {len(rows)} of the catalog: select campaigns")
+    return rows, [f"the ad catalog could not be refreshed: {failure}"] if failure else []
 
 
-def _understood(sent: Sequence[Mapping[str, Any]], bundle: Bundle) -> tuple[Candidates, Ads]:
-    """The ads as they compete, and as the model sees them. Raises `InvalidInput` with the names that were sent."""
-    columns = canonical_columns(sent)
-    columns["campaign_id"] = _campaigns(columns, len(sent))
+def _parse_ads(rows: Rows, bundle: Bundle) -> tuple[Candidates, AdFeatures]:
+    """The ads as candidates of the auction, and as the model sees them. Raises `InvalidInput` with the column names as sent."""
+    columns = canonical_columns(rows)
+    columns["campaign_id"] = _campaign_ids(columns, len(rows))
     try:
-        candidates = Candidates.from_columns(columns, len(sent), bundle.encoder.zone)
+        candidates = Candidates.from_columns(columns, len(rows), bundle.encoder.zone)
     except InvalidInput as error:
-        raise InvalidInput(error.detail, [_placed(fault, sent) for fault in error.faults]) from None
-    return candidates, Ads.from_table(columns, len(sent), bundle.manifest.get("lists"), bundle.encoder.zone)
+        raise InvalidInput(error.detail, [_fault_as_sent(fault, rows) for fault in error.faults]) from None
+    return candidates, AdFeatures.from_table(columns, len(rows), bundle.manifest.get("lists"), bundle.encoder.zone)
 
 
-def _campaigns(columns: Mapping[str, Sequence[Any]], rows: int) -> list[Any]:
-    """An ad that states no campaign is one of its own; but a budget must say whose it is."""
-    ads, campaigns, budgets = (columns.get(name, [None] * rows) for name in ("ad_id", "campaign_id", "budget"))
+def _campaign_ids(columns: Columns, rows: int) -> list[Any]:
+    """An ad without a campaign and a budget is a campaign of its own. A budget needs a stated campaign."""
+    ad_ids, campaigns, budgets = (columns.get(name, [None] * rows) for name in ("ad_id", "campaign_id", "budget"))
     return [
-        (cells.word(ad_id) or "nameless") if cells.is_missing(campaign) and cells.is_missing(budget) else campaign
-        for ad_id, campaign, budget in zip(ads, campaigns, budgets, strict=True)
+        (cells.word(ad_id) or "unnamed") if cells.is_missing(campaign) and cells.is_missing(budget) else campaign
+        for ad_id, campaign, budget in zip(ad_ids, campaigns, budgets, strict=True)
     ]
 
 
-def _placed(fault: Fault, sent: Sequence[Mapping[str, Any]]) -> Fault:
+def _fault_as_sent(fault: Fault, rows: Rows) -> Fault:
     _, _, row, column = fault.pointer.split("/", 3)
-    return Fault(cell_pointer(("candidates", int(row)), sent[int(row)], column), fault.detail)
-
-
-def _described(bundle: Bundle, known: UserContext, ads: Ads, rows: int, request: ScoreRequest) -> dict[str, Any]:
-    viewer, every, zone = np.zeros(rows, np.int64), np.arange(rows), bundle.encoder.zone
-    place = [_placement(request)] * rows, [request.channel] * rows
-    return describe(known.views, ads, viewer, every, known.exposure, zone, *place)
+    return Fault(cell_pointer(("candidates", int(row)), rows[int(row)], column), fault.detail)
 
 
 def _placement(request: ScoreRequest) -> str | None:
-    """The placement of the slots, where they share one."""
+    """The placement that all slots share; the rates are predicted once, not by slot."""
     placements = {slot.placement for slot in request.slots}
     return placements.pop() if len(placements) == 1 else None
 
 
-def _count(request: ScoreRequest, made: Decided, question: AuctionRequest, house: AdStores, now_ms: int) -> None:
-    """The viewer has seen these ads. The answer does not depend on it: where it cannot be counted, it is not."""
-    if request.preview or question.partition is None or house.exposures is None:
+def _count_exposures(stores: AdStores, partition: str | None, ads: Sequence[str], now_ms: int) -> None:
+    """Count the impressions for the model's features. The decision stands without them."""
+    if partition is None or stores.exposures is None:
         return
     try:
-        house.exposures.seen(
-            question.partition, [question.candidates.ad_id[win.candidate] for win in made.decision.wins], now_ms
-        )
+        stores.exposures.count_impressions(partition, ads, now_ms)
     except StateUnavailable:
         return
 
 
-def _recorded(decision_id: str, house: AdStores) -> Repeated | None:
+def _recorded(decision_id: str, budgets: Budgets | None) -> Repeated | None:
     try:
-        return house.budgets.recorded(decision_id) if house.budgets else None
+        return budgets.recorded(decision_id) if budgets else None
     except StateUnavailable:
-        return None  # then nothing can be counted either, and so not twice
+        return None  # nothing can be counted then, and so nothing twice
 
 
-def _repeated(made: Repeated) -> dict[str, Any]:
-    if not made.answer:
-        raise Conflict("a decision with this id was made without an answer to repeat; use another id")
-    content: dict[str, Any] = orjson.loads(zlib.decompress(made.answer))
-    return content
+def _stored_response(repeated: Repeated) -> dict[str, Any]:
+    if not repeated.response:
+        raise Conflict("a decision with this id is stored without a response; use another id")
+    return dict(repeated.response)
 
 
-def _packed(content: Mapping[str, Any]) -> bytes:
-    """An answer as it is kept: 500 losers are repetitive, an item is billed by size and holds 400 KB at most."""
-    return zlib.compress(orjson.dumps(content), 1)
-
-
-def _warnings(sent: Sequence[Mapping[str, Any]], bad: Sequence[RowFault], telling: Telling) -> list[str]:
-    out = [f"{len(bad)} cells of the ads are not what the model knows there: they count as missing"] if bad else []
-    if telling.request.objective == "own" and UNTREATED not in tasks_of(telling.bundle):
-        out.append("the model knows no impressions that were held back: ads are ranked by response, not by what they change")
-    if telling.request.explain and telling.bundle.background is None:
-        out.append("explain: the model was written without the rows that it would be explained against")
-    if telling.request.objective == "paid" and unpriced(telling.question.candidates):
-        out.append("no ad states a bid or a value: they are ranked by their chance, and cost nothing")
-    if len({slot.placement for slot in telling.request.slots}) > 1:
-        out.append("the slots have several placements: what a placement changes is left out of the chances")
-    if not telling.question.positions.known and any(slot.position for slot in telling.request.slots):
-        out.append("the model was trained without positions: every slot counts as seen")
-    return out
+def _warnings(request: ScoreRequest, bundle: Bundle, auction: AuctionRequest, bad_cells: int) -> list[str]:
+    warnings = []
+    if bad_cells:
+        warnings.append(f"{bad_cells} cells of the ads are not valid for the model's columns and count as missing")
+    if request.objective == "own" and not predicts_effect(bundle):
+        warnings.append("the model has no impressions held back for comparison: ads are ranked by response, not by effect")
+    if request.explain and bundle.background is None:
+        warnings.append("explain: the model has no background rows to explain it against")
+    if request.objective == "paid" and is_unpriced(auction.candidates):
+        warnings.append("no ad states a bid or a value: ads are ranked by their predicted rate, and cost nothing")
+    if len({slot.placement for slot in request.slots}) > 1:
+        warnings.append("the slots have several placements: the rates are predicted without a placement")
+    if not auction.positions.table and any(slot.position for slot in request.slots):
+        warnings.append("the model was trained without positions: every slot counts as seen")
+    return warnings

@@ -1,17 +1,17 @@
-"""For whom ads are chosen: told by the request, or read from state; known as just before the question."""
+"""The user of an ad request: features and events from the request, or from state."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from personalization.ads.budgets.exposure_store import ExposureStore
 from personalization.ads.exposure import Exposure
 from personalization.ads.features import RequestContext, request_context
 from personalization.api.ads.schemas import AdUser
+from personalization.api.ads.stores import AdStores
 from personalization.api.json_rows import canonical_columns, cell_pointer
 from personalization.api.problems import pointer
 from personalization.bundles.bundle import Bundle
@@ -21,84 +21,79 @@ from personalization.core.schema import USER_ID
 from personalization.data.interactions import parse_events
 from personalization.features import CategoryShares, Lifetime
 from personalization.profiles.predict import ATTRIBUTE_PREFIX, history_window
-from personalization.state import Kind, StateStore, partition_key
+from personalization.state import Kind, partition_key
 
 
 @dataclass(frozen=True)
 class UserContext:
-    """views            of one viewer
-    exposure         what they had to do with each of the ads
-    partition        key of their state, `None`: nobody is known
-    degraded_reason  why it is not what it should be
-    source           events, features, state or none
+    """context           features of one user at the moment of the request
+    exposure          counts of the user's earlier impressions, one row for each ad
+    partition         partition key of the user's or session's state, `None` for an unknown user
+    degraded_reason   why the context is incomplete
     """
 
-    views: RequestContext
+    context: RequestContext
     exposure: Exposure
     partition: str | None
-    source: str
     degraded_reason: str = ""
-    warnings: list[str] = field(default_factory=list)
 
 
-def load_user_context(
-    viewer: AdUser, bundle: Bundle, ads: Sequence[str], now_ms: int, users: StateStore | None, exposures: ExposureStore | None
-) -> UserContext:
-    """What is known of the viewer and their ads. Raises `InvalidInput` for events and features that are not valid."""
-    kind, who = _identity(viewer)
-    asks = viewer.personalization == "on" and who is not None
-    place = partition_key(kind, who) if asks and who is not None else None
+def load_user_context(user: AdUser, bundle: Bundle, ads: Sequence[str], now_ms: int, stores: AdStores) -> UserContext:
+    """Features of the user and counts of earlier impressions of `ads`. A user whose state cannot be read counts as new.
+
+    Raises `InvalidInput` for events and features that are not valid.
+    """
+    kind: Kind = "session" if user.user_id is None else "user"
+    owner = user.session_id if user.user_id is None else user.user_id
+    key = None if owner is None or user.personalization == "off" else partition_key(kind, owner)
+    events, evicted = empty_events([owner or ""]), None
     exposure, degraded_reason = Exposure.none(len(ads)), ""
     try:
-        if place is not None and exposures is not None:
-            exposure = exposures.read(place, ads)
-        if viewer.features is None and viewer.events is None and place is not None and users is not None:
-            state = users.read(str(who), kind)
-            return UserContext(_views(bundle, state.events, now_ms, viewer, state.evicted), exposure, place, "state")
+        if key is not None and stores.exposures is not None:
+            exposure = stores.exposures.read(key, ads)
+        if key is not None and stores.users is not None and user.features is None and user.events is None:
+            state = stores.users.read(str(owner), kind)
+            events, evicted = state.events, state.evicted
     except StateUnavailable as error:
-        degraded_reason = f"answered as for somebody new: {error.detail}"
-    if viewer.features is not None:
-        return UserContext(_ready(bundle, viewer, now_ms), exposure, place, "features", degraded_reason)
-    if viewer.events is not None:
-        events = _parsed(viewer.events, bundle, who)
-        return UserContext(_views(bundle, events, now_ms, viewer), exposure, place, "events", degraded_reason)
-    return UserContext(_views(bundle, empty_events([who or ""]), now_ms, viewer), exposure, place, "none", degraded_reason)
+        degraded_reason = f"the user's state cannot be read, the user counts as new: {error.detail}"
+    if user.features is not None:
+        context = _from_features(user, user.features, bundle, now_ms)
+    else:
+        if user.events is not None:
+            events = _parse_events(user.events, bundle, owner)
+        context = _from_events(user, events, evicted, bundle, now_ms)
+    return UserContext(context, exposure, key, degraded_reason)
 
 
-def _identity(viewer: AdUser) -> tuple[Kind, str | None]:
-    return ("user", viewer.user_id) if viewer.user_id is not None else ("session", viewer.session_id)
-
-
-def _views(bundle: Bundle, events: Events, now_ms: int, viewer: AdUser, evicted: Lifetime | None = None) -> RequestContext:
-    attributes = {name: [value] for name, value in (viewer.attributes or {}).items()}
+def _from_events(user: AdUser, events: Events, evicted: Lifetime | None, bundle: Bundle, now_ms: int) -> RequestContext:
+    attributes = {name: [value] for name, value in (user.attributes or {}).items()}
     return request_context(events, np.array([now_ms]), history_window(bundle), bundle.encoder.zone, evicted, attributes)
 
 
-def _ready(bundle: Bundle, viewer: AdUser, now_ms: int) -> RequestContext:
-    """Features that the shop has computed: nothing is known of single events."""
-    columns: dict[str, Any] = {name: [value] for name, value in (viewer.features or {}).items()}
-    columns |= {ATTRIBUTE_PREFIX + name: [value] for name, value in (viewer.attributes or {}).items()}
+def _from_features(user: AdUser, features: Mapping[str, Any], bundle: Bundle, now_ms: int) -> RequestContext:
+    """Features that the shop has computed; there are no events."""
+    columns: dict[str, Any] = {name: [value] for name, value in features.items()}
+    columns |= {ATTRIBUTE_PREFIX + name: [value] for name, value in (user.attributes or {}).items()}
     faults = [
-        Fault(pointer("features" if cell.column in (viewer.features or {}) else "attributes", _bare(cell.column)), cell.reason)
+        Fault(
+            pointer("features" if cell.column in features else "attributes", cell.column.removeprefix(ATTRIBUTE_PREFIX)),
+            cell.reason,
+        )
         for cell in bundle.encoder.encode(columns, 1).bad_cells
     ]
     if faults:
-        raise InvalidInput(f"{len(faults)} of the features are not what they should be", faults)
-    nothing = CategoryShares(np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0))
-    return RequestContext(np.array([now_ms]), columns, nothing, empty_events([""]))
+        raise InvalidInput(f"{len(faults)} of the features are not valid", faults)
+    no_shares = CategoryShares(np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0))
+    return RequestContext(np.array([now_ms]), columns, no_shares, empty_events([""]))
 
 
-def _bare(column: str) -> str:
-    return column.removeprefix(ATTRIBUTE_PREFIX)
-
-
-def _parsed(rows: Sequence[Mapping[str, Any]], bundle: Bundle, who: str | None) -> Events:
-    name = who or "\0"
+def _parse_events(rows: Sequence[Mapping[str, Any]], bundle: Bundle, owner: str | None) -> Events:
+    """The events of a request, as those of one user."""
+    name = owner or "\0"
     columns = canonical_columns(rows)
     columns[USER_ID] = [name] * len(rows)
     parsed = parse_events(columns, len(rows), bundle.encoder.zone)
     if parsed.faults:
         faults = [Fault(cell_pointer(("events", row), rows[row], column), reason) for row, column, reason in parsed.faults]
         raise InvalidInput("some events are not valid", faults)
-    events = parsed.events if len(parsed.events) else empty_events([name])
-    return replace(events, users=[name]) if events.users == [name] else events
+    return parsed.events if len(parsed.events) else empty_events([name])
