@@ -107,7 +107,7 @@ class TestWhileServing:
         ("arguments", "message"),
         [
             (("profiles", "no-such-file.csv"), "found none at no-such-file.csv"),
-            (("nonsense", str(TEMPLATE)), "no model is called 'nonsense'"),
+            (("nonsense", str(TEMPLATE)), "received 'nonsense'"),
             (("ads", str(TEMPLATE)), "no model 'ads' is promoted"),
             (("profiles", str(TEMPLATE), "--map", "user_id"), "expected a mapping"),
             (("profiles", str(TEMPLATE), "--map", "none.json"), "the mapping cannot be read"),

@@ -65,7 +65,7 @@ def test_mistakes_of_the_store(tmp_path: Path, capsys: pytest.CaptureFixture[str
     monkeypatch.delenv("MODEL_STORE", raising=False)
     assert "expected --store s3://BUCKET, --stack NAME, or the environment variable MODEL_STORE" in mistake(capsys, "list")
     assert "expected a store such as s3://my-models, received '/tmp'" in mistake(capsys, "list", "--store", "/tmp")
-    assert "no model is called 'shoes'" in mistake(capsys, "rollback", "shoes")
+    assert "received 'shoes'" in mistake(capsys, "rollback", "shoes")
 
 
 def test_mistakes_of_predict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,1 +1,1 @@
-"""What every other package builds on: names, typed columns, events, errors, settings, observability."""
+"""Foundations of all packages: names, time, typed columns, events, errors, settings, observability."""

@@ -1,7 +1,7 @@
-"""From cells as a file or a request holds them to typed columns, a column at a time.
+"""Conversion of cells to typed columns, a column at a time.
 
-A cell is a `str` (CSV) or any JSON value. Nothing here raises for bad data: every conversion answers the column and the
-rows that could not be converted, so that the caller can reject them, refuse the request or count them as missing.
+A cell is a `str` (CSV) or any JSON value. No conversion raises for bad data: it returns the column and the indices of the bad
+cells, so that the caller can reject their rows, refuse the request, or count them as missing.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _TEXT: Final = {str, type(None)}
 
 
 def is_missing(cell: Any) -> bool:
-    """Whether a cell says «nothing here»: `None`, NaN, an empty cell or one of the usual words for it."""
+    """Whether a cell is missing: `None`, NaN, empty, or a placeholder such as ``null``."""
     if isinstance(cell, str):
         return cell.strip().lower() in MISSING_WORDS
     return cell is None or (isinstance(cell, float) and math.isnan(cell))
 
 
 def numbers(cells: Sequence[Any] | NDArray[Any]) -> tuple[NDArray[np.float64], list[int]]:
-    """Finite float64 with NaN where a cell is missing, and the indices of the cells that are not numbers."""
+    """(N,) finite float64, NaN where a cell is missing or bad, and the indices of the bad cells, which are not numbers."""
     if isinstance(cells, np.ndarray) and cells.dtype.kind in "fiub":
         values = cells.astype(np.float64)
         return np.where(np.isinf(values), np.nan, values), np.flatnonzero(np.isinf(values)).tolist()
     try:
-        # A JSON 0 is false too, so an empty cell is told apart only where it matters.
+        # Zero is false too, so only false cells are compared with the empty one.
         values = np.array([float(c) if c else math.nan if c is None or c == "" else float(c) for c in cells], dtype=np.float64)
         bad: list[int] = []
     except (TypeError, ValueError, OverflowError):
@@ -59,10 +59,9 @@ def _numbers_one_by_one(cells: Sequence[Any] | NDArray[Any]) -> tuple[NDArray[np
 
 
 def timestamps(cells: Sequence[Any] | NDArray[Any], zone: tzinfo = UTC) -> tuple[NDArray[np.int64], list[int]]:
-    """Milliseconds since 1970 UTC with `MISSING_TIME` where missing, and the indices of the cells that are no time.
+    """(N,) int64 milliseconds since 1970 UTC, `MISSING_TIME` where missing or bad, and the indices of the bad cells.
 
-    Accepts RFC 3339 (a time without an offset is in `zone`), a date, and numbers: unix seconds, milliseconds, or
-    microseconds (GA4), told apart by size.
+    Accepts what `time.parse_timestamp` accepts; a time without an offset is in `zone`.
     """
     values = np.full(len(cells), MISSING_TIME, dtype=np.int64)
     bad = []
@@ -82,7 +81,7 @@ def timestamps(cells: Sequence[Any] | NDArray[Any], zone: tzinfo = UTC) -> tuple
 
 
 def words(cells: Sequence[Any] | NDArray[Any]) -> list[str | None]:
-    """Text as categories are compared: stripped, `None` where missing; 3.0 and 3 and "3" are the same word."""
+    """(N,) words as categories are compared: stripped, `None` where missing. 3.0, 3 and "3" are the same word."""
     if set(map(type, cells)) <= _TEXT:  # each different text once: columns of many rows hold few
         found = {cell: word(cell) for cell in dict.fromkeys(cells)}
         return [found[cell] for cell in cells]
@@ -109,7 +108,7 @@ def word(cell: Any) -> str | None:
 
 
 def map_cells(content: Sequence[Any] | NDArray[Any], convert: Callable[[Any], int], dtype: Any) -> NDArray[Any]:
-    """`convert` of each cell, called once for each different text."""
+    """(N,) `convert` of each cell; it is called once for each different text."""
     if set(map(type, content)) <= _TEXT:
         found = {cell: convert(cell) for cell in dict.fromkeys(content)}
         return np.fromiter(map(found.__getitem__, content), dtype=dtype, count=len(content))

@@ -1,7 +1,7 @@
-"""From the columns of a table to the two tensors that a tabular network takes; the same code trains and serves.
+"""Encoding of a table's columns to the two tensors of a tabular network; the same code trains and serves.
 
-The network's graph holds what is learnt (filling of missing values, scaling, embeddings). What this module holds is the
-bundle's `columns`: which column is which kind, and the vocabularies.
+The network's graph has what is learnt (filling of missing values, scaling, embeddings). A bundle's `columns` have the kind of
+each column, and the vocabularies.
 
 Codes of a categorical column: 0 missing, 1 never seen in training, 2 + i the i-th word of its vocabulary. A hashed column
 (too many words to list, or too personal to store) has 0 missing and 1 + bucket.
@@ -31,7 +31,7 @@ CATEGORICAL: Final = "categorical"
 MISSING_CODE: Final = 0
 UNKNOWN_CODE: Final = 1
 
-# What a date column becomes: a position in time and the rhythms that shops know.
+# Numbers of a date column: a position in time, and the year, week and day.
 DATE_PARTS: Final = ("days", "month", "weekday", "hour")
 
 
@@ -78,7 +78,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Tensors by input name, ready for `session.run`, and the cells that counted as missing because they were bad."""
+    """Tensors of `rows` rows by input name, and the cells that counted as missing because they were bad."""
 
     inputs: dict[str, NDArray[Any]]
     bad_cells: list[RowFault]
@@ -87,7 +87,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class TableEncoder:
-    """The columns of a bundle, in the order of its tensors.
+    """Encodes tables by the columns of a bundle, in the order of its tensors.
 
     >>> encoder = TableEncoder((Column("age", "numeric"), Column("channel", "categorical", ("web", "app"))))
     >>> encoder.encode({"age": ["31", ""], "channel": ["app", "fax"]}, 2).inputs["categorical"].tolist()
@@ -128,8 +128,8 @@ class TableEncoder:
     def encode(self, table: TableColumns, rows: int) -> Encoded:
         """Tensors for `rows` rows: `numeric` float32 (rows, n) with NaN where missing, `categorical` int64 (rows, m).
 
-        A tensor without columns is left out, as it is in the graph. A column that `table` lacks counts as missing
-        everywhere; so does a bad cell, which is also named in the answer. Never raises for data.
+        A tensor without columns is left out, as in the graph. A column that `table` lacks counts as missing; so does a bad
+        cell, which is also listed in `bad_cells`. Never raises for data.
         """
         names = self.numeric_names
         values = np.full((rows, len(names)), np.nan)
@@ -154,7 +154,7 @@ class TableEncoder:
                 m += 1
         with np.errstate(over="ignore"):
             numeric = values.astype(np.float32)
-        beyond = np.isinf(numeric)  # of float32; looked for once, not once a column: one user's row is short and wide
+        beyond = np.isinf(numeric)  # of float32; compared once for all columns: one user's row is short and wide
         if beyond.any():
             numeric[beyond] = np.nan
             bad.extend(

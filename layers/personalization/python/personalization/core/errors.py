@@ -1,6 +1,6 @@
-"""The errors that a caller can meet, each with its HTTP status, code and title (RFC 9457).
+"""The errors that callers can receive, each with its HTTP status, code and title (RFC 9457).
 
-A message says what was expected and what was received. It never holds a user id: messages are logged.
+A message states what was expected and what was received. It never has a user id: messages are logged.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong with an input: where (RFC 6901 JSON pointer, or a column name for files) and what."""
+    """One fault of a request: its place (RFC 6901 JSON pointer) and what was expected and received."""
 
     pointer: str
     detail: str
@@ -32,7 +32,7 @@ class RowFault(NamedTuple):
 
 
 class PersonalizationError(Exception):
-    """Base of all errors that are ours; `faults` lists each thing wrong, where there is more to say than `detail`."""
+    """Base of our errors; `faults` lists the single faults where `detail` summarises several."""
 
     status = 500
     code = "internal"
@@ -45,19 +45,19 @@ class PersonalizationError(Exception):
 
 
 class InvalidInput(PersonalizationError):
-    """The request or file cannot be understood; sending it again unchanged will fail again."""
+    """The request or file is not valid; sending it again unchanged will fail again."""
 
     status, code, title = 400, "invalid-input", "The input is not valid"
 
 
 class NotFound(PersonalizationError):
-    """Nothing is known under this name or id."""
+    """Nothing is stored under this name or id."""
 
     status, code, title = 404, "not-found", "Not found"
 
 
 class Conflict(PersonalizationError):
-    """Somebody else changed the thing in between; read it again and retry."""
+    """Another writer changed the object in between; read it again and retry."""
 
     status, code, title = 409, "conflict", "Changed in between"
 
@@ -81,7 +81,7 @@ class CatalogInvalid(PersonalizationError):
 
 
 class ModelUnavailable(PersonalizationError):
-    """No model can be had now: none was published, or the store does not answer and none is cached."""
+    """No model is available: none was published, or the store does not respond and none is cached."""
 
     status, code, title = 503, "model-unavailable", "No model is available"
 
@@ -93,12 +93,12 @@ class StateUnavailable(PersonalizationError):
 
 
 class ResultsUnavailable(PersonalizationError):
-    """What jobs left behind cannot be read now; the call may be repeated."""
+    """Results of jobs cannot be read now; the call may be repeated."""
 
     status, code, title = 503, "results-unavailable", "Results are not available"
 
 
 class CatalogUnavailable(PersonalizationError):
-    """The catalogue cannot be changed now; nothing of the call was taken, it may be repeated."""
+    """The catalogue cannot be changed now. Nothing of the call was stored; it may be repeated."""
 
     status, code, title = 503, "catalogue-unavailable", "The catalogue is not available"

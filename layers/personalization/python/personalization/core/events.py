@@ -1,7 +1,7 @@
-"""Interactions in columns: of one user in the API, of all users in training and batch, in the same shape.
+"""Interactions in columns: of one user in the API, of all users in training and batch, in the same class.
 
-Words are dictionary-encoded: `user`, `item`, `category`, `order` hold codes into lists, −1 where there is none. So a
-million events take megabytes, and code is written once, for N events of U users.
+Words are codes into vocabularies (`core.categorical`). So a million events take megabytes, and code is written once, for N
+events of U users.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from personalization.core.categorical import MISSING, CategoricalColumn, Codes, 
 
 Numbers = NDArray[np.float64]
 
-# Columns of one event each; the rest of `Events` are the word lists.
+# Columns with a value for each event; the other fields of `Events` are the vocabularies.
 EVENT_COLUMNS: Final = (
     "user", "item", "event_type", "timestamp", "received_at", "quantity", "unit_price", "event_value", "view_duration",
     "rating", "category", "channel", "order",
 )  # fmt: skip
-# Column of codes → the words it points to.
+# Column of codes → its vocabulary.
 WORD_LISTS: Final = {"user": "users", "item": "items", "category": "categories", "channel": "channels"}
 
 
@@ -30,12 +30,12 @@ WORD_LISTS: Final = {"user": "users", "item": "items", "category": "categories",
 class Events:
     """N events of U users.
 
-    user, item, category, channel, order   int32 codes into the lists below, −1 where unknown
+    user, item, category, channel, order   int32 codes into the vocabularies below, −1 where missing
     event_type                             int8 codes into `schema.EVENT_TYPES`
     timestamp, received_at                 int64 milliseconds since 1970 UTC
     quantity, unit_price, event_value, view_duration, rating
                                            float64, NaN where missing; `event_value` is the line total, returns negative
-    users, items, categories, channels     the words
+    users, items, categories, channels     the vocabularies
     """
 
     user: Codes
@@ -60,11 +60,11 @@ class Events:
         return len(self.timestamp)
 
     def take(self, rows: NDArray[Any]) -> Events:
-        """The events at these indices or under this mask, with the same word lists."""
+        """The events at these indices or under this mask, with the same vocabularies."""
         return replace(self, **{name: getattr(self, name)[rows] for name in EVENT_COLUMNS})
 
     def sorted(self) -> Events:
-        """By user, then time; events of the same moment keep their order."""
+        """Sorted by user, then time; events of one moment keep their order."""
         order = np.lexsort((self.timestamp, self.user))
         return self if np.array_equal(order, np.arange(len(order))) else self.take(order)
 
@@ -73,7 +73,7 @@ class Events:
         return np.searchsorted(self.user, np.arange(len(self.users) + 1)).astype(np.int64)
 
     def with_categories(self, category_of_item: Mapping[str, str]) -> Events:
-        """Fill in the category of events that have none from their item's."""
+        """The events with the category of their item where they have none."""
         if not category_of_item:
             return self
         vocabulary = Vocabulary(self.categories)
@@ -91,7 +91,7 @@ class Events:
 
 
 def empty_events(users: Sequence[str] = ()) -> Events:
-    """No events, of these users."""
+    """No events, with these users listed."""
     dtypes: dict[str, Any] = {"event_type": np.int8, "timestamp": np.int64, "received_at": np.int64}
     dtypes |= dict.fromkeys(("user", "item", "category", "channel", "order"), np.int32)
     columns: dict[str, Any] = {name: np.zeros(0, dtypes.get(name, np.float64)) for name in EVENT_COLUMNS}
@@ -99,7 +99,7 @@ def empty_events(users: Sequence[str] = ()) -> Events:
 
 
 def concatenate(parts: Sequence[Events]) -> Events:
-    """All events of several parts, in their order; equal words of different parts become one."""
+    """All events of several parts, in their order; equal words of different parts get one code."""
     if len(parts) == 1:
         return parts[0]
     vocabularies = {column: Vocabulary() for column in WORD_LISTS}

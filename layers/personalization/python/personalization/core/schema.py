@@ -1,8 +1,12 @@
-"""Names that exist once: tables, columns, aliases, event types and limits.
+"""The names of tables, columns and event types, and the published limits. Each exists once, here.
 
-Everything that reads or writes a table takes its words from here. The shop may use our own names, those of Amazon
-Personalize (``USER_ID``, ``EVENT_VALUE``), or those of GA4 (``item_category``, ``user_pseudo_id``); they are mapped at the
-door, and inside the house there is one spelling.
+To accept another name for a column, add it to `ALIASES` in snake case: ``"shopper_id": USER_ID``. To add a column, add it to
+the `optional` columns of its table, and to `numbers` or `times` where it is no text. To accept another name for an event
+type, add it to `EVENT_ALIASES` in lower case without separators.
+
+Files and requests may use our names, those of Amazon Personalize (``USER_ID``, ``EVENT_VALUE``) or those of GA4
+(``item_category``, ``user_pseudo_id``). `canonical_column` translates them where they are read. All other code has one
+spelling.
 """
 
 from __future__ import annotations
@@ -27,8 +31,9 @@ TIMESTAMP: Final = "timestamp"
 class Table:
     """The columns of one kind of table.
 
-    ``required`` identifies the kind; ``numbers`` and ``times`` say which known columns are parsed, and every other column
-    is text.
+    required   identify the kind
+    numbers    columns that are parsed as numbers
+    times      columns that are parsed as timestamps; every other column is text
     """
 
     kind: str
@@ -146,7 +151,7 @@ MAX_RECORD_BYTES: Final = 64 * 1024
 MAX_ID_LENGTH: Final = 256
 MAX_RECORDED_REJECTS_RAW: Final = 1_024  # characters of a rejected line that are kept
 
-# The probability of a next purchase is answered for these days, besides the horizons that a model was trained with.
+# Days within which a next purchase is predicted, besides the horizons that a model was trained with.
 HAZARD_DAYS: Final = (7, 14, 30, 90)
 
 _WORD_BORDER = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -160,13 +165,13 @@ def snake_case(name: str) -> str:
 
 
 def canonical_column(name: str) -> str:
-    """The column's one spelling inside the house."""
+    """Our spelling of a column's name: in snake case, aliases translated."""
     name = snake_case(name)
     return ALIASES.get(name, name)
 
 
 def event_type_code(name: str) -> int | None:
-    """Index into `EVENT_TYPES` of an event type or alias, `None` where it is empty; an unknown word is `OTHER`."""
+    """Index into `EVENT_TYPES` of an event type or alias; `None` for an empty word, that of `OTHER` for an unknown one."""
     key = name.strip().lower()
     if not key:
         return None
@@ -177,7 +182,7 @@ def event_type_code(name: str) -> int | None:
 
 
 def table_kind(columns: set[str]) -> str | None:
-    """The kind of table that has these canonical columns, by its required columns; `None` where none fits."""
+    """The first kind of table whose required columns are among these canonical columns; `None` where none is."""
     for table in TABLES:
         if set(table.required) <= columns:
             return table.kind
@@ -185,9 +190,9 @@ def table_kind(columns: set[str]) -> str | None:
 
 
 def job_of(name: str) -> str:
-    """The job that a model name belongs to: ``ads-table`` → ``ads``. `ValueError` for any other word."""
+    """The job of a model: ``ads-table`` → ``ads``. Raises `ValueError` for a name that is no model's."""
     job = name.removesuffix(TABLE_SUFFIX)
     if job not in JOBS:
         names = ", ".join(f"{job}, {job}{TABLE_SUFFIX}" for job in JOBS)
-        raise ValueError(f"no model is called {name!r}; expected one of: {names}")
+        raise ValueError(f"expected the name of a model, one of {names}; received {name!r}")
     return job
