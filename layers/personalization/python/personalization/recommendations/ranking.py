@@ -147,9 +147,11 @@ def _diversified(
     catalog: ServingCatalog, scores: ScenarioScores, options: RankingOptions, pool: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """The pool in the order to show it. Demoted items stay at the end; what is not chosen follows by score."""
+    if options.diversity <= 0:
+        return pool
     tiers = scores.tiers(pool)
     front, demoted = pool[tiers >= 0], pool[tiers < 0]
-    if options.diversity <= 0 or len(front) < 2:
+    if len(front) < 2:
         return pool
     values = scores.exact(catalog, front)
     if scores.boosted is not None:  # a boosted item leads by more than any difference of scores

@@ -52,7 +52,7 @@ class ScenarioScores(ItemScores):
         Of personal lists it is the calibrated probability that the user takes the item next; other scenarios state theirs.
         """
         relevance = self.probability(scores)
-        return np.where(np.isin(codes, self.demoted), 0.0, relevance) if len(self.demoted) else relevance
+        return np.where(self.is_demoted(codes), 0.0, relevance) if len(self.demoted) else relevance
 
 
 def personal(catalog: ServingCatalog, history: InteractionHistory, category: str | None = None) -> ScenarioScores:
