@@ -60,14 +60,14 @@ def write_ad_catalog(s3: S3Client, bucket: str, ads: Sequence[Mapping[str, Any]]
         b'{"format":%d,"version":"%s","modified":%d,"ads":%s}' % (FORMAT, version.encode(), modified, content), mtime=0
     )
     for _ in range(_TRIES):
-        found = read_object(s3, bucket, KEY)
+        stored = read_object(s3, bucket, KEY)
         try:
-            current = AdCatalog.from_bytes(found.body) if found else None
+            current = AdCatalog.from_bytes(stored.body) if stored else None
         except CatalogInvalid:
             current = None  # the new file mends a damaged catalog
         if current is not None and current.modified >= modified and current.version != version:
             return False
-        if write_object(s3, bucket, KEY, body, replaces=found, content_type="application/gzip"):
+        if write_object(s3, bucket, KEY, body, replaces=stored, content_type="application/gzip"):
             return True
     raise Conflict(f"the ad catalog was changed by others {_TRIES} times in a row")
 

@@ -76,8 +76,8 @@ def read_pointer(s3: S3Client, bucket: str, name: str) -> ModelPointer | None:
 
     Raises `BundleInvalid` where the object is not a pointer, botocore's errors where S3 fails.
     """
-    found = read_object(s3, bucket, pointer_key(name))
-    return ModelPointer.from_json(found.body) if found else None
+    stored = read_object(s3, bucket, pointer_key(name))
+    return ModelPointer.from_json(stored.body) if stored else None
 
 
 def pointer_key(name: str) -> str:

@@ -117,8 +117,8 @@ def _change_pointer(
     s3: S3Client, bucket: str, name: str, change: Callable[[ModelPointer | None], ModelPointer]
 ) -> ModelPointer:
     """Read, change, write on the condition that nobody wrote in between."""
-    found = read_object(s3, bucket, pointer_key(name))
-    pointer = change(ModelPointer.from_json(found.body) if found else None)
-    if not write_object(s3, bucket, pointer_key(name), pointer.to_json(), replaces=found, content_type="application/json"):
+    stored = read_object(s3, bucket, pointer_key(name))
+    pointer = change(ModelPointer.from_json(stored.body) if stored else None)
+    if not write_object(s3, bucket, pointer_key(name), pointer.to_json(), replaces=stored, content_type="application/json"):
         raise Conflict(f"the pointer of {name!r} was changed by somebody else in between; run `list`, then try again")
     return pointer

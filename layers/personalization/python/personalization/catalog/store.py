@@ -116,12 +116,12 @@ class CatalogWriter:
         try:
             ref = self._put_part(part, DELTA)
             for attempt in range(TRIES):
-                found = read_object(self._s3, self._bucket, POINTER_KEY)
+                stored = read_object(self._s3, self._bucket, POINTER_KEY)
                 pointer = CatalogPointer(self._version(ref.sha256), (ref,))
-                if found:
-                    before = CatalogPointer.from_json(found.body)
+                if stored:
+                    before = CatalogPointer.from_json(stored.body)
                     pointer = replace(before, version=pointer.version, parts=(*before.parts, ref))
-                if self._write_pointer(pointer, found):
+                if self._write_pointer(pointer, stored):
                     return self._compact(pointer) if len(pointer.parts) > self._compact_at else pointer.version
                 self._sleep(self._random.uniform(0, 0.05 * 2**attempt))
         except (BotoCoreError, ClientError, CatalogInvalid) as error:
@@ -141,8 +141,8 @@ class CatalogWriter:
             base = self._put_part(catalog.as_part(), BASE)
             replaced = tuple(ref.key for ref in pointer.parts)
             compacted = CatalogPointer(self._version(base.sha256), (base,), replaced)
-            found = read_object(self._s3, self._bucket, POINTER_KEY)
-            if found is None or CatalogPointer.from_json(found.body) != pointer or not self._write_pointer(compacted, found):
+            stored = read_object(self._s3, self._bucket, POINTER_KEY)
+            if stored is None or CatalogPointer.from_json(stored.body) != pointer or not self._write_pointer(compacted, stored):
                 return current.version
             current = compacted
             for key in set(pointer.replaced) - {base.key, *replaced}:  # of the compaction before: no reader is that late
@@ -169,8 +169,8 @@ class CatalogWriter:
 
 def _read_part(s3: S3Client, bucket: str, ref: PartRef) -> CatalogPart:
     """A part. Raises `CatalogInvalid` where its bytes are not those that the pointer names, or none are there."""
-    found = read_object(s3, bucket, ref.key)
-    digest = sha256(found.body).hexdigest() if found else "no object"
-    if found is None or digest != ref.sha256:
+    stored = read_object(s3, bucket, ref.key)
+    digest = sha256(stored.body).hexdigest() if stored else "no object"
+    if stored is None or digest != ref.sha256:
         raise CatalogInvalid(f"a part of the catalog is damaged: expected sha256 {ref.sha256[:12]}…, received {digest[:12]}")
-    return CatalogPart.from_bytes(found.body)
+    return CatalogPart.from_bytes(stored.body)

@@ -37,7 +37,7 @@ class S3Object:
 
 
 class NotModified(Exception):
-    """The object still has the ETag that the caller knows."""
+    """The object still has the ETag that the caller has read."""
 
 
 class Incomplete(Exception):
@@ -148,9 +148,9 @@ class SnapshotReader(Generic[Snapshot]):
 
     def _refresh(self) -> None:
         try:
-            found = read_object(self._s3, self._bucket, self._key, self._etag)
-            self._snapshot = self.load(self._snapshot, found.body if found else None)
-            self._etag = found.etag if found else None
+            stored = read_object(self._s3, self._bucket, self._key, self._etag)
+            self._snapshot = self.load(self._snapshot, stored.body if stored else None)
+            self._etag = stored.etag if stored else None
         except NotModified:
             pass
         except Incomplete as error:

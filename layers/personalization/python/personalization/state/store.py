@@ -154,7 +154,7 @@ class StateStore:
         """Merge the events of a file into the windows of its users. The same file again changes nothing.
 
         All events of a user that a file holds belong in one call. Whether the file is a whole history or an increment is
-        found by comparing, see `compaction`.
+        decided by comparing, see `compaction`.
         """
         keep = max_events or HistoryWindow().max_events
         batches = event_batches(events, event_ids, order_ids)
