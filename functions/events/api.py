@@ -4,7 +4,7 @@ from personalization.api import Handler, Services, application, events, models, 
 
 
 def build(services: Services) -> Handler:
-    """The handler in given surroundings."""
+    """The handler over given services; tests and benchmarks pass their own."""
     return application(services, [*events.routes(services), *users.routes(services), *models.routes(services)])
 
 

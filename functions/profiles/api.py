@@ -5,7 +5,7 @@ from personalization.api.profiles import routes
 
 
 def build(services: Services) -> Handler:
-    """The handler in given surroundings."""
+    """The handler over given services; tests and benchmarks pass their own."""
     return application(services, routes.routes(services))
 
 

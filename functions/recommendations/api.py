@@ -1,11 +1,11 @@
-"""POST /v1/recommendations, POST /v1/tables/recommendations-table."""
+"""Recommendations, rankings, similar items, PUT /v1/items and POST /v1/tables/recommendations-table."""
 
 from personalization.api import Handler, Services, application
 from personalization.api.recommendations import routes
 
 
 def build(services: Services) -> Handler:
-    """The handler in given surroundings."""
+    """The handler over given services; tests and benchmarks pass their own."""
     return application(services, routes.routes(services))
 
 

@@ -1,4 +1,4 @@
-"""The HTTP API: one module a job, over plumbing that all share."""
+"""The HTTP API: routes by job, over the application, requests and responses that all share."""
 
 from personalization.api.app import Handler, Route, application
 from personalization.api.services import Services
