@@ -31,10 +31,9 @@ from training.datasets import cdnow  # noqa: E402
 from training.datasets.packages import DataPackageMissing  # noqa: E402
 from training.evaluation.metrics import log_loss, regression_metrics  # noqa: E402
 from training.fitting import FitOptions  # noqa: E402
-from training.tasks.profiles.model import train_profiles_network  # noqa: E402
-from training.tasks.profiles.options import NETWORK, PATIENCE, ProfileData  # noqa: E402
+from training.tasks.profiles.model import NETWORK, PATIENCE, train_profiles_network  # noqa: E402
 from training.tasks.profiles.pareto_nbd import fit_customer_base  # noqa: E402
-from training.tasks.profiles.prepare import PreparedProfiles, prepare_profiles  # noqa: E402
+from training.tasks.profiles.prepare import PreparedProfiles, ProfileData, prepare_profiles  # noqa: E402
 from training.tasks.profiles.targets import attribute_dropout, encode_sample  # noqa: E402
 
 NAME: Final = "customer_base"

@@ -38,9 +38,8 @@ from training.evaluation.smooth_ece import smooth_ece  # noqa: E402
 from training.fitting import FitOptions  # noqa: E402
 from training.tasks.profiles.baselines import purchase_baselines  # noqa: E402
 from training.tasks.profiles.labels import bought_within  # noqa: E402
-from training.tasks.profiles.model import train_profiles_network  # noqa: E402
-from training.tasks.profiles.options import NETWORK, PATIENCE, ProfileData  # noqa: E402
-from training.tasks.profiles.prepare import prepare_profiles  # noqa: E402
+from training.tasks.profiles.model import NETWORK, PATIENCE, train_profiles_network  # noqa: E402
+from training.tasks.profiles.prepare import ProfileData, prepare_profiles  # noqa: E402
 from training.tasks.profiles.targets import attribute_dropout, encode_sample  # noqa: E402
 
 NAME: Final = "profiles_tasks"

@@ -80,7 +80,8 @@ def _events_task(arguments: argparse.Namespace) -> Any:
 
 
 def _profiles_task(arguments: argparse.Namespace) -> Any:
-    from training.tasks.profiles.options import NETWORK, PATIENCE, ProfileData
+    from training.tasks.profiles.model import NETWORK, PATIENCE
+    from training.tasks.profiles.prepare import ProfileData
     from training.tasks.profiles.task import ProfilesTask
 
     data = ProfileData(

@@ -19,6 +19,7 @@ from personalization.core.categorical import Vocabulary
 from personalization.core.errors import InvalidInput
 from personalization.core.schema import AD_ID, IMPRESSIONS, TIMESTAMP, USER_ID
 from personalization.core.time import DAY_MS, MISSING_TIME
+from training.io.point_in_time import label_window_closed
 from training.io.tables import read_chunks
 
 # Days after which outcomes are complete, for logs without times of clicks and conversions.
@@ -165,7 +166,7 @@ def split_impressions(log: Impressions, attribution_days: float, *, no_test: boo
     when the test begins, so that no outcome from the time of the test is used.
     """
     window = round(attribution_days * DAY_MS)
-    mature = log.timestamp + window <= log.end
+    mature = label_window_closed(log.timestamp, window, log.end)
     if mature.sum() < 0.2 * len(log):  # a short log, or one without times: waiting would leave nothing
         mature = np.ones(len(log), dtype=bool)
     timestamps = log.timestamp[mature]
@@ -174,7 +175,7 @@ def split_impressions(log: Impressions, attribution_days: float, *, no_test: boo
     test_from = None if no_test else int(np.quantile(timestamps, 1 - _TEST_SHARE, method="nearest"))
     test = np.zeros(len(log), dtype=bool) if test_from is None else mature & (log.timestamp >= test_from)
     earlier = mature & ~test
-    known = earlier if test_from is None else earlier & (log.timestamp + window <= test_from)
+    known = earlier if test_from is None else earlier & label_window_closed(log.timestamp, window, test_from)
     if known.sum() < 0.3 * earlier.sum():
         known = earlier  # the window is about as long as the log: better late outcomes than none
     valid_from = int(np.quantile(log.timestamp[known], 1 - _VALIDATION_SHARE, method="nearest"))

@@ -16,6 +16,9 @@ from training.tasks.profiles.calibration import HazardCalibration, fit_hazard, f
 from training.tasks.profiles.heads import CategoryHead, HazardHead, OrdersHead, SpendHead
 from training.tasks.profiles.targets import ProfileTargets
 
+PATIENCE: Final = 8  # epochs; an epoch over the rows of many cuts is long
+# A user has one row at each cut: a wide and deep network would memorise the users.
+NETWORK: Final = TabularConfig(widths=(64,), dropout=0.3)
 # Weights of the losses beside the hazard's 1: enough to learn them, too little to cost the hazard anything.
 SPEND_WEIGHT: Final = 0.3
 CATEGORY_WEIGHT: Final = 0.3

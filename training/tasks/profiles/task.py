@@ -35,8 +35,7 @@ from training.task import (
 from training.tasks.profiles.evaluate import ProfilesEvaluator
 from training.tasks.profiles.labels import bought_within
 from training.tasks.profiles.model import ProfileModel, refit_profiles_network, train_profiles_network
-from training.tasks.profiles.options import ProfileData
-from training.tasks.profiles.prepare import PreparedProfiles, prepare_profiles
+from training.tasks.profiles.prepare import PreparedProfiles, ProfileData, prepare_profiles
 from training.tasks.profiles.report import profile_report
 from training.tasks.profiles.samples import Sample, stack
 from training.tasks.profiles.segments import behaviour_thresholds, quintile_edges, segment_outcomes
