@@ -12,7 +12,7 @@ import orjson
 
 from personalization.bundles.bundle import Bundle
 from personalization.core.schema import INTERACTIONS, USER_ID, job_of
-from personalization.profiles.behaviour import SEGMENTS, BehaviourSegment, SegmentThresholds
+from personalization.profiles.behaviour import SEGMENTS, SegmentDefinition, SegmentThresholds
 from personalization.profiles.rfm import NAMES, segment_spread
 
 SEGMENTS_JSON: Final = "segments.json"
@@ -106,7 +106,7 @@ class SegmentExports(AbstractContextManager["SegmentExports"]):
             ],
         }
 
-    def _segment(self, segment: BehaviourSegment, overall: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    def _segment(self, segment: SegmentDefinition, overall: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         sums, thresholds = self._sums[segment.name], self._thresholds
         means = sums.means()
         return {
@@ -121,12 +121,12 @@ class SegmentExports(AbstractContextManager["SegmentExports"]):
         }
 
 
-def export_name(segment: BehaviourSegment) -> str:
+def export_name(segment: SegmentDefinition) -> str:
     return f"segment-{segment.slug}.jsonl"
 
 
 def _evidence(
-    segment: BehaviourSegment, means: Mapping[str, Any], overall: Mapping[str, Any], thresholds: SegmentThresholds
+    segment: SegmentDefinition, means: Mapping[str, Any], overall: Mapping[str, Any], thresholds: SegmentThresholds
 ) -> str:
     """One sentence: the reason for the action, with the means of this job."""
     facts = [

@@ -88,7 +88,7 @@ class SegmentTraits:
 
 
 @dataclass(frozen=True, slots=True)
-class BehaviourSegment:
+class SegmentDefinition:
     """A segment and the action that it suggests.
 
     rule     description, a format string over the fields of `SegmentThresholds`
@@ -110,43 +110,43 @@ class BehaviourSegment:
         return self.rule.format_map({name: _number(getattr(thresholds, name)) for name in SegmentThresholds.__slots__})
 
 
-NEW: Final = BehaviourSegment(
+NEW: Final = SegmentDefinition(
     "New", "has bought, and was first seen within the last {new_days} days", "welcome", "a second order makes a customer"
 )
-READY: Final = BehaviourSegment(
+READY: Final = SegmentDefinition(
     "Ready to buy",
     "a probability of at least {ready} to buy within {horizon} days",
     "leave alone",
     "they are about to buy without a discount, which would only cost",
 )
-PROSPECTS: Final = BehaviourSegment(
+PROSPECTS: Final = SegmentDefinition(
     "Prospects", "no order yet, and a probability to buy below {ready}", "first order", "they look but have not bought"
 )
-COOLING: Final = BehaviourSegment(
+COOLING: Final = SegmentDefinition(
     "High value, cooling",
     "a net value of at least {value}, and a churn risk over {churn} days of at least {cooling}",
     "win back",
     "they spent more than four in five buyers, and are likelier than usual to stay away",
 )
-LAPSED: Final = BehaviourSegment(
+LAPSED: Final = SegmentDefinition(
     "Lapsed",
     "no purchase for more than {churn} days, and a churn risk of at least {lapse}",
     "leave alone",
     "they have been away for long and are far likelier than usual to stay so, money is better spent on others",
 )
-LAPSING: Final = BehaviourSegment(
+LAPSING: Final = SegmentDefinition(
     "About to lapse",
     "a purchase within the last {churn} days, and a churn risk of at least {lapse}",
     "win back",
     "they bought lately enough to be reached, and are far likelier than usual to stay away",
 )
-LOYAL: Final = BehaviourSegment(
+LOYAL: Final = SegmentDefinition(
     "High value, steady",
     "a net value of at least {value}, and a churn risk below {cooling}",
     "reward",
     "they spend more than four in five buyers, and nothing says that they stop",
 )
-STEADY: Final = BehaviourSegment(
+STEADY: Final = SegmentDefinition(
     "Steady",
     "all other buyers",
     "cross-sell",
@@ -155,7 +155,7 @@ STEADY: Final = BehaviourSegment(
 SEGMENTS: Final = (NEW, READY, PROSPECTS, COOLING, LAPSED, LAPSING, LOYAL, STEADY)
 
 
-def assign_segment(traits: SegmentTraits, thresholds: SegmentThresholds) -> BehaviourSegment:
+def assign_segment(traits: SegmentTraits, thresholds: SegmentThresholds) -> SegmentDefinition:
     """The first segment whose rule matches. A rule that uses an unknown value does not match."""
     bought = traits.orders > 0
     if bought and traits.tenure_days <= thresholds.new_days:
