@@ -1,4 +1,4 @@
-"""Calibration of a network's logits on validation rows, to be baked into the graph."""
+"""Calibration of a network's logits on validation rows; the graph applies it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def platt(
     """Slope and intercept with which `slope · logit + intercept` has the least log loss (Platt 1999).
 
     logits, labels   (N,), labels 0 or 1 (or between)
-    prior            standard deviation of a normal prior around the identity (slope 1, intercept 0): a few dozen rows, or
-                     rows of one class only, move the calibration little; None for none
+    prior            standard deviation of a normal prior around the identity (slope 1, intercept 0), so that few rows, or rows
+                     of one class only, change the calibration little; None for none
 
     Newton's method on two parameters. Without rows the identity.
     """

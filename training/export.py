@@ -1,4 +1,4 @@
-"""From Keras to ONNX, with the proof that both say the same."""
+"""From Keras to ONNX, with a check that both give the same outputs."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ TOLERANCE: Final = 1e-4
 
 
 class ParityError(Exception):
-    """The exported graph does not say what the Keras model says."""
+    """The exported graph and the Keras model give different outputs."""
 
 
 def export(
     model: Any, path: Path, batch: Mapping[str, NDArray[Any]], *, tolerance: float = TOLERANCE, relative: bool = False
 ) -> float:
-    """Write a functional Keras model to `path` and compare it with ONNX Runtime; answer the largest difference.
+    """Write a functional Keras model to `path` and compare it with ONNX Runtime; the largest difference.
 
     model     its inputs and outputs are dicts; each output comes from a layer of its name
     batch     real rows by input name; compared as a whole, and its first row and first three alone
-    relative  divide each difference by max(1, |value|), for outputs that are no probabilities
+    relative  divide each difference by max(1, |value|), for outputs that are not probabilities
 
     Raises `ParityError` where the graph lacks an output or a difference exceeds `tolerance`.
     """
@@ -58,10 +58,10 @@ def compare(
         part = {name: np.ascontiguousarray(values[:count]) for name, values in batch.items()}
         expected = {name: np.asarray(value) for name, value in model(part, training=False).items()}
         if set(names) != set(expected):
-            raise ParityError(f"expected the outputs {sorted(expected)}, the graph has {sorted(names)}")
+            raise ParityError(f"expected the outputs {sorted(expected)}, received {sorted(names)} from the graph")
         for name, value in zip(names, session.run(names, part), strict=True):
             if value.shape != expected[name].shape:
-                raise ParityError(f"{name}: expected the shape {expected[name].shape}, the graph gives {value.shape}")
+                raise ParityError(f"{name}: expected the shape {expected[name].shape}, received {value.shape} from the graph")
             scale = np.maximum(1.0, np.abs(expected[name])) if relative else 1.0
             difference = float(np.max(np.abs(value - expected[name]) / scale, initial=0.0))
             if not difference <= tolerance:  # NaN too
@@ -71,7 +71,7 @@ def compare(
 
 
 def open_session(path: Path) -> ort.InferenceSession:
-    """The graph on one thread, as the functions run it."""
+    """A session of the graph on one thread, as the functions run it."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -82,12 +82,12 @@ def open_session(path: Path) -> ort.InferenceSession:
 def constant_model(
     path: Path, inputs: Mapping[str, tuple[int, str]], outputs: Mapping[str, NDArray[np.float32] | float]
 ) -> None:
-    """Write a graph that answers the same for every row: the base rate, as an honest first model.
+    """Write a graph with the same outputs for every row, such as base rates.
 
     inputs    by name: number of columns, and ``float32`` or ``int64``
     outputs   by name: a number → (N,), a vector of K → (N, K)
 
-    Without any input (a table of which no column was of use) it answers one row.
+    Without any input (a table without a usable column) its outputs have one row.
     """
     kinds = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
     constants = []

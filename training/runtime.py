@@ -1,4 +1,4 @@
-"""TensorFlow and Keras, made quiet, deterministic and modest, before anything imports them."""
+"""TensorFlow and Keras: quiet, deterministic and on few threads, set before anything imports them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def prepare(seed: int, *, threads: int = THREADS) -> None:
 
 
 def peak_memory_mb() -> float:
-    """The most memory that this process has held, in MB."""
+    """Peak resident memory of this process, in MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return float(peak / (1024 if sys.platform == "linux" else 1024 * 1024))
 

@@ -80,7 +80,7 @@ def test_every_column_is_accounted_for(messy: tuple[Path, Path, dict[str, Any]])
     assert "other cells count as missing" in decisions["消费 金额"]["reason"]
 
 
-def test_the_column_that_gives_the_label_away_is_warned_of_and_kept(messy: tuple[Path, Path, dict[str, Any]]) -> None:
+def test_a_leaking_column_is_warned_of_and_kept(messy: tuple[Path, Path, dict[str, Any]]) -> None:
     bundle = load_bundle(messy[1])
     assert [w for w in bundle.manifest["warnings"] if "'outcome' gives the label away" in w]
     assert "outcome&#x27; gives the label away" in (messy[1] / "report.html").read_text()
@@ -99,7 +99,7 @@ def test_metrics_have_the_shape_that_scripts_rely_on(messy: tuple[Path, Path, di
     assert set(metrics["folds"]["baselines"]) == BASELINES
 
 
-def test_metrics_have_intervals_and_are_told_by_group(messy: tuple[Path, Path, dict[str, Any]]) -> None:
+def test_metrics_have_intervals_and_groups(messy: tuple[Path, Path, dict[str, Any]]) -> None:
     metrics = messy[2]
     sure = metrics["uncertainty"]
     assert set(sure["test"]) == BINARY
@@ -117,7 +117,7 @@ def test_metrics_have_intervals_and_are_told_by_group(messy: tuple[Path, Path, d
     assert "ahead of, 95 % of the differences" in page
 
 
-def test_groups_are_those_that_are_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_named_columns_are_grouped_by_and_unknown_ones_are_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     source = write_csv(tmp_path / "a.csv", messy_rows(1200, 1))
     metrics = train(tmp_path / "out", "--table", source, "--label", "bought", "--groups", "消费 金额")
     ((column, rows),) = metrics["groups"].items()
@@ -141,7 +141,7 @@ def test_groups_are_those_that_are_named(tmp_path: Path, capfd: pytest.CaptureFi
     assert "expected columns of the model to group by, received 'email'" in capfd.readouterr().err
 
 
-def test_the_bundle_says_what_it_is(messy: tuple[Path, Path, dict[str, Any]]) -> None:
+def test_the_manifest_describes_the_bundle(messy: tuple[Path, Path, dict[str, Any]]) -> None:
     manifest = load_bundle(messy[1]).manifest
     assert (manifest["name"], manifest["job"], manifest["kind"], manifest["model"]) == (
         "profiles-table",
@@ -231,7 +231,7 @@ def test_tiny_tables_train(rows: int, tmp_path: Path) -> None:
     assert load_bundle(tmp_path / "out").name == "recommendations-table"
 
 
-def test_files_of_ones_own_are_used_as_validation_and_test(tmp_path: Path) -> None:
+def test_validation_and_test_files_are_used(tmp_path: Path) -> None:
     paths = [
         write_csv(tmp_path / f"{name}.csv.gz", messy_rows(count, count)) for name, count in (("a", 200), ("b", 40), ("c", 30))
     ]
@@ -270,7 +270,7 @@ def test_a_table_without_a_useful_column_answers_the_base_rate(tmp_path: Path) -
     assert predict.predict(bundle, {"c": ["EUR"] * 3}, 3).probability == pytest.approx([0.25] * 3, abs=0.02)
 
 
-def test_a_base_rate_can_be_asked_for(messy: tuple[Path, Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_model_base_rate_writes_constants(messy: tuple[Path, Path, dict[str, Any]], tmp_path: Path) -> None:
     metrics = train(tmp_path / "out", "--table", messy[0], "--label", "bought", "--model", "base-rate", job="ads")
     bundle = load_bundle(tmp_path / "out")
     assert (bundle.name, bundle.manifest["model"], metrics["test"]["auc"]) == ("ads-table", "base-rate", 0.5)

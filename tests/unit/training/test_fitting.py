@@ -1,4 +1,4 @@
-"""The fit loop: it learns, stops, keeps the best, and repeats itself exactly."""
+"""The loop of training: it learns, stops, keeps the best epoch, and is deterministic."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ENCODER = TableEncoder((Column("x", "numeric"), Column("y", "numeric")))
 
 
 def exclusive_or(rows: int, seed: int) -> Examples:
-    """Label 1 where exactly one of two columns is above 0: no single column says anything."""
+    """Label 1 where exactly one of two columns is above 0: no single column predicts it."""
     numeric = np.random.default_rng(seed).normal(size=(rows, 2)).astype(np.float32)
     return Examples({"numeric": numeric}, {"label": ((numeric > 0).sum(axis=1) == 1).astype(np.float32)})
 
@@ -38,10 +38,10 @@ def probability(network: TabularNetwork, rows: Examples) -> np.ndarray:
     return 1 / (1 + np.exp(-network.raw(dict(rows.inputs))["label"][:, 0].astype(np.float64)))
 
 
-def test_it_learns_what_no_single_column_says() -> None:
+def test_it_learns_an_interaction_of_columns() -> None:
     network, report = trained(FitOptions(epochs=40))
-    said = probability(network, VALID) > 0.5
-    assert (said == (VALID.targets["label"] == 1)).mean() > 0.9
+    predicted = probability(network, VALID) > 0.5
+    assert (predicted == (VALID.targets["label"] == 1)).mean() > 0.9
     assert report.history[0]["loss"] > report.history[-1]["loss"]
 
 
@@ -60,8 +60,8 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not() -> None:
     assert not np.array_equal(first, other)
 
 
-def test_rows_without_weight_do_not_count() -> None:
-    """With half of the labels turned round but weighing nothing, the other half is learnt."""
+def test_rows_of_weight_0_do_not_count() -> None:
+    """With half of the labels inverted at weight 0, the other half is learnt."""
     turned = np.arange(600) % 2 == 0
     labels = np.where(turned, 1 - TRAIN.targets["label"], TRAIN.targets["label"]).astype(np.float32)
     train = Examples(TRAIN.inputs, {"label": labels}, np.where(turned, 0.0, 1.0).astype(np.float32))
@@ -69,7 +69,7 @@ def test_rows_without_weight_do_not_count() -> None:
     assert ((probability(network, VALID) > 0.5) == (VALID.targets["label"] == 1)).mean() > 0.85
 
 
-def test_without_validation_it_takes_the_epochs_it_was_given() -> None:
+def test_without_validation_all_epochs_are_trained() -> None:
     _, report = trained(FitOptions(epochs=3), valid=None)
     assert len(report.history) == report.best_epoch == 3
     assert "validation_loss" not in report.history[0]
@@ -81,7 +81,7 @@ def test_an_average_starts_as_a_plain_mean() -> None:
     assert log_loss(VALID.targets["label"], probability(network, VALID)) == pytest.approx(report.best_score, abs=1e-5)
 
 
-def test_a_time_limit_ends_it() -> None:
+def test_training_stops_at_its_time_limit() -> None:
     _, report = trained(FitOptions(epochs=50, budget=0.0))
     assert len(report.history) == 1
 

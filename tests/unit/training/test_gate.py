@@ -1,4 +1,4 @@
-"""A bundle that simple methods beat on validation is not published by default."""
+"""A bundle that baselines beat on validation is not published by default."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def manifest(value: float, users: int = 5_000, **baselines: float) -> dict[str, 
 
 def test_the_best_of_the_baselines_counts() -> None:
     assert_beats_baselines(manifest(0.081, popularity=0.01, item_knn=0.080))
-    with pytest.raises(InvalidInput, match=r"received 0\.0800 where item_knn has 0\.0810"):
+    with pytest.raises(InvalidInput, match=r"received 0\.0800; item_knn has 0\.0810"):
         assert_beats_baselines(manifest(0.080, popularity=0.01, item_knn=0.081))
 
 
-def test_as_good_as_a_simple_method_is_not_enough() -> None:
+def test_as_good_as_a_baseline_is_not_enough() -> None:
     with pytest.raises(InvalidInput):
         assert_beats_baselines(manifest(0.08, item_knn=0.08))
 
 
-def test_few_users_are_given_the_benefit_of_chance() -> None:
+def test_a_shortfall_within_a_standard_error_passes_where_users_are_few() -> None:
     # One standard error of 100 users at .2 is √(.2 · .8 / 100) = .04.
     assert_beats_baselines(manifest(0.161, users=100, personal_frequency=0.2))
     with pytest.raises(InvalidInput):
@@ -38,7 +38,7 @@ def test_few_users_are_given_the_benefit_of_chance() -> None:
         assert_beats_baselines(manifest(0.161, users=200, personal_frequency=0.2))
 
 
-def test_a_baseline_and_what_nobody_validated_pass() -> None:
+def test_constants_and_bundles_without_validation_pass() -> None:
     assert_beats_baselines({**manifest(0.01, popularity=0.02), "model": "base-rate"})
     assert_beats_baselines(
         {"model": "sequence-mix", "metrics": {"validation": None}, "baselines_validation": {"popularity": None}}
