@@ -37,7 +37,7 @@ class RfmSegment(ResponseModel):
     monetary: Score | None
 
 
-class BehaviourSegment(ResponseModel):
+class ProfileBehaviour(ResponseModel):
     """By what the model predicts."""
 
     name: SegmentName
@@ -76,7 +76,7 @@ class Profile(ResponseModel):
     recency: Annotated[FeatureGroup, Field(description="days since the last event, the last purchase, the first event")]
     preferred_categories: Annotated[list[CategoryShare], Field(max_length=TOP_CATEGORIES)]
     segment: Annotated[RfmSegment | None, Field(description="null where the model has no quintiles")]
-    behaviour: Annotated[BehaviourSegment | None, Field(description="null where the model does not distinguish users")]
+    behaviour: Annotated[ProfileBehaviour | None, Field(description="null where the model does not distinguish users")]
     explanation: ProbabilityExplanation = omittable("with `explain`")
 
 
