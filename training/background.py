@@ -1,4 +1,4 @@
-"""The background of a bundle: training rows that stand for all rows, against which its answers are explained."""
+"""The background of a bundle: training rows that represent all rows, against which its predictions are explained."""
 
 from __future__ import annotations
 

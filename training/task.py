@@ -95,7 +95,7 @@ class Explanation:
     """What a model looks at.
 
     importance   of each column, most important first
-    files        names of the files that answers are explained with
+    files        names of the files that predictions are explained with
     html         section of the report with explained rows
     """
 

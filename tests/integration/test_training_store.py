@@ -40,7 +40,7 @@ def test_a_model_goes_out_and_comes_back(s3: S3Client, tmp_path: Path, capsys: p
     assert listed == {first: ["previous"], second: ["current"]}
     assert run(capsys, "rollback", "ads-table", *STORE) == f"ads-table: {first}"
     said = run(capsys, "promote", "ads-table", second, "--share", "0.25", *STORE)
-    assert said == f"ads-table: {first}; {second} answers 25% of the users"
+    assert said == f"ads-table: {first}; {second} serves 25% of the users"
 
 
 def test_the_store_can_come_from_the_environment(

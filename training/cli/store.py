@@ -54,7 +54,7 @@ def _promote(arguments: argparse.Namespace) -> None:
     pointer = promote(s3, bucket, arguments.name, arguments.version, challenger_share=arguments.share)
     if pointer.challenger:
         share = pointer.challenger.share
-        print(f"{arguments.name}: {pointer.current.version}; {pointer.challenger.version} answers {share:.0%} of the users")
+        print(f"{arguments.name}: {pointer.current.version}; {pointer.challenger.version} serves {share:.0%} of the users")
     else:
         print(f"{arguments.name}: {pointer.current.version}")
 

@@ -101,7 +101,7 @@ def evaluate(
 def _baselines(
     encoder: TableEncoder, name: str, train: Examples, stopping: Examples, scored: ScoredImpressions, seed: int
 ) -> dict[str, tuple[Floats, float]]:
-    """Probabilities of the scored rows and threshold of each baseline. Baselines do not know the positions."""
+    """Probabilities of the scored rows and threshold of each baseline. Baselines do not use positions."""
 
     def labelled(rows: Examples) -> Examples:
         return Examples(rows.inputs, {"label": labels_of(rows, name).astype(np.float32)}, rows.weight)

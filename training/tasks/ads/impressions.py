@@ -43,7 +43,7 @@ class Impressions:
     placement, channel   (I,) words or None
     click, conversion    (I,) 0 or 1; None where the log has no such column
     clicked_at, converted_at   (I,) milliseconds from which the outcome was known, `MISSING_TIME` without one
-    weight               (I,) number of impressions that the row stands for
+    weight               (I,) number of impressions that the row represents
     shown                (I,) whether the ad was shown; False for the control group
     report               counts of rows, for metrics.json
     """
