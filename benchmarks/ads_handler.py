@@ -1,7 +1,7 @@
 """What a decision about ads costs: one candidate, fifty and five hundred in a call, with the demo's model and no store read.
 
 The user comes with ready features, or with 50 events, and the call is a preview: the numbers are of scoring, auction and
-answer; what DynamoDB adds depends on where it stands.
+answer; what DynamoDB adds depends on its distance.
 """
 
 from __future__ import annotations
@@ -66,16 +66,16 @@ def main() -> None:
     for user in USERS:
         found = []
         for count in COUNTS:
-            asked = event(count, user)
+            request = event(count, user)
             with redirect_stdout(io.StringIO()):  # the function's metrics
-                answer = call(asked, None)
+                answer = call(request, None)
             content = json.loads(answer["body"])
             assert answer["statusCode"] == 200, content
             assert content["slots"][0]["winner"], content
-            times = report.repeat(lambda asked=asked: call(asked, None))  # type: ignore[misc]
+            times = report.repeat(lambda request=request: call(request, None))  # type: ignore[misc]
             found.append(report.percentile(times, 0.5))
-            told = {"p50_ms": found[-1], "p99_ms": report.percentile(times, 0.99)}
-            rows.append({"what": f"handler, {user}, candidates: {count}", **told})
+            times_ms = {"p50_ms": found[-1], "p99_ms": report.percentile(times, 0.99)}
+            rows.append({"what": f"handler, {user}, candidates: {count}", **times_ms})
         notes.append(f"{user}: 500 candidates cost {found[-1] / found[0]:.1f} × one")
     report.publish(NAME, "Ads handler, two slots, no store read (milliseconds)", rows, notes)
 

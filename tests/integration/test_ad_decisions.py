@@ -93,8 +93,8 @@ def test_what_is_known_of_the_viewer_counts(bundle: Bundle, stores: AdStores) ->
     stores.users.append_events(events_of(rows), order_ids=["o1", "o2"])
     tea = BIG | {"category": "tea"}
 
-    def pctr(**viewer: Any) -> float:
-        return float(scored(bundle, stores, candidates=[tea], preview=True, **viewer).content["slots"][0]["winner"]["pctr"])
+    def pctr(**user: Any) -> float:
+        return float(scored(bundle, stores, candidates=[tea], preview=True, **user).content["slots"][0]["winner"]["pctr"])
 
     stranger = click(ad__size=2, hour=12)
     known = click(ad__size=2, hour=12, orders=2, pair__category_share=1)
@@ -173,8 +173,8 @@ def test_a_winner_explains_itself(tmp_path: Path, stores: AdStores, bundle: Bund
     found = scored(explaining, stores, candidates=[BIG | {"creative": "blue"}], channel="app", explain=True)
     explanation = found.content["slots"][0]["winner"]["explanation"]
     # the model is a sum, so each column adds what it adds, whatever the order
-    told = {one["feature"]: one["contribution"] for one in explanation["contributions"]}
-    assert told == pytest.approx({"ad.size": 1.0, "hour": 1.2, "channel": 0.7, "ad.creative": 0.4}, abs=1e-5)
+    contributions = {one["feature"]: one["contribution"] for one in explanation["contributions"]}
+    assert contributions == pytest.approx({"ad.size": 1.0, "hour": 1.2, "channel": 0.7, "ad.creative": 0.4}, abs=1e-5)
     assert (explanation["target"], explanation["base"], explanation["others"]) == ("click", -2.0, 0.0)
     assert {one["feature"]: one["value"] for one in explanation["contributions"]}["ad.creative"] == "blue"
     assert explanation["logit"] == pytest.approx(-2.0 + 3.3, abs=1e-5)

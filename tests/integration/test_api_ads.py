@@ -52,7 +52,7 @@ def test_ads_that_state_nothing_but_themselves(shop: Shop) -> None:
 @pytest.mark.usefixtures("model")
 def test_a_budget_is_spent_by_decisions_and_not_by_previews_or_repeats(shop: Shop) -> None:
     def ask(key: str, **more: Any) -> Reply:
-        shop.clock.go_on(3)  # a campaign's standing is believed for two seconds
+        shop.clock.go_on(3)  # a budget's status is cached for two seconds
         return score(shop, key, candidates=[DEAR, CHEAP], auction="first_price", **more)
 
     assert winner(ask("p", preview=True))["ad_id"] == "dear"
@@ -77,20 +77,20 @@ def test_a_click_that_comes_back_is_charged_once(shop: Shop) -> None:
         shop.clock.go_on(3)
         return score(shop, next(keys), user_id="u", candidates=[CHEAP | {"bid": 1.0, "budget": 1.8}], auction="first_price")
 
-    def tell(impression: str) -> dict[str, Any]:
+    def send_click(impression: str) -> dict[str, Any]:
         event = {"user_id": "u", "item_id": "x", "event_type": "click", "timestamp": NOW, "decision_id": impression}
         return shop.call("events", "POST", "/v1/events", {"events": [event]}).body
 
     first, second = winner(ask()), winner(ask())
     chance = click(hour=HOUR), click(hour=HOUR, pair__seen=1)
     assert (first["reserved"], second["reserved"]) == pytest.approx(chance, abs=1e-5)
-    assert tell(first["impression_id"])["settled"] == 1
-    assert tell(first["impression_id"])["settled"] == 0  # told again
-    assert "settled" not in tell("recommendation-7")
+    assert send_click(first["impression_id"])["settled"] == 1
+    assert send_click(first["impression_id"])["settled"] == 0  # sent again
+    assert "settled" not in send_click("recommendation-7")
     # of 1.8 the click took 1 and the second impression holds its reserve: enough for a third, not for another click
     assert winner(ask())["ad_id"] == "cheap"
     assert ask().body["losers"][0]["reason"] == "budget_spent"
-    assert tell(second["impression_id"])["settled"] == 0
+    assert send_click(second["impression_id"])["settled"] == 0
     everything = shop.call("events", "GET", "/v1/users/u").body
     assert any(item["key"] == "exposure#cheap" for item in everything["items"])
 
@@ -109,9 +109,9 @@ def test_an_ad_is_shown_to_a_user_as_often_as_it_may_be(shop: Shop) -> None:
 def test_thompson_logs_what_its_propensities_were_drawn_with(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     twins = [CHEAP, CHEAP | {"ad_id": "other", "campaign_id": "c3"}]
     reply = score(shop, "k", candidates=twins, exploration={"mode": "thompson", "draws": 200}, explain=True, preview=True)
-    told = reply.body["exploration"]
-    assert (told["mode"], told["draws"]) == ("thompson", 200)
-    assert len(told["seed"]) == 16
+    logged = reply.body["exploration"]
+    assert (logged["mode"], logged["draws"]) == ("thompson", 200)
+    assert len(logged["seed"]) == 16
     chances = reply.body["slots"][0]["propensities"]
     assert sum(chances.values()) == pytest.approx(1)
     assert chances["cheap"] == pytest.approx(0.5, abs=5 * (0.25 / 200) ** 0.5)  # five standard deviations
@@ -119,7 +119,7 @@ def test_thompson_logs_what_its_propensities_were_drawn_with(shop: Shop, capsys:
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"decision"' in line]
     won = {name: winner(reply)[name] for name in ("ad_id", "propensity", "explored")}
     assert [line["winners"] for line in lines] == [[{"slot_id": "1", **won}]]
-    assert (lines[0]["decision_id"], lines[0]["exploration"]) == (reply.body["decision_id"], told)
+    assert (lines[0]["decision_id"], lines[0]["exploration"]) == (reply.body["decision_id"], logged)
     same = score(shop, "k", candidates=twins, exploration={"mode": "thompson", "draws": 200}, explain=True, preview=True)
     assert same.body["slots"] == reply.body["slots"]
 
@@ -162,8 +162,8 @@ def test_where_nothing_can_be_counted_what_counts_takes_no_part(shop: Shop) -> N
     assert (winner(reply)["ad_id"], reply.body["degraded"]) == ("cheap", True)
     assert "counts as new" in reply.body["degraded_reason"]
     assert (reply.body["losers"][0]["reason"], reply.body["losers"][0]["ad_id"]) == ("ineligible", "dear")
-    told = score(shop, candidates=[CHEAP], events=[])
-    assert (winner(told)["ad_id"], told.body["degraded"]) == ("cheap", False)  # nothing had to be read or counted
+    by_events = score(shop, candidates=[CHEAP], events=[])
+    assert (winner(by_events)["ad_id"], by_events.body["degraded"]) == ("cheap", False)  # nothing had to be read or counted
 
 
 @pytest.mark.usefixtures("model")

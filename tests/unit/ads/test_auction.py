@@ -61,7 +61,7 @@ def test_the_slot_that_is_seen_most_goes_first() -> None:
     result = auction_of(ads, valuation_of(ads), slots, positions=positions)
     assert winners(result) == {1: 2, 2: 1, 0: 0}
     assert [win.p_seen for win in result.wins] == [0.9, 0.5, 0.2]
-    # a click costs the same wherever the ad stands; what the slot changes is how many there will be
+    # a click costs the same in any slot; what the slot changes is how many there will be
     assert [win.price for win in result.wins] == pytest.approx([2.0, 1.0, 0.0])
     assert result.wins[0].charge == pytest.approx(2.0 * 0.9 * 0.1)
 

@@ -68,8 +68,8 @@ def exposures(rows: list[tuple[int, int, int, int | None, int | None]]) -> Expos
 
 def test_counts_of_a_user_and_an_ad_before_a_moment() -> None:
     log = exposures([(0, 0, 10, 12, 50), (0, 0, 20, None, None), (0, 1, 25, 25, None), (1, 0, 5, None, None)])
-    asked = [(0, 0, 10), (0, 0, 12), (0, 0, 13), (0, 0, 51), (0, 1, 26), (2, 0, 99), (1, 1, 99)]
-    user, ad, moment = (np.array(part) for part in zip(*asked, strict=True))
+    queries = [(0, 0, 10), (0, 0, 12), (0, 0, 13), (0, 0, 51), (0, 1, 26), (2, 0, 99), (1, 1, 99)]
+    user, ad, moment = (np.array(part) for part in zip(*queries, strict=True))
     found = log.before(user, ad, moment)
     assert found.impressions.tolist() == [0, 1, 1, 2, 1, 0, 0]
     assert found.clicks.tolist() == [0, 0, 1, 1, 1, 0, 0]
@@ -84,12 +84,12 @@ def test_counts_of_a_user_and_an_ad_before_a_moment() -> None:
         st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(1, 9), st.none() | st.integers(1, 9), st.none()),
         min_size=1, max_size=12,
     ),
-    asked=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 12)), min_size=1, max_size=6),
+    queries=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 12)), min_size=1, max_size=6),
 )  # fmt: skip
-def test_exposure_equals_counting(rows: Any, asked: Any) -> None:
-    user, ad, moment = (np.array(part) for part in zip(*asked, strict=True))
+def test_exposure_equals_counting(rows: Any, queries: Any) -> None:
+    user, ad, moment = (np.array(part) for part in zip(*queries, strict=True))
     found = exposures(rows).before(user, ad, moment)
-    for n, (u, a, t) in enumerate(asked):
+    for n, (u, a, t) in enumerate(queries):
         assert found.impressions[n] == sum(row[:2] == (u, a) and row[2] < t for row in rows)
         assert found.clicks[n] == sum(row[:2] == (u, a) and row[3] is not None and row[3] < t for row in rows)
         assert found.all_clicks[n] == sum(row[0] == u and row[3] is not None and row[3] < t for row in rows)
@@ -149,7 +149,9 @@ def test_a_user_without_a_history_has_features_too() -> None:
 
 
 def test_words_of_a_cell() -> None:
-    assert [split_list(cell) for cell in ("a| b|", 12, None, ["x", "y"], "")] == [["a", "b"], ["12"], [], ["x", "y"], []]
+    assert [split_list(word) for word in ("a| b|", "12", None)] == [["a", "b"], ["12"], []]
+    table = {"category": ["a|b", 12, None, ["x", "y"], ""]}
+    assert list(AdFeatures.from_table(table, 5).categories) == [["a", "b"], ["12"], [], ["x", "y"], []]
 
 
 event = st.fixed_dictionaries(

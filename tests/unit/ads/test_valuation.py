@@ -38,7 +38,7 @@ def test_own_values_by_hand() -> None:
     rates = PredictedRates(np.array([0.2]), np.array([0.1]), effect=np.array([0.04]))
     # seen by half: .5 × (30 × .04 − 5 × .2 × .5) − .1
     assert value_own(ads, rates).expected(0.5)[0] == pytest.approx(0.5 * (1.2 - 0.5) - 0.1)
-    # without a model of the effect the response stands for it: .5 × (30 − 5) × .1 − .1
+    # without a model of the effect the response replaces it: .5 × (30 − 5) × .1 − .1
     assert valuation_of(ads, 0.2, 0.5, own=True).expected(0.5)[0] == pytest.approx(0.5 * 2.5 - 0.1)
 
 

@@ -195,7 +195,7 @@ def list_columns(table: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]
         content = [row.get(name) for row in table.values()]
         listed = sum(LIST_SEPARATOR in (cells.word(cell) or "") for cell in content)
         if listed >= _LIST_SHARE * len(content):
-            counts = Counter(word for cell in content for word in split_list(cell))
+            counts = Counter(word for cell in content for word in split_list(cells.word(cell)))
             by_count = sorted(counts, key=lambda word: (-counts[word], word))
             lists[name] = by_count[:_MAX_LIST_WORDS]
     return lists

@@ -137,6 +137,7 @@ class _Auction:
     def __init__(self, request: AuctionRequest, blocked: Sequence[LossReason | None], paces: Mapping[str, Pace]) -> None:
         self.candidates, self.valuation = request.candidates, request.valuation
         self.policy, self.pricing, self.slots = request.exploration, request.pricing, request.slots
+        self.greedy = self.policy.greedy
         self.blocked = blocked
         campaign_paces = [paces.get(campaign_id, Pace()) for campaign_id in self.candidates.campaigns]
         self.campaign = self.candidates.campaign
@@ -213,7 +214,7 @@ class _Auction:
 
     def _pick_sample(self) -> int:
         """The sample on which the policy acts in the next slot."""
-        if self.policy.greedy:
+        if self.greedy:
             return len(self.rounds) % len(self.samples.present)  # one per slot, or one for all where nothing is random
         return int(self.random.integers(len(self.samples.present)))
 
@@ -222,7 +223,7 @@ class _Auction:
         if not len(rows):
             return scores, scores
         present = self.samples.present[:, rows]
-        if self.policy.greedy:
+        if self.greedy:
             propensities = greedy_probabilities(scores, self.campaign[rows], self.participation)
             return propensities, action_probabilities(scores[None, :], present[sample : sample + 1], self.policy)[0]
         sampled = scores[None, :]

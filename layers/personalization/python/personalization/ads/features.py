@@ -114,13 +114,13 @@ class AdFeatures:
             if name in NON_FEATURE_COLUMNS:
                 continue
             if lists and name in lists:
-                words = [set(split_list(cell)) for cell in content]
+                words = [set(split_list(word)) for word in cells.words(content)]
                 columns |= {f"{AD_PREFIX}{name}={word}": [float(word in row) for row in words] for word in lists[name]}
             else:
                 columns[AD_PREFIX + name] = content
         return cls(
-            [split_list(cell) for cell in table.get("category", empty)],
-            [split_list(cell) for cell in table.get("item_id", empty)],
+            [split_list(word) for word in cells.words(table.get("category", empty))],
+            [split_list(word) for word in cells.words(table.get("item_id", empty))],
             cells.timestamps(table.get("starts_at", empty), zone)[0],
             cells.timestamps(table.get("ends_at", empty), zone)[0],
             columns,
@@ -145,9 +145,8 @@ class ImpressionRows:
     channel: Sequence[Any]
 
 
-def split_list(cell: Any) -> list[str]:
-    """The words of a cell that may be a list."""
-    word = cells.word(cell)
+def split_list(word: str | None) -> list[str]:
+    """The parts of a cell that may be a list (``12|45``)."""
     if word is None or LIST_SEPARATOR not in word:
         return [] if word is None else [word]
     return [part for text in word.split(LIST_SEPARATOR) if (part := text.strip())]

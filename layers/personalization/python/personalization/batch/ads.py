@@ -33,7 +33,7 @@ from personalization.profiles.predict import history_window
 CANDIDATES: Final = "candidates"
 ROWS_PER_CHUNK: Final = 8_192
 _READERS: Final = 8
-_NO_USER: Final = "\0"  # stands for a missing id
+_NO_USER: Final = "\0"  # in place of a missing id
 
 AdRows = Mapping[str, Mapping[str, Any]]
 

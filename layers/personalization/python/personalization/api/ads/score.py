@@ -168,7 +168,7 @@ def _placement(request: ScoreRequest) -> str | None:
 
 
 def _count_exposures(stores: AdStores, partition: str | None, ads: Sequence[str], now_ms: int) -> None:
-    """Count the impressions for the model's features. The decision stands without them."""
+    """Count the impressions for the model's features. The decision is valid without them."""
     if partition is None or stores.exposures is None:
         return
     try:
