@@ -112,6 +112,18 @@ def test_a_users_exposure_is_counted_by_ad(dynamodb: DynamoDBClient) -> None:
     )
 
 
+def test_exposures_on_several_pages_are_all_counted(dynamodb: DynamoDBClient) -> None:
+    exposures = ExposureStore(StateTable(dynamodb, "test-state"))
+    exposures.count_impressions("user#u", [f"ad-{n}" for n in range(5)], 1_000)
+
+    def two_items_a_page(params: dict[str, object], **_: object) -> None:
+        params["Limit"] = 2
+
+    dynamodb.meta.events.register("provide-client-params.dynamodb.Query", two_items_a_page)
+    exposure = exposures.read("user#u", ["ad-4"])
+    assert (exposure.impressions.tolist(), exposure.all_impressions.tolist()) == ([1], [5])
+
+
 def test_exposure_is_erased_with_the_user(dynamodb: DynamoDBClient) -> None:
     ExposureStore(StateTable(dynamodb, "test-state")).count_impressions("user#u", ["tea"], 1_000)
     state = StateStore(dynamodb, "test-state", clock=Clock())
