@@ -56,7 +56,7 @@ class JobResult:
 
 @dataclass(frozen=True, slots=True)
 class _DroppedFile:
-    """A downloaded file with what identifies its results."""
+    """A downloaded file. `prefix` is that of its results' keys, `sha256` that of the file and its mapping."""
 
     job: Job
     bundle: Bundle
@@ -64,10 +64,7 @@ class _DroppedFile:
     dropped_at: int
     mapping: bytes | None
     sha256: str
-
-    @property
-    def prefix(self) -> str:
-        return self.job.results(input_version(self.sha256, self.bundle.version))
+    prefix: str
 
 
 class Runner:
@@ -171,7 +168,8 @@ class Runner:
         mapping = next((content for key in job.mapping_keys if (content := self._read(key)) is not None), None)
         digest.update(mapping or b"")
         dropped_at = int(response["LastModified"].timestamp() * 1000)
-        return _DroppedFile(job, bundle, path, dropped_at, mapping, digest.hexdigest())
+        prefix = job.results(input_version(digest.hexdigest(), bundle.version))
+        return _DroppedFile(job, bundle, path, dropped_at, mapping, digest.hexdigest(), prefix)
 
     def _read(self, key: str) -> bytes | None:
         try:

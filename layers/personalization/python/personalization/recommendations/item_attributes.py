@@ -49,19 +49,22 @@ class ItemAttributes:
         cells_of_column = self.words.get(column)
         return cells_of_column.word(code) if cells_of_column is not None else None
 
-    def metadata(self, code: int) -> dict[str, Any]:
-        """Attributes of one item by name; unknown ones are left out."""
-        metadata: dict[str, Any] = {}
-        for column in ("title", "category", "brand", "parent_id"):
-            word = self.word(column, code)
-            if word is not None:
-                metadata[column] = word
-        price = float(self.price[code]) if len(self.price) else float("nan")
-        if not np.isnan(price):
-            metadata["price"] = round(price, 4)
-        stock = int(self.in_stock[code]) if len(self.in_stock) else -1
-        if stock >= 0:
-            metadata["in_stock"] = bool(stock)
+    def metadata(self, codes: NDArray[np.integer[Any]]) -> list[dict[str, Any]]:
+        """For each of n items its attributes by name; unknown ones are left out."""
+        metadata: list[dict[str, Any]] = [{} for _ in codes]
+        for name in ("title", "category", "brand", "parent_id"):
+            if (column := self.words.get(name)) is not None:
+                for item, word in zip(metadata, column.codes[codes].tolist(), strict=True):
+                    if word >= 0:
+                        item[name] = column.words[word]
+        if len(self.price):
+            for item, price in zip(metadata, self.price[codes].tolist(), strict=True):
+                if not np.isnan(price):
+                    item["price"] = round(price, 4)
+        if len(self.in_stock):
+            for item, stock in zip(metadata, self.in_stock[codes].tolist(), strict=True):
+                if stock >= 0:
+                    item["in_stock"] = bool(stock)
         return metadata
 
     def overlay(

@@ -50,7 +50,7 @@ class EventBatch:
         return cls(replace(events, order=order_codes(orders)), orders, keys)
 
     def __len__(self) -> int:
-        return len(self.events)
+        return len(self.orders)
 
     @cached_property
     def keys(self) -> Keys:

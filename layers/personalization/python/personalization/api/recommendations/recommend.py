@@ -119,7 +119,7 @@ def _items(
         raise BundleInvalid("expected finite scores, the model returned NaN or infinity")
     columns = (
         ranked.codes.tolist(), ranked.scores.tolist(), ranked.relevance.tolist(),
-        reasons(catalog, scores, ranked.codes, timed=user.timed),
+        reasons(catalog, scores, ranked.codes, timed=user.timed), catalog.attributes.metadata(ranked.codes),
     )  # fmt: skip
     items = [
         {
@@ -128,9 +128,9 @@ def _items(
             "score": round(score, 6),
             "relevance": round(relevance, 6),
             "reason": reason,
-            "metadata": catalog.attributes.metadata(code),
+            "metadata": metadata,
         }
-        for place, (code, score, relevance, reason) in enumerate(zip(*columns, strict=True), 1)
+        for place, (code, score, relevance, reason, metadata) in enumerate(zip(*columns, strict=True), 1)
     ]
     if request is not None and request.explain and items:
         explained = explain_items(catalog, scores, ranked.codes, budget_seconds=request.explain_budget_ms / 1000)
