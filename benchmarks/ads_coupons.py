@@ -50,7 +50,7 @@ from training.tasks.ads.columns import ImpressionSources, select_columns  # noqa
 from training.tasks.ads.heads import AdTasks  # noqa: E402
 from training.tasks.ads.impressions import Impressions, read_impressions  # noqa: E402
 from training.tasks.ads.model import FOLDS, PATIENCE, TARGET, cross_fit, examples_of  # noqa: E402
-from training.tasks.ads.prepare import AdData, ImpressionRows, ad_columns, read_ads, users_events  # noqa: E402
+from training.tasks.ads.prepare import AdData, DescribedImpressions, ad_columns, read_ads, users_events  # noqa: E402
 
 CUT: Final = "2017-08-01"
 END: Final = "2018-01-01"
@@ -106,9 +106,9 @@ def task() -> CouponTask:
     return CouponTask(encoder, labelled[0], labelled[1], train.log.user, test.log.user)
 
 
-def rows(log: Impressions, histories: ImpressionSources, chosen: NDArray[np.bool_]) -> ImpressionRows:
+def rows(log: Impressions, histories: ImpressionSources, chosen: NDArray[np.bool_]) -> DescribedImpressions:
     part = log.take(np.flatnonzero(chosen))
-    return ImpressionRows(part, histories.describe(part) | coupon_use(part))
+    return DescribedImpressions(part, histories.describe(part) | coupon_use(part))
 
 
 def products() -> dict[str, list[str]]:

@@ -84,7 +84,7 @@ class AdData:
 
 
 @dataclass(frozen=True)
-class ImpressionRows:
+class DescribedImpressions:
     """Impressions and their described columns."""
 
     log: Impressions
@@ -104,9 +104,9 @@ class PreparedAds:
     report      counts of rows and outcomes, for metrics.json
     """
 
-    train: ImpressionRows
-    valid: ImpressionRows
-    test: ImpressionRows
+    train: DescribedImpressions
+    valid: DescribedImpressions
+    test: DescribedImpressions
     encoder: TableEncoder
     decisions: list[ColumnDecision]
     tasks: AdTasks
@@ -117,7 +117,7 @@ class PreparedAds:
     notes: list[str]
     fingerprint: str
 
-    def encode(self, rows: ImpressionRows) -> Examples:
+    def encode(self, rows: DescribedImpressions) -> Examples:
         """The rows as the network takes them, with their target."""
         return examples_of(self.encoder, rows.columns, rows.log, self.positions)
 
@@ -212,12 +212,12 @@ def users_events(data: AdData, users: list[str]) -> Events:
     return replace(events.take(known), user=code[known], users=users)
 
 
-def _described(log: Impressions, mask: NDArray[np.bool_], sources: ImpressionSources, data: AdData) -> ImpressionRows:
+def _described(log: Impressions, mask: NDArray[np.bool_], sources: ImpressionSources, data: AdData) -> DescribedImpressions:
     rows = np.flatnonzero(mask)
     if len(rows) > data.max_rows:
         rows = np.sort(np.random.default_rng(data.seed).choice(rows, data.max_rows, replace=False))
     part = log.take(rows)
-    return ImpressionRows(part, sources.describe(part) if len(part) else {})
+    return DescribedImpressions(part, sources.describe(part) if len(part) else {})
 
 
 def _report(log: Impressions, split: ImpressionSplit, days: float, events: int) -> dict[str, Any]:
@@ -236,7 +236,9 @@ def _report(log: Impressions, split: ImpressionSplit, days: float, events: int) 
     }
 
 
-def _notes(train: ImpressionRows, valid: ImpressionRows, split: ImpressionSplit, tasks: AdTasks, days: float) -> list[str]:
+def _notes(
+    train: DescribedImpressions, valid: DescribedImpressions, split: ImpressionSplit, tasks: AdTasks, days: float
+) -> list[str]:
     notes = []
     if split.by_user:
         notes.append("the log has no order in time: validation and test are other users, not later impressions")
