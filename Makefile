@@ -23,7 +23,7 @@ export ORT_DISABLE_TELEMETRY := 1
 # For commands that do not call AWS: without a region sam fails, and it would look for an instance role for minutes.
 OFFLINE := AWS_EC2_METADATA_DISABLED=true AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1}
 
-.PHONY: help setup demo serve test check openapi bench build validate deploy smoke-aws redrive constraints clean
+.PHONY: help setup demo serve test test-quick check openapi bench build validate deploy smoke-aws redrive constraints clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ serve: $(READY) ## run the stack on 127.0.0.1:3000 (PORT=…) until Ctrl-C
 
 test: $(READY) ## all tests, also of the built artefacts under the emulator (ARGS=… is passed to pytest)
 	$(BIN)/python -m pytest $(ARGS)
+
+test-quick: $(READY) ## the unit tests without those of training, in about a minute
+	$(BIN)/python -m pytest tests/unit --ignore tests/unit/training $(ARGS)
 
 check: $(READY) validate ## lint, format, types, imports, template
 	$(BIN)/ruff check .
