@@ -56,7 +56,7 @@ class Warm(Services):
     """Services that need not read S3 again."""
 
     @cached_property
-    def catalogue(self) -> CatalogReader:
+    def catalog(self) -> CatalogReader:
         return cast(CatalogReader, NoCatalog())
 
 

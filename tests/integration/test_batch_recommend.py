@@ -124,7 +124,7 @@ def test_the_items_are_those_of_the_catalogue(bundle: Bundle, tmp_path: Path) ->
     lines, row_counts = scored(
         bundle, tmp_path / "users.jsonl", told, k=50, dependencies=JobDependencies(read_catalog=lambda: catalogue)
     )
-    assert row_counts.catalogue == "v1"
+    assert row_counts.catalog == "v1"
     assert names(lines[0])[0] == "hoe"
     assert lines[0]["items"][0]["score"] == pytest.approx(2 * 0.9 + 0.25, rel=1e-4)
     for line in lines:

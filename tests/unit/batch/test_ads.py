@@ -140,7 +140,7 @@ def test_the_catalogue_tells_what_the_file_does_not(bundle: Bundle, tmp_path: Pa
         click(ad__size=1, hour=9),
     ]
     assert [line["pctr"] for line in lines] == pytest.approx(expected, abs=1e-6)
-    assert row_counts.catalogue == "v1"
+    assert row_counts.catalog == "v1"
 
 
 @pytest.mark.parametrize("header", ["user_id,clicks", "ad_id,clicks", "x,y"])

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from personalization.batch.flat_tables import probability_lines
 from personalization.batch.output import PartsOutput
 from personalization.batch.row_counts import DUPLICATE, RowCounts, TooManyRejects
-from personalization.batch.tables import probability_lines
 from personalization.core.errors import BundleInvalid
 from personalization.data import Reject
 

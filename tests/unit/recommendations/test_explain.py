@@ -13,7 +13,7 @@ from personalization.recommendations.components import REPEAT
 from personalization.recommendations.explain import explain_items
 from personalization.recommendations.history import from_items
 from personalization.recommendations.recommender import RECENT
-from personalization.recommendations.scenarios import bought_together, demand, personal, similar
+from personalization.recommendations.scenarios import bought_together, personal, popular_items, similar
 from personalization.recommendations.scoring import user_embeddings
 from personalization.recommendations.serving_catalog import ServingCatalog, serving_catalog
 from tests.recommending import ITEMS, TOGETHER, hand_bundle
@@ -108,7 +108,7 @@ def test_scores_without_a_user_embedding_are_explained_exactly(catalog: ServingC
     codes = np.array([1, 3])
     for scores in (
         personal(catalog, nobody),
-        demand(catalog, nobody, RECENT),
+        popular_items(catalog, nobody, RECENT),
         similar(catalog, nobody, 0),
         bought_together(catalog, nobody, [0, 4]),
     ):

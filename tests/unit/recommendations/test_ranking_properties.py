@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from personalization.core.categorical import CategoricalColumn
 from personalization.recommendations.blend import BlendWeights
-from personalization.recommendations.filters import Filters
+from personalization.recommendations.eligibility import Filters
 from personalization.recommendations.history import from_items
 from personalization.recommendations.item_attributes import ItemAttributes
 from personalization.recommendations.ranking import Promotion, RankingOptions, rank_items
@@ -95,9 +95,9 @@ def passes(catalog: ServingCatalog, filters: Filters, code: int, history: set[in
     )
 
 
-def families(catalog: ServingCatalog, codes: list[int]) -> int:
+def item_groups(catalog: ServingCatalog, codes: list[int]) -> int:
     """Number of different parents, items without one being their own."""
-    parents = catalog.attributes.families
+    parents = catalog.attributes.item_groups
     return len({("own", code) if parents is None or parents[code] < 0 else int(parents[code]) for code in codes})
 
 
@@ -110,7 +110,7 @@ def test_no_filtered_item_appears_and_the_list_is_full(
     found = rank_items(catalog, scores, RankingOptions(k, filters, diversity=diversity)).codes.tolist()
     allowed = [code for code in range(len(catalog)) if passes(catalog, filters, code, history)]
     assert set(found) <= set(allowed)
-    assert len(found) == len(set(found)) == families(catalog, found) == min(k, families(catalog, allowed))
+    assert len(found) == len(set(found)) == item_groups(catalog, found) == min(k, item_groups(catalog, allowed))
 
 
 @given(catalogues, some_filters, some_filters, st.integers(1, 20), st.floats(0, 1), st.sampled_from([0.0, 0.7]))
@@ -124,8 +124,8 @@ def test_the_promoted_share_is_met(
     own = [code for code in allowed if passes(catalog, promoted, code, history)]
     shown = [code for code in found if passes(catalog, promoted, code, history)]
     assert set(found) <= set(allowed)
-    assert len(found) == families(catalog, found) == min(k, families(catalog, allowed))
-    assert len(shown) >= min(ceil(share * len(found) - 1e-9), families(catalog, own))
+    assert len(found) == item_groups(catalog, found) == min(k, item_groups(catalog, allowed))
+    assert len(shown) >= min(ceil(share * len(found) - 1e-9), item_groups(catalog, own))
 
 
 @given(catalogues, st.integers(1, 40), st.integers(0, 9))
@@ -150,7 +150,7 @@ def test_nothing_below_the_wanted_relevance_appears_and_nothing_above_is_lost(
     every = np.arange(len(catalog)) if catalog.available is None else np.flatnonzero(catalog.available)
     enough = every[scores.relevance(every, scores.exact(catalog, every)) >= least]
     assert (found.relevance >= least).all()
-    assert len(found.codes) == min(k, families(catalog, enough.tolist()))
+    assert len(found.codes) == min(k, item_groups(catalog, enough.tolist()))
 
 
 def test_categories_spread_as_diversity_grows() -> None:
@@ -204,7 +204,7 @@ def test_promotion_by_hand(share: float, expected: list[int]) -> None:
 
 @given(catalogues)
 def test_of_two_variants_the_promoted_one_is_shown(catalog: ServingCatalog) -> None:
-    parents = catalog.attributes.families
+    parents = catalog.attributes.item_groups
     assume(parents is not None and catalog.available is None)
     scores = replace(random_scores(catalog, 2), demoted=np.zeros(0, np.int64))
     promoted = Filters(brand=("x",))

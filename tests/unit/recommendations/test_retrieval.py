@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personalization.core.errors import BundleInvalid
-from personalization.recommendations.filters import Filters
+from personalization.recommendations.eligibility import Filters
 from personalization.recommendations.history import from_items
 from personalization.recommendations.ranking import RankingOptions, rank_items
 from personalization.recommendations.recommend import recommend_batch

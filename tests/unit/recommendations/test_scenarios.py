@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from personalization.catalog import empty_catalog, parse_items
-from personalization.recommendations.filters import Filters
+from personalization.recommendations.eligibility import Filters
 from personalization.recommendations.history import InteractionHistory, from_items
 from personalization.recommendations.ranking import RankingOptions, rank_items
 from personalization.recommendations.reasons import reasons
 from personalization.recommendations.recommender import RECENT
 from personalization.recommendations.retrieval import top_k
-from personalization.recommendations.scenarios import bought_together, buy_again, demand, personal, similar
+from personalization.recommendations.scenarios import bought_together, buy_again, personal, popular_items, similar
 from personalization.recommendations.scoring import evaluation_scores
 from personalization.recommendations.serving_catalog import ServingCatalog, serving_catalog
 from tests.recommending import CONTENT_TABLE, ITEMS, hand_bundle, relevance_by_hand, scores_by_hand
@@ -44,7 +44,7 @@ def test_scores_are_those_of_plain_arithmetic(catalog: ServingCatalog, had: tupl
     every = np.arange(len(IDS))
     exact = scores.exact(catalog, every)
     assert exact.tolist() == pytest.approx([expected[item] for item in IDS], rel=1e-5)
-    assert scores.near == pytest.approx(exact, rel=1e-5)
+    assert scores.approximate == pytest.approx(exact, rel=1e-5)
     wanted = [relevance_by_hand(expected, item) if item not in had else 0.0 for item in IDS]
     assert scores.relevance(every, exact).tolist() == pytest.approx(wanted, rel=1e-4)
 
@@ -101,7 +101,7 @@ def test_a_new_user_in_a_category_gets_that_first(catalog: ServingCatalog) -> No
 
 
 def test_trending_ranks_by_recent_popularity(catalog: ServingCatalog) -> None:
-    scores = demand(catalog, history(catalog, "teapot"), RECENT)
+    scores = popular_items(catalog, history(catalog, "teapot"), RECENT)
     found = rank_items(catalog, scores, RankingOptions(k=2))
     assert names(catalog, found.codes) == ["spade", "kettle"]  # recent 3, 2.5
     assert reasons(catalog, scores, found.codes, timed=False)[0] == {"kind": "trending", "text": "trending in garden"}

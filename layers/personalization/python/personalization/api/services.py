@@ -109,7 +109,7 @@ class Services:
         return ServedModel(bundle, variant, f"the model could not be refreshed: {store.failure}" if store.failure else "")
 
     @cached_property
-    def catalogue(self) -> CatalogReader:
+    def catalog(self) -> CatalogReader:
         """The items to recommend."""
         return CatalogReader(
             self.s3, self.settings.data_bucket, clock=self.clock, on_failure=self.monitor.count_refresh_failure

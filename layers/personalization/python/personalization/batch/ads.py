@@ -17,12 +17,13 @@ from personalization.ads.exposure import Exposure
 from personalization.ads.features import AD_PREFIX, AdFeatures, ImpressionRows, impression_columns
 from personalization.ads.predict import predict_rates
 from personalization.batch.ad_catalog import store_ads
-from personalization.batch.tables import positions, spread
+from personalization.batch.flat_tables import positions, spread
+from personalization.batch.rejects import first_faults, reject_rows
 from personalization.batch.task import ScoringTask
 from personalization.bundles.bundle import Bundle
 from personalization.core import cells
 from personalization.core.categorical import Vocabulary
-from personalization.core.errors import InvalidInput
+from personalization.core.errors import InvalidInput, RowFault
 from personalization.core.events import Events, concatenate, empty_events
 from personalization.core.parallel import map_parallel
 from personalization.core.schema import AD_ID, ADS, IMPRESSIONS, TIMESTAMP, USER_ID
@@ -61,7 +62,7 @@ def score(bundle: Bundle, task: ScoringTask) -> None:
             raise InvalidInput(f"expected a column {TIMESTAMP}, or --as-of: the hour and the history depend on it")
     catalog = task.dependencies.read_ads()
     catalog_rows = {str(cells.word(ad.get(AD_ID))): ad for ad in catalog.ads} if catalog else {}
-    task.row_counts.catalogue = catalog.version if catalog else None
+    task.row_counts.catalog = catalog.version if catalog else None
     for chunk in reader.chunks(ROWS_PER_CHUNK):
         _score_chunk(bundle, task, chunk, catalog_rows)
     task.row_counts.check(task.max_reject_share)
@@ -74,7 +75,7 @@ class _Rows:
     columns      (N,) cells by column name
     lines        (N,) their line numbers within the chunk
     moments      (N,) milliseconds, `MISSING_TIME` where missing or not valid
-    faults       column and detail by row
+    faults       the first fault of each row that has one, by row
     """
 
     columns: dict[str, Sequence[Any]]
@@ -82,7 +83,7 @@ class _Rows:
     users: list[str | None]
     ads: list[str | None]
     moments: NDArray[np.int64]
-    faults: dict[int, tuple[str, str]]
+    faults: dict[int, RowFault]
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -97,7 +98,8 @@ def _score_chunk(bundle: Bundle, task: ScoringTask, chunk: Chunk, catalog: AdRow
     counts, keep_all = task.row_counts, task.on_bad_row == "missing"
     rows = _parse_rows(chunk, bundle, counts.as_of, keep_all=keep_all)
     rates, bad_cells = predict_rates(bundle, _columns(bundle, task, rows, catalog), len(rows))
-    faults = {cell.row: (cell.column.removeprefix(AD_PREFIX), cell.reason) for cell in reversed(bad_cells)} | rows.faults
+    cell_faults = [fault._replace(column=fault.column.removeprefix(AD_PREFIX)) for fault in bad_cells]
+    faults = first_faults([*rows.faults.values(), *cell_faults])
     used = np.ones(len(rows), dtype=bool)
     if not keep_all:
         used[list(faults)] = False
@@ -112,7 +114,7 @@ def _score_chunk(bundle: Bundle, task: ScoringTask, chunk: Chunk, catalog: AdRow
     if keep_all:
         counts.bad_cells += len(bad_cells) + len(rows.faults)
     else:
-        task.reject(chunk.rejects + [chunk.reject(n, *fault) for n, fault in faults.items()])
+        reject_rows(task, chunk, faults.values())
     counts.rows_in += len(chunk) + len(chunk.rejects)
     counts.rows_used += len(lines)
 
@@ -134,14 +136,14 @@ def _parse_rows(chunk: Chunk, bundle: Bundle, as_of: int | None, *, keep_all: bo
     else:
         moments = np.full(len(lines), as_of, dtype=np.int64)
     users, ads = cells.words(columns[USER_ID]), cells.words(columns[AD_ID])
-    faults: dict[int, tuple[str, str]] = {}
+    faults: dict[int, RowFault] = {}
     for n in range(len(lines)):
         if users[n] is None:
-            faults[n] = (USER_ID, "expected an id")
+            faults[n] = RowFault(n, USER_ID, "expected an id")
         elif ads[n] is None:
-            faults[n] = (AD_ID, "expected an id")
+            faults[n] = RowFault(n, AD_ID, "expected an id")
         elif moments[n] == MISSING_TIME:
-            faults[n] = (TIMESTAMP, "expected a date or time")
+            faults[n] = RowFault(n, TIMESTAMP, "expected a date or time")
     return _Rows(columns, lines, users, ads, moments, faults)
 
 

@@ -47,8 +47,8 @@ def manifest(
     }
     if row_counts.users is not None:
         content["users"] = row_counts.users
-    if row_counts.catalogue is not None:
-        content["catalogue"] = {"version": row_counts.catalogue}
+    if row_counts.catalog is not None:
+        content["catalogue"] = {"version": row_counts.catalog}
     if row_counts.missing_columns:
         content["missing_columns"] = row_counts.missing_columns
     if reason is not None:

@@ -8,12 +8,13 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
+from personalization.batch.rejects import reject_rows
 from personalization.batch.task import ScoringTask
 from personalization.batch.user_events import events_by_user
 from personalization.bundles.bundle import Bundle
 from personalization.catalog import empty_catalog, parse_items
 from personalization.core import cells
-from personalization.core.errors import InvalidInput
+from personalization.core.errors import InvalidInput, RowFault
 from personalization.core.events import Events, concatenate, empty_events
 from personalization.core.schema import INTERACTIONS, ITEM_ID, ITEMS, MAX_ID_LENGTH, USER_ID, USERS
 from personalization.data import Chunk, open_table
@@ -43,7 +44,7 @@ def score(bundle: Bundle, task: ScoringTask) -> None:
     if kind not in (INTERACTIONS.kind, USERS.kind):
         raise InvalidInput(f"expected interactions, users or items, received a file without {USER_ID} and without {ITEM_ID}")
     catalog = serving_catalog(bundle, task.dependencies.read_catalog())
-    task.row_counts.catalogue = catalog.version
+    task.row_counts.catalog = catalog.version
     if kind == USERS.kind:
         _users(catalog, task)
     else:
@@ -65,14 +66,16 @@ def _users(catalog: ServingCatalog, task: ScoringTask) -> None:
     for chunk in reader.chunks(_USERS_AT_ONCE):
         ids = cells.words(chunk.columns.get(USER_ID, [None] * len(chunk)))
         histories = [_history(cell) for cell in chunk.columns.get(HISTORY, [None] * len(chunk))]
-        bad = {row: (USER_ID, _NO_ID) for row, user in enumerate(ids) if not user or len(user) > MAX_ID_LENGTH}
-        bad |= {row: (HISTORY, "expected a list of item ids") for row, items in enumerate(histories) if items is _BAD}
+        bad = {row: RowFault(row, USER_ID, _NO_ID) for row, user in enumerate(ids) if not user or len(user) > MAX_ID_LENGTH}
+        bad |= {
+            row: RowFault(row, HISTORY, "expected a list of item ids") for row, items in enumerate(histories) if items is _BAD
+        }
         keep = [row for row in range(len(chunk)) if task.on_bad_row == "missing" or row not in bad]
         lists = _lists(catalog, task, [ids[row] for row in keep], [histories[row] for row in keep])
         task.write([{"user_id": ids[row], "items": items} for row, items in zip(keep, lists, strict=True)])
-        rejects = [chunk.reject(row, *bad[row]) for row in bad.keys() - set(keep)]
-        task.reject(chunk.rejects + rejects)
-        row_counts.bad_cells += len(bad) - len(rejects)
+        rejected = bad.keys() - set(keep)
+        reject_rows(task, chunk, [bad[row] for row in rejected])
+        row_counts.bad_cells += len(bad) - len(rejected)
         row_counts.rows_in += len(chunk) + len(chunk.rejects)
         row_counts.rows_used += len(keep)
         users |= {user for row in keep if (user := ids[row])}
@@ -134,8 +137,7 @@ def _store(bundle: Bundle, task: ScoringTask) -> None:
     changes = empty_catalog()
     for chunk in reader.chunks():
         parsed = parse_items(chunk.columns, len(chunk), bundle.encoder.zone)
-        first = {fault.row: fault for fault in reversed(parsed.faults)}
-        task.reject(chunk.rejects + [chunk.reject(row, fault.column, fault.reason) for row, fault in first.items()])
+        reject_rows(task, chunk, parsed.faults)
         changes = changes.with_part(parsed.part)
         used = np.flatnonzero(parsed.used).tolist()
         task.output.lines(_stored(chunk, used, set(parsed.part.removed)), len(used))

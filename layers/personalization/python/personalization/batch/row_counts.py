@@ -35,7 +35,7 @@ class RowCounts:
     reasons          number of rejects by pointer and reason
     users            distinct users of the used rows, `None` for a flat table
     as_of            milliseconds: the moment of the features, `None` for a flat table
-    catalogue        version of the item or ad catalog that was used, `None` where there was none
+    catalog          version of the item or ad catalog that was used, `None` where there was none
     """
 
     kind: str = ""
@@ -47,7 +47,7 @@ class RowCounts:
     returns: int = 0
     users: int | None = None
     as_of: int | None = None
-    catalogue: str | None = None
+    catalog: str | None = None
     bad_cells: int = 0
     missing_columns: list[str] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from personalization.batch import ads, profiles, recommendations, tables
+from personalization.batch import ads, flat_tables, profiles, recommendations
 from personalization.batch.row_counts import RowCounts
 from personalization.batch.task import ScoringTask
 from personalization.bundles.bundle import Bundle
@@ -29,7 +29,7 @@ def score_file(bundle: Bundle, task: ScoringTask) -> RowCounts:
     if task.kind is not None and task.kind != bundle.kind and task.kind not in OTHER_KINDS.get(bundle.name, ()):
         raise InvalidInput(f"expected a table of {bundle.kind}, which the model {bundle.name} takes, received {task.kind}")
     if bundle.kind == FLAT:
-        tables.score(bundle, task)
+        flat_tables.score(bundle, task)
     elif (job, bundle.kind) == ("profiles", INTERACTIONS.kind):
         profiles.score(bundle, task)
     elif (job, bundle.kind) == ("recommendations", INTERACTIONS.kind):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +20,6 @@ from personalization.batch.segment_exports import SegmentExports
 from personalization.bundles.bundle import Bundle
 from personalization.catalog import CatalogPart, ItemCatalog
 from personalization.core.events import Events
-from personalization.data import Reject
 
 Words = Sequence[str | None]
 OnBadRow = Literal["reject", "missing"]
@@ -88,9 +86,3 @@ class ScoringTask:
         """Write one JSON line for each mapping."""
         option = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
         self.output.lines(b"".join(orjson.dumps(line, option=option) for line in lines), len(lines))
-
-    def reject(self, rejects: Sequence[Reject]) -> None:
-        """Write and count rejected rows, ordered by line."""
-        ordered = sorted(rejects, key=attrgetter("line"))
-        self.output.rejects(ordered)
-        self.row_counts.reject(ordered)

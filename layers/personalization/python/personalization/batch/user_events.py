@@ -12,13 +12,14 @@ from typing import Final
 import numpy as np
 
 from personalization.batch.partitions import EventPartitions, partition_count
+from personalization.batch.rejects import reject_rows
 from personalization.batch.row_counts import DUPLICATE
 from personalization.batch.task import ScoringTask
 from personalization.bundles.bundle import Bundle
 from personalization.core.errors import RowFault
 from personalization.core.events import Events
 from personalization.core.schema import INTERACTIONS
-from personalization.data import Chunk, ParsedEvents, Reject, SeenIds, open_table, parse_events
+from personalization.data import SeenIds, open_table, parse_events
 from personalization.data.duplicates import count_suspected_duplicates
 from personalization.data.interactions import INPUT_COLUMNS
 from personalization.features.orders import is_return
@@ -61,7 +62,8 @@ def _write_partitions(bundle: Bundle, task: ScoringTask, partitions: EventPartit
     newest: int | None = None
     for chunk in reader.chunks():
         parsed = parse_events(chunk.columns, len(chunk), bundle.encoder.zone, bad_cells=task.on_bad_row, seen=seen)
-        task.reject(_rejects(chunk, parsed))
+        duplicates = [RowFault(row, "event_id", DUPLICATE) for row in parsed.duplicates]
+        reject_rows(task, chunk, parsed.faults + duplicates)
         counts.rows_in += len(chunk) + len(chunk.rejects)
         counts.rows_used += len(parsed.events)
         counts.duplicates += len(parsed.duplicates)
@@ -70,15 +72,6 @@ def _write_partitions(bundle: Bundle, task: ScoringTask, partitions: EventPartit
             newest = max(newest or 0, int(parsed.events.timestamp.max()))
             partitions.add(parsed)
     return newest
-
-
-def _rejects(chunk: Chunk, parsed: ParsedEvents) -> list[Reject]:
-    """One reject for each row that is not an event, with its first fault."""
-    first: dict[int, RowFault] = {}
-    for fault in parsed.faults:
-        first.setdefault(fault.row, fault)
-    bad = [chunk.reject(fault.row, fault.column, fault.reason) for fault in first.values()]
-    return chunk.rejects + bad + [chunk.reject(row, "event_id", DUPLICATE) for row in parsed.duplicates]
 
 
 def _chunks_of_users(events: Events, count: int) -> Iterator[Events]:

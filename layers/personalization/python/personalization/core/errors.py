@@ -99,6 +99,6 @@ class ResultsUnavailable(PersonalizationError):
 
 
 class CatalogUnavailable(PersonalizationError):
-    """The catalogue cannot be changed now. Nothing of the call was stored; it may be repeated."""
+    """The item catalog cannot be changed now. Nothing of the call was stored; it may be repeated."""
 
     status, code, title = 503, "catalogue-unavailable", "The catalogue is not available"

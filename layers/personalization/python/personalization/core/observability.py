@@ -1,4 +1,4 @@
-"""Logs and metrics. User ids, paths, bodies and file contents are kept out of them here, and nowhere else:
+"""Logs and metrics, and the rules that keep user ids, paths, bodies and file contents out of them:
 
 * A request is logged by its route template (``GET /v1/users/{user_id}``), never by its path or body (`Monitor.log_request`).
 * A decision about ads is logged by its id and the ads that won, without the user (`Monitor.log_decision`).

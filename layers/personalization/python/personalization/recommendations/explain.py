@@ -124,7 +124,7 @@ def _static(catalog: ServingCatalog, scores: ScenarioScores, codes: NDArray[np.i
     if scores.seed_items:
         return base, {}
     if scores.embedding is None:
-        values = scores.near.astype(np.float64)
+        values = scores.approximate.astype(np.float64)
         name: str = POPULARITY if scores.scenario == "personal" else scores.scenario
         return base + values.mean(), {name: values[codes] - values.mean()}
     components: dict[str, Floats] = {}

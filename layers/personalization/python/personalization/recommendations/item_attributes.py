@@ -39,7 +39,7 @@ class ItemAttributes:
     in_stock: NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, np.int8))
 
     @cached_property
-    def families(self) -> NDArray[np.int32] | None:
+    def item_groups(self) -> NDArray[np.int32] | None:
         """(N,) number of the parent, −1 for items without one; `None` where no item has any."""
         parents = self.words.get("parent_id")
         return None if parents is None or not (parents.codes >= 0).any() else parents.codes

@@ -1,9 +1,10 @@
-"""From scores to a list, in one fixed order:
+"""From scores to a list, in a fixed order of steps:
 
-    eligibility → score → relevance cut → one variant a parent → diversity → promotion → k
+    eligibility → score → relevance cut → one variant for each parent → diversity → promotion → k
 
-Filters are a mask before anything is cut, so a filtered list is as full as the catalog allows. Nothing is filled up: a list
-is shorter than `k` where fewer items are eligible, or relevant enough.
+Eligibility is a mask before anything is cut, so a filtered list is as full as the catalog allows. A list is never padded: it
+is shorter than `k` where fewer items are eligible, or relevant enough. Equal scores are ordered by item code, as in
+`retrieval.top_k`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from personalization.recommendations.filters import Filters
-from personalization.recommendations.history import purchased_items
+from personalization.recommendations.eligibility import Filters, eligible_items, filter_mask
 from personalization.recommendations.reranking import diversify, promote
 from personalization.recommendations.scenarios import ScenarioScores
 from personalization.recommendations.scoring import top_items
@@ -36,9 +36,9 @@ class Promotion:
 
 @dataclass(frozen=True, slots=True)
 class RankingOptions:
-    """What a caller can ask of a list.
+    """Options of a list.
 
-    diversity       0: by score alone, … 1: as different as can be
+    diversity       0: by score alone, … 1: as diverse as possible
     min_relevance   items below are left out, and nothing takes their place
     """
 
@@ -65,8 +65,8 @@ class RankedItems:
 
 def rank_items(catalog: ServingCatalog, scores: ScenarioScores, options: RankingOptions) -> RankedItems:
     """The list that scores and options give."""
-    eligible = _eligible(catalog, scores, options.filters)
-    promoted = None if options.promotion is None else _mask(catalog, scores, options.promotion.filters)
+    eligible = eligible_items(catalog, scores, options.filters)
+    promoted = None if options.promotion is None else filter_mask(catalog, scores, options.promotion.filters)
     size = max(_POOL * options.k, _SMALLEST_POOL) if options.diversity > 0 else options.k
     pool = _pool(catalog, scores, eligible, size, options.min_relevance)
     if promoted is not None:
@@ -74,7 +74,7 @@ def rank_items(catalog: ServingCatalog, scores: ScenarioScores, options: Ranking
         pool = np.union1d(pool, _pool(catalog, scores, own, options.k, options.min_relevance))
         # Of two variants the promoted one is shown: first by promotion to choose, then by score.
         pool = in_order(catalog, scores, pool)
-        pool = _one_a_family(catalog, pool[np.argsort(~promoted[pool], kind="stable")])
+        pool = _one_per_group(catalog, pool[np.argsort(~promoted[pool], kind="stable")])
         pool = in_order(catalog, scores, pool)
     ordered = _diversified(catalog, scores, options, pool)
     if options.promotion is not None and promoted is not None:
@@ -99,23 +99,6 @@ def _ranked(catalog: ServingCatalog, scores: ScenarioScores, codes: NDArray[np.i
     return RankedItems(codes, values, scores.relevance(codes, values), eligible)
 
 
-def _mask(catalog: ServingCatalog, scores: ScenarioScores, filters: Filters) -> NDArray[np.bool_]:
-    purchased = purchased_items(scores.history) if filters.not_purchased else None
-    return filters.mask(catalog.attributes, catalog.code_of_item, purchased)
-
-
-def _eligible(catalog: ServingCatalog, scores: ScenarioScores, filters: Filters) -> NDArray[np.bool_] | None:
-    """(N,) which items may be in the list, `None` where all may."""
-    if catalog.available is None and scores.eligible is None and not len(scores.excluded) and not filters.any:
-        return None
-    passes = _mask(catalog, scores, filters) if filters.any else np.ones(len(catalog), bool)
-    for mask in (catalog.available, scores.eligible):
-        if mask is not None:
-            passes &= mask
-    passes[scores.excluded] = False
-    return passes
-
-
 def _pool(
     catalog: ServingCatalog, scores: ScenarioScores, mask: NDArray[np.bool_] | None, count: int, min_relevance: float
 ) -> NDArray[np.int64]:
@@ -124,7 +107,7 @@ def _pool(
     while True:
         codes, values = top_items(catalog, scores, size, mask)
         relevant = codes if min_relevance <= 0 else codes[scores.relevance(codes, values) >= min_relevance]
-        kept = _one_a_family(catalog, relevant)
+        kept = _one_per_group(catalog, relevant)
         # Within a tier relevance descends with the score. Behind an item of the middle tier that is cut, all are.
         exhausted = len(codes) < size or (scores.boosted is None and len(relevant) < len(codes))
         if len(kept) >= count or exhausted:
@@ -132,15 +115,15 @@ def _pool(
         size *= 4
 
 
-def _one_a_family(catalog: ServingCatalog, codes: NDArray[np.int64]) -> NDArray[np.int64]:
+def _one_per_group(catalog: ServingCatalog, codes: NDArray[np.int64]) -> NDArray[np.int64]:
     """Of each parent the first; items without a parent stay."""
-    families = catalog.attributes.families
-    if families is None or not len(codes):
+    groups = catalog.attributes.item_groups
+    if groups is None or not len(codes):
         return codes
-    family = families[codes]
-    alone = np.flatnonzero(family < 0)
-    _, first = np.unique(family, return_index=True)
-    return codes[np.union1d(alone, first[family[first] >= 0])]
+    group = groups[codes]
+    alone = np.flatnonzero(group < 0)
+    _, first = np.unique(group, return_index=True)
+    return codes[np.union1d(alone, first[group[first] >= 0])]
 
 
 def _diversified(
@@ -155,7 +138,7 @@ def _diversified(
         return pool
     values = scores.exact(catalog, front)
     if scores.boosted is not None:  # a boosted item leads by more than any difference of scores
-        values = values + tiers[tiers >= 0] * (scores.near.max() - scores.near.min() + np.float32(1.0))
+        values = values + tiers[tiers >= 0] * (scores.approximate.max() - scores.approximate.min() + np.float32(1.0))
     category = catalog.attributes.words.get("category")
     codes = None if category is None else category.codes[front]
     chosen = diversify(values, catalog.vectors(front), codes, options.k, options.diversity)

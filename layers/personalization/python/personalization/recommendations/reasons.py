@@ -74,7 +74,7 @@ def _largest(scores: ScenarioScores, codes: NDArray[np.int64]) -> tuple[dict[int
     """By item the largest contribution of a neighbour (matrix, its `source`, value), and the one of buying again."""
     neighbors: dict[int, tuple[str, int, float]] = {}
     repeats: dict[int, float] = {}
-    listed = np.zeros(len(scores.near), bool)
+    listed = np.zeros(len(scores.approximate), bool)
     listed[codes] = True
     for part in scores.contributions:
         for at in np.flatnonzero(listed[part.item]).tolist():

@@ -35,9 +35,9 @@ def recommend_batch(catalog: ServingCatalog, histories: InteractionHistory, k: i
     for start in range(0, len(histories), users):
         some = histories.take(np.arange(start, min(start + users, len(histories))))
         block = score_users(catalog, some)
-        for row, near in enumerate(block.near):
+        for row, approximate in enumerate(block.approximate):
             seen = np.zeros(0, np.int64) if catalog.recommender.repeat_buying else some.of(row)
-            scores = ItemScores(near, block.additive[row], block.embeddings[row], demoted=seen)
+            scores = ItemScores(approximate, block.additive[row], block.embeddings[row], demoted=seen)
             codes, values = top_items(catalog, scores, k, catalog.available)
             lists.append(
                 [

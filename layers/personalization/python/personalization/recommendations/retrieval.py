@@ -52,7 +52,7 @@ class CoarseProduct:
             raise BundleInvalid(f"{path.name} does not load: {str(error)[:300]}") from error
 
     def __call__(self, embedding: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(I,) near the products with an embedding (D,)."""
+        """(I,) approximate products with an embedding (D,)."""
         scaled = embedding * self._scale
         step = max(float(np.abs(scaled).max()) / (QUERY_ZERO - 1), 1e-30)
         query = (np.rint(scaled / step) + QUERY_ZERO).astype(np.uint8)
@@ -87,7 +87,7 @@ class Index:
     def products(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
         """(B, I + M) products with embeddings (B, D).
 
-        They are near ones: of one user of a large catalog to 8 bits, else to the rounding of a matrix product, which depends
+        They are approximate: of one user of a large catalog to 8 bits, else to the rounding of a matrix product, which depends
         on its shape.
         """
         if self.coarse is not None and len(embeddings) == 1:
@@ -162,7 +162,7 @@ def candidates(
 ) -> NDArray[np.int64]:
     """Codes, ascending, among which are all items that score at least the `count`-th best less `tolerance`.
 
-    Raising `tolerance` by the error of near scores makes the result hold the best `count` by exact scores.
+    Raising `tolerance` by the error of approximate scores makes the result hold the best `count` by exact scores.
     """
     values = scores if mask is None else np.where(mask, scores, np.float32(-np.inf))
     blocks = len(values) // _BLOCK

@@ -60,30 +60,32 @@ def personal(catalog: ServingCatalog, history: InteractionHistory, category: str
     recommender = catalog.recommender
     if not len(history.item):
         cold = recommender.blend.cold or {POPULARITY: 1.0}
-        return replace(demand(catalog, history, max(cold, key=lambda name: cold[name]), category), scenario="personal")
+        return replace(popular_items(catalog, history, max(cold, key=lambda name: cold[name]), category), scenario="personal")
     block = score_users(catalog, history)
-    near = block.near if catalog.available is None else block.near[:, catalog.available]
+    approximate = block.approximate if catalog.available is None else block.approximate[:, catalog.available]
     return ScenarioScores(
         scenario="personal",
-        near=block.near[0],
+        approximate=block.approximate[0],
         additive=block.additive[0],
         embedding=block.embeddings[0],
         demoted=np.zeros(0, np.int64) if recommender.repeat_buying else np.unique(history.item).astype(np.int64),
         history=history,
         personalized=True,
-        probability=partial(recommender.blend.relevance, total=float(log_total(near)[0])),
+        probability=partial(recommender.blend.relevance, total=float(log_total(approximate)[0])),
         contributions=block.contributions,
     )
 
 
-def demand(catalog: ServingCatalog, history: InteractionHistory, name: str, category: str | None = None) -> ScenarioScores:
-    """What everybody takes, by the static scores of this name; an item's relevance is its share of all that is taken."""
+def popular_items(
+    catalog: ServingCatalog, history: InteractionHistory, name: str, category: str | None = None
+) -> ScenarioScores:
+    """Popular items by the static score `name`; an item's relevance is its share of all interactions."""
     scores = catalog.static[STATIC.index(name)].astype(np.float32)
     total = float(np.expm1(scores if catalog.available is None else scores[catalog.available]).sum(dtype=np.float64))
     column = catalog.attributes.words.get("category")
     return ScenarioScores(
         scenario="trending",
-        near=scores,
+        approximate=scores,
         additive=scores,
         boosted=column.codes == column.code(category) if category and column is not None else None,
         history=history,
@@ -111,7 +113,7 @@ def similar(catalog: ServingCatalog, history: InteractionHistory, item: int) -> 
         part.add_to(additive)
     return ScenarioScores(
         scenario="similar",
-        near=catalog.index.products(embedding)[0] / catalog.index.norms + additive[0],
+        approximate=catalog.index.products(embedding)[0] / catalog.index.norms + additive[0],
         additive=additive[0],
         embedding=embedding[0],
         cosine=True,
@@ -137,7 +139,7 @@ def bought_together(catalog: ServingCatalog, history: InteractionHistory, items:
             parts[-1].add_to(scores)
     return ScenarioScores(
         scenario="bought_together",
-        near=scores[0],
+        approximate=scores[0],
         additive=scores[0],
         history=history,
         personalized=False,
@@ -157,7 +159,7 @@ def buy_again(catalog: ServingCatalog, history: InteractionHistory) -> ScenarioS
         return replace(personal(catalog, history), scenario="buy_again", eligible=eligible)
     return ScenarioScores(
         scenario="buy_again",
-        near=catalog.repurchase,
+        approximate=catalog.repurchase,
         additive=catalog.repurchase,
         history=history,
         personalized=bool(len(history.item)),
@@ -182,7 +184,7 @@ def _sigmoid(scores: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def _with_variants(catalog: ServingCatalog, items: list[int]) -> Codes:
     """The items and their variants."""
-    families = catalog.attributes.families
+    families = catalog.attributes.item_groups
     if families is None:
         return np.array(items, np.int64)
     own = np.unique([families[item] for item in items if families[item] >= 0])

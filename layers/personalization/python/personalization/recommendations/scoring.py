@@ -2,7 +2,7 @@
 
     score = user embedding · item embedding + static score + contributions of the items of the history
 
-Products with all items are near ones (8-bit numbers, or the rounding of a matrix product, which differs with its shape).
+Products with all items are approximate (8-bit numbers, or the rounding of a matrix product, which differs with its shape).
 They choose candidates; what is ranked and answered are exact scores, computed item by item. So equal items have equal scores
 and ties are broken alike, whether one user is scored or a thousand.
 """
@@ -37,13 +37,13 @@ _SHOWN: Final = 20
 class UserScores:
     """Scores of all N items for B users.
 
-    near            float32 (B, N): near scores
-    additive        float32 (B, N): the part of them that is exact, all but the products
-    embeddings      float32 (B, D) of the users, weighted
-    contributions   that are in `additive`
+    approximate     float32 (B, N): the scores, with approximate products
+    additive        float32 (B, N): the exact part of the scores, without the products
+    embeddings      float32 (B, D): weighted user embeddings
+    contributions   those in `additive`
     """
 
-    near: NDArray[np.float32]
+    approximate: NDArray[np.float32]
     additive: NDArray[np.float32]
     embeddings: NDArray[np.float32]
     contributions: tuple[Contributions, ...]
@@ -53,14 +53,14 @@ class UserScores:
 class ItemScores:
     """Scores of all N items for one user.
 
-    near, additive   float32 (N,), as in `UserScores`
-    embedding        (D,) that is multiplied with item embeddings, `None` where `near` is exact
+    approximate, additive   float32 (N,), as in `UserScores`
+    embedding        (D,) that is multiplied with item embeddings, `None` where `approximate` is exact
     cosine           products are divided by the lengths of the item embeddings
     demoted          codes that come after all others
     boosted          (N,) bool, items that come before all others; `None`: none do
     """
 
-    near: NDArray[np.float32]
+    approximate: NDArray[np.float32]
     additive: NDArray[np.float32]
     embedding: NDArray[np.float32] | None = None
     cosine: bool = False
@@ -115,9 +115,9 @@ def score_users(catalog: ServingCatalog, histories: InteractionHistory) -> UserS
     for part in parts:
         part.add_to(additive)
     embeddings = user_embeddings(catalog, histories)
-    near = catalog.index.products(embeddings)
-    near += additive
-    return UserScores(near, additive, embeddings, tuple(parts))
+    approximate = catalog.index.products(embeddings)
+    approximate += additive
+    return UserScores(approximate, additive, embeddings, tuple(parts))
 
 
 def top_items(
@@ -149,12 +149,12 @@ def _best(
     catalog: ServingCatalog, scores: ItemScores, count: int, mask: NDArray[np.bool_] | None
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     if scores.embedding is None:
-        codes = top_k(scores.near, count, mask)
-        return codes, scores.near[codes]
+        codes = top_k(scores.approximate, count, mask)
+        return codes, scores.approximate[codes]
     if catalog.index.coarse is None:
-        codes = candidates(scores.near, count, mask, _ROUNDING)
+        codes = candidates(scores.approximate, count, mask, _ROUNDING)
     else:
-        codes = np.sort(top_k(scores.near, max(2 * count, RESCORED), mask))
+        codes = np.sort(top_k(scores.approximate, max(2 * count, RESCORED), mask))
     values = scores.exact(catalog, codes)
     order = np.argsort(-values, kind="stable")[:count]
     return codes[order], values[order]
@@ -168,11 +168,11 @@ def evaluation_scores(recommender: Recommender, histories: InteractionHistory) -
     """
     catalog = ServingCatalog.of_model(recommender)
     block = score_users(catalog, histories)
-    for row, near in enumerate(block.near):
-        scores = ItemScores(near, block.additive[row], block.embeddings[row])
-        codes = candidates(near, _SHOWN, tolerance=_ROUNDING)
-        near[codes] = scores.exact(catalog, codes)
-    return block.near
+    for row, approximate in enumerate(block.approximate):
+        scores = ItemScores(approximate, block.additive[row], block.embeddings[row])
+        codes = candidates(approximate, _SHOWN, tolerance=_ROUNDING)
+        approximate[codes] = scores.exact(catalog, codes)
+    return block.approximate
 
 
 def demote_seen(scores: NDArray[np.float32], histories: InteractionHistory) -> NDArray[np.float32]:

@@ -40,7 +40,7 @@ def items_routes(services: Services) -> list[Route]:
         request = call.parse_body(ItemsRequest)
         part = _part(request)
         version = writer.append(part)
-        services.catalogue.expire()
+        services.catalog.expire()
         return ApiResponse({"stored": len(part.ids), "removed": len(part.removed), "catalogue": {"version": version}})
 
     return [Route("PUT", "/v1/items", put)]

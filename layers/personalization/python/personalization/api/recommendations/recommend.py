@@ -18,7 +18,14 @@ from personalization.recommendations.history import InteractionHistory, from_ite
 from personalization.recommendations.ranking import RankedItems, RankingOptions, rank_given, rank_items
 from personalization.recommendations.reasons import reasons
 from personalization.recommendations.recommender import RECENT
-from personalization.recommendations.scenarios import ScenarioScores, bought_together, buy_again, demand, personal, similar
+from personalization.recommendations.scenarios import (
+    ScenarioScores,
+    bought_together,
+    buy_again,
+    personal,
+    popular_items,
+    similar,
+)
 from personalization.recommendations.serving_catalog import ServingCatalog, serving_catalog
 
 MODEL = "recommendations"
@@ -30,7 +37,7 @@ def recommend(services: Services, request: RecommendationsRequest, call: ApiRequ
     if served.bundle is None:
         return ApiResponse({"recommendation_id": call.request_id, "items": []}, served)
     options = request.options(served.bundle.encoder.zone)
-    catalog = serving_catalog(served.bundle, services.catalogue.get())
+    catalog = serving_catalog(served.bundle, services.catalog.get())
     user = load_history(services, catalog, request, call.now_ms)
     scores = _scores(catalog, user.history, request)
     ranked = rank_items(catalog, scores, options)
@@ -52,7 +59,7 @@ def rank(services: Services, request: RankingsRequest, call: ApiRequest) -> ApiR
     served = services.model(MODEL, request.user_id)
     if served.bundle is None:
         return ApiResponse({"recommendation_id": call.request_id, "items": _unscored(items, 0)}, served)
-    catalog = serving_catalog(served.bundle, services.catalogue.get())
+    catalog = serving_catalog(served.bundle, services.catalog.get())
     user = load_history(services, catalog, request, call.now_ms)
     codes, unknown = catalog.lookup(items)
     scores = personal(catalog, user.history, request.context.category)
@@ -76,7 +83,7 @@ def similar_items(services: Services, item_id: str, k: int) -> ApiResponse:
     served = services.model(MODEL)
     if served.bundle is None:
         return ApiResponse({"item_id": item_id, "items": []}, served)
-    catalog = serving_catalog(served.bundle, services.catalogue.get())
+    catalog = serving_catalog(served.bundle, services.catalog.get())
     if item_id not in catalog.code_of_item:
         raise NotFound("no item of this id is known")
     user = UserHistory(from_items([[]], catalog.recommender.pace, 1), timed=False)
@@ -92,7 +99,7 @@ def similar_items(services: Services, item_id: str, k: int) -> ApiResponse:
 
 def _scores(catalog: ServingCatalog, history: InteractionHistory, request: RecommendationsRequest) -> ScenarioScores:
     if request.scenario == "trending":
-        return demand(catalog, history, RECENT, request.context.category)
+        return popular_items(catalog, history, RECENT, request.context.category)
     if request.scenario == "buy_again":
         return buy_again(catalog, history)
     if request.scenario == "personal":
@@ -101,7 +108,7 @@ def _scores(catalog: ServingCatalog, history: InteractionHistory, request: Recom
     codes, unknown = catalog.lookup([seed] if seed else request.context.cart)
     if unknown and seed:
         pointer = "/item_id" if request.item_id else "/context/item_id"
-        raise InvalidInput("item_id is not known", [Fault(pointer, "expected an item of the model or the catalogue")])
+        raise InvalidInput("item_id is not known", [Fault(pointer, "expected an item of the model or the item catalog")])
     if request.scenario == "similar":
         return similar(catalog, history, codes[0])
     newest_basket: NDArray[np.int32] = np.unique(history.item[history.basket == 0])
@@ -162,5 +169,5 @@ def _catalog_version(catalog: ServingCatalog) -> dict[str, str] | None:
 
 
 def _catalog_failure(services: Services) -> str:
-    failure = services.catalogue.failure
+    failure = services.catalog.failure
     return f"the item catalog could not be refreshed: {failure}" if failure else ""

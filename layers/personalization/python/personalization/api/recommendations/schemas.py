@@ -15,7 +15,7 @@ from personalization.core.schema import (
     MAX_FILTER_WORDS,
     MAX_ITEMS_PER_ANSWER,
 )
-from personalization.recommendations.filters import Filters
+from personalization.recommendations.eligibility import Filters
 from personalization.recommendations.ranking import Promotion, RankingOptions
 
 Words = Annotated[list[Id], Field(min_length=1, max_length=MAX_FILTER_WORDS)]

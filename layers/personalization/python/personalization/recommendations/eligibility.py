@@ -1,6 +1,7 @@
-"""Which items may be shown: a boolean mask over the catalog, made before anything is cut off.
+"""Which items are eligible: a boolean mask over the catalog, made before anything is cut.
 
-An item without the attribute that a filter needs does not pass it. Items without a stock flag count as in stock.
+An item is eligible if it was not removed from the catalog, the scenario allows it, and it passes the caller's filters. An item
+without the attribute that a filter needs does not pass it. Items without a stock flag count as in stock.
 """
 
 from __future__ import annotations
@@ -13,21 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personalization.core.time import MISSING_TIME
+from personalization.recommendations.history import purchased_items
 from personalization.recommendations.item_attributes import ItemAttributes
+from personalization.recommendations.scenarios import ScenarioScores
+from personalization.recommendations.serving_catalog import ServingCatalog
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """All that are given must hold.
+    """The caller's filters; an item passes if it passes all of them.
 
-    category, brand   any of these words
-    price_min, price_max
-                      inclusive
-    in_stock          True: not those that are out of stock; False: only those
-    created_after     milliseconds
-    not_purchased     nothing that the user bought
-    include_ids, exclude_ids
-                      only these; none of these
+    category, brand            one of these
+    price_min, price_max       inclusive
+    in_stock                   True: only items in stock; False: only items out of stock
+    created_after              milliseconds
+    not_purchased              True: no item that the user bought
+    include_ids, exclude_ids   only these items; none of these items
     """
 
     category: tuple[str, ...] | None = None
@@ -72,6 +74,24 @@ class Filters:
             passes &= included
         passes[[code_of_item[item] for item in self.exclude_ids if item in code_of_item]] = False
         return passes
+
+
+def eligible_items(catalog: ServingCatalog, scores: ScenarioScores, filters: Filters) -> NDArray[np.bool_] | None:
+    """(N,) which items are eligible, `None` where all are."""
+    if catalog.available is None and scores.eligible is None and not len(scores.excluded) and not filters.any:
+        return None
+    passes = filter_mask(catalog, scores, filters) if filters.any else np.ones(len(catalog), bool)
+    for mask in (catalog.available, scores.eligible):
+        if mask is not None:
+            passes &= mask
+    passes[scores.excluded] = False
+    return passes
+
+
+def filter_mask(catalog: ServingCatalog, scores: ScenarioScores, filters: Filters) -> NDArray[np.bool_]:
+    """(N,) which items pass the filters alone."""
+    purchased = purchased_items(scores.history) if filters.not_purchased else None
+    return filters.mask(catalog.attributes, catalog.code_of_item, purchased)
 
 
 def _has_word(attributes: ItemAttributes, name: str, accepted: tuple[str, ...]) -> NDArray[np.bool_]:

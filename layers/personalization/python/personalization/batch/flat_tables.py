@@ -9,9 +9,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from personalization.batch.rejects import first_faults, reject_rows
 from personalization.batch.task import ScoringTask
 from personalization.bundles.bundle import ROWS_PER_RUN, Bundle
-from personalization.core.errors import BundleInvalid, InvalidInput, RowFault
+from personalization.core.errors import BundleInvalid, InvalidInput
 from personalization.core.schema import FLAT
 from personalization.data import Chunk, open_table
 from personalization.tabular import predict
@@ -43,16 +44,13 @@ def score(bundle: Bundle, task: ScoringTask) -> None:
 def _score_valid_rows(bundle: Bundle, task: ScoringTask, chunk: Chunk) -> None:
     counts = task.row_counts
     scored = predict.predict(bundle, chunk.columns, len(chunk))
-    first_fault: dict[int, RowFault] = {}
-    for cell in scored.bad_cells:
-        first_fault.setdefault(cell.row, cell)
-    rejects = chunk.rejects + [chunk.reject(row, cell.column, cell.reason) for row, cell in first_fault.items()]
+    bad = first_faults(scored.bad_cells)
     valid = np.ones(len(chunk), dtype=bool)
-    valid[list(first_fault)] = False
+    valid[list(bad)] = False
     numbers = counts.rows_in + positions(chunk)
     used = int(valid.sum())
     task.output.lines(probability_lines(numbers[valid], scored.probability[valid]), used)
-    task.reject(rejects)
+    reject_rows(task, chunk, bad.values())
     counts.rows_in += len(chunk) + len(chunk.rejects)
     counts.rows_used += used
 
