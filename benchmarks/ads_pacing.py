@@ -31,7 +31,7 @@ from personalization.ads.pacing import Control, Traffic
 from personalization.ads.predict import PredictedRates
 from personalization.ads.valuation import Slot, value_paid
 from personalization.core.time import DAY_SECONDS
-from tests.advertising import decide
+from tests.ad_factory import decide
 from tests.memory_budgets import MemoryBudgets
 
 MIDNIGHT: Final = 1_790_035_200  # a Tuesday, 00:00 UTC

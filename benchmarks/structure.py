@@ -114,7 +114,7 @@ def traced_calls(directory: Path) -> dict[str, tuple[int, int]]:
     from tests.ads_bundle import ads_bundle
     from tests.api_shop import Shop
     from tests.bundles import THRESHOLDS, profiles_bundle
-    from tests.recommending import recommendations_bundle
+    from tests.recommendations_bundle import recommendations_bundle
 
     found: dict[str, tuple[int, int]] = {}
     with mock_aws():

@@ -15,7 +15,7 @@ from tests.bundles import THRESHOLDS, flat_bundle, profiles_bundle
 from tests.e2e.account import Account
 from tests.e2e.building import Build, Runtime, build, runtime
 from tests.e2e.emulator import Emulator
-from tests.recommending import recommendations_bundle
+from tests.recommendations_bundle import recommendations_bundle
 
 Invoker = Callable[[str], Emulator]
 

@@ -17,7 +17,7 @@ from personalization.bundles.bundle import load_bundle
 from tests.ads_bundle import ads_bundle
 from tests.api_shop import Shop, job_of_path
 from tests.bundles import THRESHOLDS, flat_bundle, profiles_bundle
-from tests.recommending import recommendations_bundle
+from tests.recommendations_bundle import recommendations_bundle
 
 ROOT = Path(__file__).parents[2]
 SPEC = yaml.safe_load((ROOT / "openapi.yaml").read_text())

@@ -10,7 +10,7 @@ import pytest
 from tests.api_shop import NOW, Shop
 from tests.bundles import expected_probability, flat_bundle
 from tests.integration.test_api_plumbing import row
-from tests.recommending import recommendations_bundle
+from tests.recommendations_bundle import recommendations_bundle
 
 JOBS = ("profiles", "recommendations", "ads")
 

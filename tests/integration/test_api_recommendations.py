@@ -10,7 +10,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from tests.api_shop import NOW, Reply, Shop
 from tests.integration.test_api_plumbing import row
-from tests.recommending import ITEMS, recommendations_bundle, relevance_by_hand, scores_by_hand
+from tests.recommendations_bundle import ITEMS, recommendations_bundle, relevance_by_hand, scores_by_hand
 
 URL = "/v1/recommendations"
 

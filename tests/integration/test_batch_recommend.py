@@ -21,7 +21,7 @@ from personalization.catalog import CatalogPart, CatalogReader, ItemCatalog, emp
 from personalization.core.errors import InvalidInput
 from personalization.recommendations.recommend import recommend
 from tests.integration.test_batch_jobs import CONTEXT, DATA, MODELS, files, message, put
-from tests.recommending import ITEMS, hand_bundle, recommendations_bundle, scores_by_hand
+from tests.recommendations_bundle import ITEMS, hand_bundle, recommendations_bundle, scores_by_hand
 from tests.support import events_of
 
 if TYPE_CHECKING:

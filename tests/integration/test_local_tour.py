@@ -21,7 +21,7 @@ from local.tour.models import fingerprint, models
 from local.tour.terminal import WIDTH, Terminal, pretty, short
 from tests.ads_bundle import ads_bundle
 from tests.bundles import THRESHOLDS, expected_probability, flat_bundle, profiles_bundle
-from tests.recommending import recommendations_bundle
+from tests.recommendations_bundle import recommendations_bundle
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from personalization.ads.exploration import Exploration
 from personalization.ads.pacing import Pace
 from personalization.ads.predict import PredictedRates
 from personalization.ads.valuation import PositionModel, Slot, value_paid
-from tests.advertising import NOON, auction_of, candidates_of, reasons, valuation_of, winners
+from tests.ad_factory import NOON, auction_of, candidates_of, reasons, valuation_of, winners
 
 
 def test_second_price_is_what_it_takes_to_beat_the_next() -> None:

@@ -16,7 +16,7 @@ from personalization.ads.candidates import CPC, Candidates
 from personalization.ads.delivery import MAX_ATTEMPTS
 from personalization.ads.eligibility import Limits
 from personalization.ads.valuation import Slot
-from tests.advertising import candidates_of, decide, reasons, valuation_of, winners
+from tests.ad_factory import candidates_of, decide, reasons, valuation_of, winners
 from tests.memory_budgets import MemoryBudgets
 from tests.support import Clock
 

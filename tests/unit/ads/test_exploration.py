@@ -18,7 +18,7 @@ from personalization.ads.exploration import (
 )
 from personalization.ads.pacing import Pace
 from personalization.ads.valuation import Slot
-from tests.advertising import auction_of, candidates_of, valuation_of
+from tests.ad_factory import auction_of, candidates_of, valuation_of
 
 
 @given(

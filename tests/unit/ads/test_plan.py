@@ -10,8 +10,8 @@ import pytest
 
 from personalization.ads.plan import PlanGrid, PlanValues, best_cells, evaluate_grid
 from personalization.bundles.bundle import load_bundle
+from tests.ad_factory import candidates_of
 from tests.ads_bundle import ads_bundle, click
-from tests.advertising import candidates_of
 
 HOUR = 3_600_000
 NINE = 1_790_000_000_000 // (24 * HOUR) * 24 * HOUR + 9 * HOUR

@@ -10,7 +10,7 @@ from personalization.ads.eligibility import Limits, find_blocked
 from personalization.ads.predict import PredictedRates
 from personalization.ads.valuation import PositionModel, Slot, value_own, value_paid
 from personalization.core.errors import InvalidInput
-from tests.advertising import NOON, candidates_of, valuation_of
+from tests.ad_factory import NOON, candidates_of, valuation_of
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from personalization.recommendations.recommender import RECENT
 from personalization.recommendations.scenarios import bought_together, personal, popular_items, similar
 from personalization.recommendations.scoring import user_embeddings
 from personalization.recommendations.serving_catalog import ServingCatalog, serving_catalog
-from tests.recommending import ITEMS, TOGETHER, hand_bundle
+from tests.recommendations_bundle import ITEMS, TOGETHER, hand_bundle
 from tests.unit.recommendations.test_ranking_properties import random_catalog, random_scores
 
 IDS = list(ITEMS)

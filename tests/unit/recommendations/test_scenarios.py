@@ -19,7 +19,7 @@ from personalization.recommendations.retrieval import top_k
 from personalization.recommendations.scenarios import bought_together, buy_again, personal, popular_items, similar
 from personalization.recommendations.scoring import evaluation_scores
 from personalization.recommendations.serving_catalog import ServingCatalog, serving_catalog
-from tests.recommending import CONTENT_TABLE, ITEMS, hand_bundle, relevance_by_hand, scores_by_hand
+from tests.recommendations_bundle import CONTENT_TABLE, ITEMS, hand_bundle, relevance_by_hand, scores_by_hand
 
 IDS = list(ITEMS)
 
