@@ -163,6 +163,7 @@ def load_bundle(directory: Path, *, expected_sha256: str | None = None, threads:
 
 
 def file_sha256(path: Path) -> str:
+    """Hexadecimal sha256 of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

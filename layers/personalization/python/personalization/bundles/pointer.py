@@ -81,6 +81,7 @@ def read_pointer(s3: S3Client, bucket: str, name: str) -> ModelPointer | None:
 
 
 def pointer_key(name: str) -> str:
+    """S3 key of a model's pointer."""
     return f"{PREFIX}/{name}/{POINTER}"
 
 

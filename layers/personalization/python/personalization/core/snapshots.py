@@ -53,6 +53,7 @@ class Incomplete(Exception):
 
 
 def error_code(error: ClientError) -> str:
+    """The error code of an AWS response, such as ``SlowDown``."""
     return str(error.response.get("Error", {}).get("Code", "an error"))
 
 

@@ -107,6 +107,7 @@ class SegmentDefinition:
         return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
 
     def rule_with(self, thresholds: SegmentThresholds) -> str:
+        """The rule with the numbers of a bundle."""
         return self.rule.format_map({name: _number(getattr(thresholds, name)) for name in SegmentThresholds.__slots__})
 
 

@@ -64,7 +64,7 @@ class RankedItems:
 
 
 def rank_items(catalog: ServingCatalog, scores: ScenarioScores, options: RankingOptions) -> RankedItems:
-    """The list that scores and options give."""
+    """At most `options.k` eligible items in the order of the steps above."""
     eligible = eligible_items(catalog, scores, options.filters)
     promoted = None if options.promotion is None else filter_mask(catalog, scores, options.promotion.filters)
     size = max(_POOL * options.k, _SMALLEST_POOL) if options.diversity > 0 else options.k
@@ -85,7 +85,7 @@ def rank_items(catalog: ServingCatalog, scores: ScenarioScores, options: Ranking
 
 
 def rank_given(catalog: ServingCatalog, scores: ScenarioScores, codes: NDArray[np.int64]) -> RankedItems:
-    """All of these items, in the order of a list."""
+    """All of these items, ordered by tier, then the higher score, then the lower code."""
     return _ranked(catalog, scores, in_order(catalog, scores, codes), len(codes))
 
 

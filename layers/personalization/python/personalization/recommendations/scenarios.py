@@ -56,7 +56,7 @@ class ScenarioScores(ItemScores):
 
 
 def personal(catalog: ServingCatalog, history: InteractionHistory, category: str | None = None) -> ScenarioScores:
-    """What the user takes next. For a user without a history: what many take, first in `category` where one is given."""
+    """Items that the user is likely to choose next; for a user without a history popular items, first those of `category`."""
     recommender = catalog.recommender
     if not len(history.item):
         cold = recommender.blend.cold or {POPULARITY: 1.0}

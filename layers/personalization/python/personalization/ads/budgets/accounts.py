@@ -38,6 +38,7 @@ def to_nanos(money: float) -> int:
 
 
 def to_money(nanos: int) -> float:
+    """Nanos (1e-9 of a currency unit) as currency units."""
     return nanos / NANOS
 
 
