@@ -18,9 +18,7 @@ _MOST_CALLS: Final = 12
 
 
 def coupons(tour: Tour) -> None:
-    tour.terminal.note(
-        "Coupon campaigns of the shop, for the customer from before: what each is expected to bring, and who wins"
-    )
+    tour.terminal.note("Coupon campaigns for the same customer: the expected value of each, and the winner")
     response = tour.call(
         "POST", "/v1/ads/score", {"user_id": _household(tour), "objective": "own", "candidates": _campaigns(tour)}
     )
