@@ -87,7 +87,7 @@ def _scoring(directory: Path, words: int) -> str:
         with redirect_stdout(io.StringIO()):  # the function's metrics
             answer = call(event, None)
         assert answer["statusCode"] == 200, answer
-        found[count] = report.percentile(report.repeat(lambda event=event: call(event, None)), 0.5)  # type: ignore[misc]
+        found[count] = report.percentile(report.repeat(lambda event=event: call(event, None)), 0.5)
     one, many = (found[count] for count in CANDIDATES)
     return f"the handler: {one:.2f} ms for 1 row, {many:.2f} ms for 500 in one call, {many / one:.1f} ×"
 

@@ -86,7 +86,7 @@ def task() -> CouponTask:
     )
     log = read_impressions(data.impressions, zone=zone)
     ads = AdFeatures.from_table(ad_columns(log.ads, read_ads(data)), len(log.ads), None, zone)
-    ads = replace(ads, items=[products().get(str(ad), []) for ad in ads.ids])
+    ads = replace(ads, items=[products().get(ad, []) for ad in log.ads])
     cut, end = cells.timestamps([CUT, END], zone)[0].tolist()
     starts, ends = ads.starts[log.ad], ads.ends[log.ad]
     histories = ImpressionSources(

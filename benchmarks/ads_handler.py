@@ -72,7 +72,7 @@ def main() -> None:
             content = json.loads(answer["body"])
             assert answer["statusCode"] == 200, content
             assert content["slots"][0]["winner"], content
-            times = report.repeat(lambda request=request: call(request, None))  # type: ignore[misc]
+            times = report.repeat(lambda request=request: call(request, None))
             found.append(report.percentile(times, 0.5))
             times_ms = {"p50_ms": found[-1], "p99_ms": report.percentile(times, 0.99)}
             rows.append({"what": f"handler, {user}, candidates: {count}", **times_ms})

@@ -97,7 +97,7 @@ def with_state(bundle_dir: Path, source: Path, out: Path) -> Timed:
         def write_windows(_bundle: Bundle, users: Partition) -> None:
             nonlocal spent, windows
             begun = time.perf_counter()
-            windows += state.write_windows(users.events, users.event_ids, users.order_ids).users
+            windows += state.write_windows(users.events, users.event_ids, users.order_ids).written
             spent += time.perf_counter() - begun
 
         with PartsOutput(out) as output:

@@ -84,7 +84,7 @@ def tifu_knn() -> dict[str, dict[str, float]]:
         RecommendationData((shop.interactions,), shop.items, cutoff=date.fromisoformat(CUT), timezone=TIMEZONE)
     )
 
-    class Vectors(TIFUKNN):  # type: ignore[misc]
+    class Vectors(TIFUKNN):
         total_items = prepared.log.num_items  # cornac reads it from the data set of `fit`, which is not called
 
     model = Vectors(n_neighbors=NUM_NEIGHBORS, alpha=ALPHA)

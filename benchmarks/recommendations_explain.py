@@ -108,4 +108,4 @@ def main(directory: str | None = None, pairs: int = REFERENCE_PAIRS) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2], *map(int, sys.argv[2:3]))
+    main(sys.argv[1] if len(sys.argv) > 1 else None, int(sys.argv[2]) if len(sys.argv) > 2 else REFERENCE_PAIRS)

@@ -94,7 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
         rows.append({"method": method, "targets": targets, "seconds an epoch": seconds, "targets/s": targets / seconds})
     notes = []
     if len(rows) > 1:
-        notes.append(f"ours is {float(rows[0]['targets/s']) / float(rows[1]['targets/s']):.1f} × as fast")
+        notes.append(f"ours is {float(str(rows[0]['targets/s'])) / float(str(rows[1]['targets/s'])):.1f} × as fast")
     publish(NAME, "Training of a sequence network, an epoch of Amazon Beauty", rows, notes)
 
 

@@ -70,10 +70,11 @@ def longest_import_chain() -> list[str]:
         open_modules.add(name)
         below = [chain(other) for other in sorted(imports[name]) if other not in open_modules]
         open_modules.discard(name)
-        return (name, *max(below, key=len, default=()))
+        return (name, *(sorted(below, key=len)[-1] if below else ()))
 
     sys.setrecursionlimit(10_000)
-    return list(max((chain(name) for name in files), key=len))
+    chains: list[tuple[str, ...]] = [chain(name) for name in files]
+    return list(sorted(chains, key=len)[-1])
 
 
 def path_of(call: Callable[[], Any]) -> tuple[int, int]:
